@@ -1,0 +1,1 @@
+"""Few-shot image classification with a learned graph of the episode's classes."""
