@@ -1,0 +1,157 @@
+"""Backbones: images in, one feature vector an image out.
+
+A backbone is any module that maps float images ``[n, C, H, W]`` to features ``[n, D]``. Those here also have
+``config`` (plain values, from which `build` makes the module again) and ``out_features(height, width)``, the
+D for images of that size. Modules are named as in torchvision, so that weights are easy to carry over.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from inspect import signature
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from fewshot.errors import InputError
+
+
+class Conv4(nn.Module):
+    """Four times 3×3 convolution, batch norm, ReLU, 2×2 max-pooling; see `conv4`."""
+
+    def __init__(self, in_channels: int, width: int) -> None:
+        super().__init__()
+        self.config: dict[str, Any] = {"name": "conv4", "in_channels": in_channels, "width": width}
+        for i, channels in enumerate([in_channels, width, width, width], start=1):
+            self.add_module(f"conv{i}", nn.Conv2d(channels, width, 3, padding=1, bias=False))
+            self.add_module(f"bn{i}", nn.BatchNorm2d(width))
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(2)
+        _initialise(self, slope=0.0)
+
+    def forward(self, x: Float[Tensor, "n C H W"]) -> Float[Tensor, "n D"]:
+        """Features ``[n, width · H//16 · W//16]``."""
+        for i in range(1, 5):
+            x = self.get_submodule(f"bn{i}")(self.get_submodule(f"conv{i}")(x))
+            x = self.maxpool(self.relu(x))
+        return x.flatten(1)
+
+    def out_features(self, height: int, width: int | None = None) -> int:
+        """The D for images of ``height`` × ``width`` pixels (a square where no width is given)."""
+        return self.config["width"] * (height // 16) * ((width or height) // 16)
+
+
+class ResidualBlock(nn.Module):
+    """Three 3×3 convolutions with batch norm, a 1×1 shortcut around them, and 2×2 max-pooling."""
+
+    def __init__(self, in_channels: int, width: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn3 = nn.BatchNorm2d(width)
+        self.downsample = nn.Sequential(nn.Conv2d(in_channels, width, 1, bias=False), nn.BatchNorm2d(width))
+        self.relu = nn.LeakyReLU(0.1, inplace=True)
+        self.maxpool = nn.MaxPool2d(2)
+
+    def forward(self, x: Float[Tensor, "n C H W"]) -> Float[Tensor, "n width h w"]:
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.relu(self.bn2(self.conv2(out)))
+        out = self.bn3(self.conv3(out)) + self.downsample(x)
+        return self.maxpool(self.relu(out))
+
+
+class ResNet12(nn.Module):
+    """Residual blocks and a global average; see `resnet12`."""
+
+    def __init__(self, in_channels: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.config: dict[str, Any] = {"name": "resnet12", "in_channels": in_channels, "widths": list(widths)}
+        for i, width in enumerate(widths, start=1):
+            self.add_module(f"layer{i}", ResidualBlock(widths[i - 2] if i > 1 else in_channels, width))
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        _initialise(self, slope=0.1)
+
+    def forward(self, x: Float[Tensor, "n C H W"]) -> Float[Tensor, "n D"]:
+        """Features ``[n, widths[-1]]``."""
+        for i in range(1, len(self.config["widths"]) + 1):
+            x = self.get_submodule(f"layer{i}")(x)
+        return self.avgpool(x).flatten(1)
+
+    def out_features(self, height: int, width: int | None = None) -> int:
+        """The D, here the last width whatever the size of the images."""
+        return self.config["widths"][-1]
+
+
+def conv4(in_channels: int = 3, width: int = 64) -> Conv4:
+    """The four-layer network of Matching and Prototypical Networks (Vinyals et al. 2016, Snell et al. 2017).
+
+    Args:
+        in_channels: channels of the images, 1 (grey) or 3 (colour); default 3.
+        width: channels of every layer; default 64.
+
+    Images of 84×84 pixels have 1600 features, of 32×32 256, of 28×28 64; the least side is 16 pixels.
+
+    >>> conv4().out_features(84)
+    1600
+    """
+    return Conv4(in_channels, width)
+
+
+def resnet12(in_channels: int = 3, widths: Sequence[int] = (64, 160, 320, 640)) -> ResNet12:
+    """The 12-layer residual network usual in few-shot learning (Oreshkin et al. 2018; Lee et al. 2019).
+
+    Args:
+        in_channels: channels of the images, 1 (grey) or 3 (colour); default 3.
+        widths: channels of each block of three convolutions; default (64, 160, 320, 640).
+
+    As many features as the last width, whatever the size of the images; the least side is 16 pixels with the
+    usual four blocks.
+
+    >>> resnet12(widths=(32, 64, 128, 256)).out_features(32)
+    256
+    """
+    return ResNet12(in_channels, tuple(widths))
+
+
+BACKBONES: dict[str, Callable[..., nn.Module]] = {"conv4": conv4, "resnet12": resnet12}
+
+
+def build(config: Mapping[str, Any]) -> nn.Module:
+    """The backbone of a ``config``: its name, and the arguments of the function of that name.
+
+    Raises:
+        InputError: no backbone, or no argument of it, has that name.
+
+    >>> build({"name": "conv4", "in_channels": 1, "width": 32}).out_features(28)
+    32
+    """
+    name = config.get("name")
+    if name not in BACKBONES:
+        near = get_close_matches(str(name), BACKBONES, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise InputError(f"backbone.name: expected one of {', '.join(BACKBONES)}, got {name!r}{hint}")
+    arguments = {key: value for key, value in config.items() if key != "name"}
+    known = signature(BACKBONES[name]).parameters
+    for key in arguments:
+        if key not in known:
+            raise InputError(f"backbone.{key}: {name} expects {', '.join(known)}")
+    return BACKBONES[name](**arguments)
+
+
+def in_channels(backbone: nn.Module) -> int | None:
+    """The channels of a backbone's images: of its config, else of its first convolution, else None."""
+    config = getattr(backbone, "config", None)
+    if isinstance(config, Mapping) and "in_channels" in config:
+        return int(config["in_channels"])
+    convolutions = (m.in_channels for m in backbone.modules() if isinstance(m, nn.Conv2d))
+    return next(convolutions, None)
+
+
+def _initialise(module: nn.Module, slope: float) -> None:
+    """Kaiming's normal initialisation of the convolutions; batch norm starts as the identity."""
+    for m in module.modules():
+        if isinstance(m, nn.Conv2d):
+            nn.init.kaiming_normal_(m.weight, a=slope, mode="fan_out", nonlinearity="leaky_relu")
