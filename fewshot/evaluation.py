@@ -1,0 +1,228 @@
+"""Scores of a method on episodes: accuracy with its interval, calibration, confusion, paired differences."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torchmetrics.functional.classification import binary_calibration_error
+
+from fewshot.errors import InputError
+
+if TYPE_CHECKING:
+    from fewshot.episodes import Episode, EpisodeSampler
+
+Predict = Callable[["Episode"], Tensor]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a method scored on a set of episodes. Shares are in percent, but for `ece`, which is from 0 to 1.
+
+    Attributes:
+        accuracy, ci95: mean accuracy over the episodes, and half the width of its 95 % interval,
+            1.96 s / sqrt(episodes); nan for a single episode.
+        fingerprint: of the episodes' indices: the same only for the very same episodes.
+        ece: expected calibration error of the top class's probability, 15 bins.
+        per_class: accuracy by class name, of the classes that had a query.
+        confusion: counts **[classes, classes]**: row the true class, column the predicted one.
+        per_episode: accuracies **[episodes]**, in the sampler's order.
+    """
+
+    method: str
+    mode: str
+    way: int | tuple[int, ...]
+    shot: int | tuple[int, ...]
+    accuracy: float
+    ci95: float
+    episodes: int
+    fingerprint: str
+    ece: float
+    per_class: dict[str, float]
+    confusion: Int[Tensor, "classes classes"]
+    per_episode: Float[Tensor, "episodes"]
+
+    def row(self) -> dict[str, Any]:
+        """Return one row of a results table: numbers and strings only, rounded."""
+        return {
+            "method": self.method,
+            "mode": self.mode,
+            "way": self.way,
+            "shot": self.shot,
+            "accuracy": round(self.accuracy, 3),
+            "ci95": None if math.isnan(self.ci95) else round(self.ci95, 3),
+            "episodes": self.episodes,
+            "fingerprint": self.fingerprint,
+            "ece": round(self.ece, 4),
+        }
+
+
+def interval95(values: Float[Tensor, "episodes"]) -> tuple[float, float]:
+    """Return the mean and half the width of its normal 95 % interval, 1.96 s / sqrt(n) (nan where n = 1).
+
+    >>> interval95(torch.tensor([40.0, 60.0, 50.0, 50.0]))
+    (50.0, 8.0016...)
+    """
+    exact = values.double()
+    spread = exact.std().item() if len(exact) > 1 else math.nan
+    return exact.mean().item(), 1.96 * spread / math.sqrt(len(exact))
+
+
+def as_predict(method: Callable[..., Any], *, joint: bool = False, know_proportions: bool = False) -> Predict:
+    """Turn a class graph, a `GraphFewShot` or any method with the same call into what `evaluate` takes.
+
+    Args:
+        method: called as `method(support, query, joint=..., support_mask=..., class_mask=..., query_mask=...,
+            proportions=...)`; returns logits **[B, M, N]**, or an output with `logits`.
+        joint: look at all queries together (transductive inference).
+        know_proportions: tell the method the classes' true shares of the query set.
+    """
+
+    def predict(episode: "Episode") -> Tensor:
+        out = method(
+            episode.support,
+            episode.query,
+            joint=joint,
+            support_mask=episode.support_mask,
+            class_mask=episode.class_mask,
+            query_mask=episode.query_mask,
+            proportions=episode.proportions if know_proportions else None,
+        )
+        return out if isinstance(out, Tensor) else out.logits
+
+    return predict
+
+
+@torch.no_grad()
+def evaluate(predict: Predict, sampler: "EpisodeSampler", *, method: str, mode: str = "inductive") -> Scores:
+    """Score a method on all episodes of a sampler, a batch at a time.
+
+    Args:
+        predict: an Episode (of B episodes) to logits **[B, M, N]**, on any device; see `as_predict`.
+        sampler: draws the episodes; must have a number of them.
+        method, mode: names for the table.
+
+    Raises:
+        InputError: a sampler without end, logits of a wrong shape, or logits that are nan.
+
+    >>> from types import SimpleNamespace as Plain
+    >>> episode = Plain(query_labels=torch.tensor([[0, 1]]), classes=torch.tensor([[2, 0]]),
+    ...                 class_mask=None, query_mask=None)
+    >>> class Sampler(list):
+    ...     data, way, shot, episodes = Plain(num_classes=3, class_names=("ant", "bee", "cat")), 2, 1, 1
+    ...     fingerprint = lambda self: "0a"
+    >>> first = torch.tensor([[[9.0, 0.0], [9.0, 0.0]]])
+    >>> scores = evaluate(lambda _: first, Sampler([episode]), method="always the first")
+    >>> scores.accuracy, scores.per_class, scores.confusion.tolist()
+    (50.0, {'ant': 0.0, 'cat': 100.0}, [[0, 0, 1], [0, 0, 0], [0, 0, 1]])
+    """
+    if sampler.episodes is None:
+        raise InputError("sampler: expected a number of episodes to evaluate on, got one without end (None)")
+    data = sampler.data
+    confusion = torch.zeros(data.num_classes, data.num_classes, dtype=torch.int64)
+    accuracies, confidences, hits = [], [], []
+    for episode in sampler:
+        logits = predict(episode)
+        _check(logits, episode, method)
+        here = logits.device
+        classes, labels = episode.classes.to(here), episode.query_labels.to(here)
+        if episode.class_mask is not None:
+            logits = logits.masked_fill(~episode.class_mask.to(here).unsqueeze(1), -torch.inf)
+        real = labels >= 0 if episode.query_mask is None else episode.query_mask.to(here)  # [B, M]
+        probability, predicted = logits.double().softmax(dim=-1).max(dim=-1)  # [B, M]
+        if probability[real].isnan().any():
+            raise InputError(f"{method}: expected logits that are numbers, got nan")
+        correct = (predicted == labels) & real
+        accuracies.append((100.0 * correct.sum(1).double() / real.sum(1)).cpu())
+        confidences.append(probability[real].clamp(max=1.0).cpu())
+        hits.append(correct[real].cpu())
+        confusion += _count_pairs(
+            classes.gather(1, labels.clamp(min=0)), classes.gather(1, predicted), real, data
+        )
+    if not accuracies:
+        raise InputError("sampler: expected at least 1 episode to evaluate on, got 0")
+    per_episode = torch.cat(accuracies)
+    accuracy, ci95 = interval95(per_episode)
+    seen = confusion.sum(dim=1)  # queries of each class
+    shares = 100.0 * confusion.diagonal() / seen
+    return Scores(
+        method=method,
+        mode=mode,
+        way=sampler.way,
+        shot=sampler.shot,
+        accuracy=accuracy,
+        ci95=ci95,
+        episodes=len(per_episode),
+        fingerprint=sampler.fingerprint(),
+        ece=binary_calibration_error(torch.cat(confidences), torch.cat(hits).int(), n_bins=15).item(),
+        per_class={data.class_names[c]: shares[c].item() for c in seen.nonzero().flatten().tolist()},
+        confusion=confusion,
+        per_episode=per_episode,
+    )
+
+
+def _check(logits: Tensor, episode: "Episode", method: str) -> None:
+    expected = (*episode.query_labels.shape, episode.classes.shape[1])
+    if tuple(logits.shape) != expected:
+        raise InputError(f"{method}: expected logits [B, M, N] = {list(expected)}, got {list(logits.shape)}")
+
+
+def _count_pairs(truth: Tensor, predicted: Tensor, real: Tensor, data: Any) -> Tensor:
+    """Count (true, predicted) pairs of classes: both [B, M], to [classes, classes]."""
+    size = data.num_classes
+    pairs = truth[real] * size + predicted[real]
+    return torch.bincount(pairs, minlength=size * size).view(size, size).cpu()
+
+
+def paired_difference(scores: Scores, reference: Scores) -> tuple[float, float]:
+    """Return how many points of accuracy `scores` lies above `reference`, and half the 95 % interval of that.
+
+    Taken episode by episode, so that what makes an episode hard for both cancels out.
+
+    Raises:
+        InputError: the two were not scored on the very same episodes.
+    """
+    if scores.fingerprint != reference.fingerprint:
+        raise InputError(
+            f"paired difference: expected {scores.method} and {reference.method} on the same episodes, "
+            f"got fingerprints {scores.fingerprint} and {reference.fingerprint}"
+        )
+    return interval95(scores.per_episode.double() - reference.per_episode.double())
+
+
+def hardest_pairs(
+    confusion: Int[Tensor, "classes classes"], names: Sequence[str], top: int = 10
+) -> list[dict[str, Any]]:
+    """List the pairs of classes most often taken for each other, the worst first.
+
+    Args:
+        confusion: counts **[classes, classes]**, as in `Scores`.
+        names: of the classes, in order.
+        top: how many pairs at most (default 10); pairs never confused are left out.
+
+    Returns:
+        One dict a pair: the two names `a` and `b`, `count` of queries of either taken for the other, and
+        `percent` of all queries of the two classes.
+
+    >>> hardest_pairs(torch.tensor([[8, 2, 0], [1, 9, 0], [0, 0, 5]]), ["ant", "bee", "cat"])
+    [{'a': 'ant', 'b': 'bee', 'count': 3, 'percent': 15.0}]
+    """
+    mistakes = (confusion + confusion.T).triu(diagonal=1)
+    queries = confusion.sum(dim=1)
+    both = (queries[:, None] + queries[None, :]).clamp(min=1)
+    percent = 100.0 * mistakes.double() / both
+    best = percent.flatten().topk(min(top, percent.numel())).indices.tolist()
+    pairs = [divmod(index, len(names)) for index in best]
+    return [
+        {
+            "a": names[i],
+            "b": names[j],
+            "count": int(mistakes[i, j]),
+            "percent": round(percent[i, j].item(), 2),
+        }
+        for i, j in pairs
+        if mistakes[i, j] > 0
+    ]

@@ -1,0 +1,1 @@
+"""The methods to compare with, one file each; all are called as the class graph is."""
