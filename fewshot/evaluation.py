@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Predict = Callable[["Episode"], Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scores:
     """What a method scored on a set of episodes. Shares are in percent, but for `ece`, which is from 0 to 1.
 
