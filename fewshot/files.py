@@ -1,0 +1,30 @@
+"""Writing files so that a reader, or a kill, never meets half of one."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path in the same folder; at the end without error it takes the place of ``path``.
+
+    Folders that are missing are made. After an error, or a kill, ``path`` is what it was before.
+
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "scores.txt"
+    >>> with replacing(target) as temporary:
+    ...     _ = temporary.write_text("62.0")
+    >>> target.read_text()
+    '62.0'
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The process in the name keeps two writers of one file apart; the suffix stays, as some writers go by it.
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

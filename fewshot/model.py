@@ -1,0 +1,266 @@
+"""GraphFewShot: a backbone, and a class graph on its features; with what turns images into its input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from fewshot import backbones
+from fewshot.data.packed import FeatureSet, LabelledSet
+from fewshot.errors import InputError
+from fewshot.files import replacing
+from fewshot.graph import ClassGraph, GraphOutput
+from fewshot.precision import autocast
+
+FORMAT = 1
+LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as PIL's mode "L"
+
+
+class Preprocess(nn.Module):
+    """Turn images of 8 bits into a backbone's input: channels, size, values.
+
+    Grey becomes colour by repeating it, colour becomes grey by its luminance; then a bilinear resize with
+    antialiasing; then ``(image / 255 - mean) / std``.
+
+    Args:
+        size: the side in pixels, of both height and width; default None leaves images as large as they are.
+        channels: 1 or 3; default None leaves them as many as there are.
+        mean, std: of values from 0 to 1, one for all channels or one a channel; default 0.5 and 0.5, which
+            gives values from -1 to 1.
+
+    Shapes: uint8 ``[n, C, H, W]`` to float ``[n, channels, size, size]``.
+
+    >>> Preprocess(size=28, channels=3)(torch.zeros(2, 1, 84, 60, dtype=torch.uint8)).shape
+    torch.Size([2, 3, 28, 28])
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        size: int | None = None,
+        channels: int | None = None,
+        mean: Sequence[float] = (0.5,),
+        std: Sequence[float] = (0.5,),
+    ) -> None:
+        super().__init__()
+        if channels not in (None, 1, 3):
+            raise InputError(f"channels: expected 1 (grey) or 3 (colour), got {channels}")
+        self.size, self.channels = size, channels
+        self.config = {"size": size, "channels": channels, "mean": list(mean), "std": list(std)}
+        # Not in the state dict: the config has them.
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Float[Tensor, "n c h w"]:
+        _check_images("images", images, "n C H W")
+        x = self._convert(images.float() / 255)
+        if self.size is not None and tuple(x.shape[-2:]) != (self.size, self.size):
+            x = nn.functional.interpolate(x, (self.size, self.size), mode="bilinear", antialias=True)
+        return ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
+    def _convert(self, x: Float[Tensor, "n C H W"]) -> Float[Tensor, "n c H W"]:
+        have = x.shape[1]
+        if self.channels in (None, have):
+            return x
+        if have == 1:
+            return x.expand(-1, 3, -1, -1)
+        if have == 3:
+            return (x * x.new_tensor(LUMINANCE).view(1, 3, 1, 1)).sum(1, keepdim=True)
+        raise InputError(f"images: expected 1 (grey) or 3 (colour) channels, got {have} in {list(x.shape)}")
+
+
+class GraphFewShot(nn.Module):
+    """Few-shot classification of images: a backbone encodes them, a class graph classifies the features.
+
+    ``logits = graph(encode(support), encode(query))``, with
+    ``encode(x) = backbone(preprocess(x)) - base_mean``.
+
+    Args:
+        backbone: float images ``[n, C, H, W]`` to features ``[n, D]``; see `fewshot.backbones`.
+        graph: a `ClassGraph`, or any module with its call.
+        preprocess: default keeps the images' size and gives the backbone the channels that it takes.
+        base_mean: ``[D]``, the mean of the base classes' features; default None is zero.
+        mirror: average the features of an image and of its mirror image; default False.
+
+    Shapes: support uint8 ``[B, N, K, C, H, W]``, query uint8 ``[B, M, C, H, W]``, of any sizes where the
+    preprocessing resizes them; the output is the graph's: logits ``[B, M, N]``, prototypes ``[B, N, D]``,
+    dependencies ``[B, N, N]``.
+
+    >>> model = GraphFewShot(backbones.conv4(width=8), ClassGraph()).eval()
+    >>> support = torch.randint(256, (2, 5, 1, 3, 32, 32), dtype=torch.uint8)
+    >>> query = torch.randint(256, (2, 15, 3, 32, 32), dtype=torch.uint8)
+    >>> model(support, query, joint=True).logits.shape
+    torch.Size([2, 15, 5])
+    """
+
+    base_mean: Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        graph: nn.Module,
+        *,
+        preprocess: Preprocess | None = None,
+        base_mean: Tensor | None = None,
+        mirror: bool = False,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.graph = graph
+        self.preprocess = preprocess or Preprocess(channels=_image_channels(backbone))
+        self.mirror = mirror
+        self.extra: dict[str, Any] = {}
+        # Without elements until it is known, as D is known only once there are images.
+        self.register_buffer("base_mean", torch.zeros(0) if base_mean is None else base_mean.detach().float())
+
+    def forward(self, support_images: Tensor, query_images: Tensor, **options: Any) -> GraphOutput:
+        """Classify the queries of B episodes; ``options`` are the graph's (``joint``, ``support_mask``, …).
+
+        Raises:
+            InputError: images that are not uint8 or of another shape, or of different numbers of episodes.
+        """
+        _check_images("support_images", support_images, "B N K C H W")
+        _check_images("query_images", query_images, "B M C H W")
+        (b, n, k), m = support_images.shape[:3], query_images.shape[1]
+        if query_images.shape[0] != b:
+            raise InputError(
+                f"query_images: expected [B, M, C, H, W] with B = {b} episodes as in support_images, "
+                f"got {list(query_images.shape)}"
+            )
+        support, query = (
+            support_images.flatten(0, 2),
+            query_images.flatten(0, 1),
+        )  # [B·N·K, C, H, W], [B·M, …]
+        if support.shape[1:] == query.shape[1:]:
+            features = self.encode(torch.cat([support, query]))  # one pass over all images of all episodes
+            support, query = features[: b * n * k], features[b * n * k :]
+        else:
+            support, query = self.encode(support), self.encode(query)
+        if support.shape[-1] != query.shape[-1]:
+            raise InputError(
+                f"query_images: expected the size of support_images, {list(support_images.shape[-2:])}, as "
+                f"this model does not resize, got {list(query_images.shape[-2:])}"
+            )
+        return self.graph(support.unflatten(0, (b, n, k)), query.unflatten(0, (b, m)), **options)
+
+    def encode(self, images: Tensor) -> Float[Tensor, "n D"]:
+        """Features of uint8 images ``[n, C, H, W]``, minus the base mean; what the graph takes."""
+        x = self.preprocess(images)
+        features = self.backbone(x).float()
+        if self.mirror:
+            features = (features + self.backbone(x.flip(-1)).float()) / 2
+        return features - self.base_mean if self.base_mean.numel() else features
+
+    def features(
+        self, data: LabelledSet, batch: int = 512, device: str | torch.device | None = None
+    ) -> FeatureSet:
+        """The features of all images of a data set, minus the base mean, on the CPU and without gradient.
+
+        Args:
+            data: images uint8 ``[n, C, H, W]`` with labels, such as `fewshot.PackedDataset`.
+            batch: images at a time; default 512.
+            device: where to compute (the model moves there); default where the model is.
+        """
+        if device is not None:
+            self.to(device)
+        here = self.base_mean.device
+        training = self.training
+        self.eval()
+        try:
+            with torch.inference_mode(), autocast(here):
+                parts = [self.encode(images.to(here)).cpu() for images in data.items.split(batch)]
+        finally:
+            self.train(training)
+        # Made outside inference mode, so that a graph can be trained on it.
+        names = {field.name: getattr(data, field.name) for field in fields(LabelledSet)}
+        return FeatureSet(**{**names, "items": torch.cat(parts)})
+
+    def save(self, path: str | Path, extra: dict[str, Any] | None = None) -> None:
+        """Write a checkpoint, atomically: plain values and tensors only, so that it is safe to load.
+
+        Args:
+            path: the file.
+            extra: further plain values to keep beside the weights; `load` gives them as ``model.extra``.
+        """
+        content = {
+            "format": "fewshot",
+            "version": FORMAT,
+            "backbone": getattr(self.backbone, "config", None),
+            "graph": getattr(self.graph, "config", {}),
+            "preprocess": self.preprocess.config,
+            "mirror": self.mirror,
+            "state": {key: value.detach().cpu() for key, value in self.state_dict().items()},
+            "extra": self.extra if extra is None else extra,
+        }
+        with replacing(path) as temporary:
+            torch.save(content, temporary)
+
+    @classmethod
+    def load(cls, path: str | Path, backbone: nn.Module | None = None) -> GraphFewShot:
+        """Read a checkpoint, in eval mode and on the CPU. Nothing in the file is executed.
+
+        Args:
+            path: a file that `save` wrote.
+            backbone: takes the checkpoint's weights; needed only where it is not one of `fewshot.backbones`.
+
+        Raises:
+            InputError: no such file, a truncated or foreign one, one of another version, or another backbone.
+        """
+        content = _read(Path(path))
+        if backbone is None:
+            if content["backbone"] is None:
+                raise InputError(f"backbone: expected the module that {path} was saved with, got none")
+            backbone = backbones.build(content["backbone"])
+        model = cls(
+            backbone,
+            ClassGraph(**content["graph"]),
+            preprocess=Preprocess(**content["preprocess"]),
+            mirror=content["mirror"],
+        )
+        try:
+            model.load_state_dict(content["state"])
+        except RuntimeError as error:
+            reason = " ".join(str(error).split()[:40])
+            raise InputError(f"{path}: its weights do not fit the model: {reason}") from error
+        model.extra = content["extra"]
+        return model.eval()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        # The base mean has the size of the features, which only the state knows.
+        incoming = state_dict.get(f"{prefix}base_mean", self.base_mean)
+        self.base_mean = self.base_mean.new_empty(incoming.shape)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(f"checkpoint: expected a file that `fewshot train` wrote, got {path}, which is none")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch, zipfile and pickle each raise their own for a broken file
+        raise InputError(f"{path}: not a checkpoint of fewshot, or not the whole of one") from error
+    if not isinstance(content, dict) or content.get("format") != "fewshot":
+        raise InputError(f"{path}: not a checkpoint of fewshot")
+    if content.get("version") != FORMAT:
+        raise InputError(f"{path}: expected format version {FORMAT}, got {content.get('version')}")
+    return content
+
+
+def _image_channels(backbone: nn.Module) -> int | None:
+    channels = backbones.in_channels(backbone)
+    return channels if channels in (1, 3) else None
+
+
+def _check_images(name: str, images: Tensor, dims: str) -> None:
+    if images.dtype != torch.uint8 or images.dim() != len(dims.split()):
+        expected = dims.replace(" ", ", ")
+        kind = str(images.dtype).removeprefix("torch.")
+        raise InputError(f"{name}: expected uint8 [{expected}], got {kind} {list(images.shape)}")
