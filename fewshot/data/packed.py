@@ -1,7 +1,13 @@
-"""Labelled sets held in memory: packed images (a memory-mapped uint8 array on disk) and features."""
+"""Packed images: all splits of a data set as one memory-mapped uint8 array on disk, and its description.
+
+A pack is a folder of two files: ``images.npy`` (uint8 ``[n, C, H, W]``, sorted by split, then by class) and
+``meta.json`` (classes, counts, hashes, and a checksum of all that).
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -9,80 +15,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, Shaped
+from jaxtyping import Int64, Shaped, UInt8
 from torch import Tensor
 
+from fewshot.data.labelled import SPLITS, FeatureSet, LabelledSet
 from fewshot.errors import InputError
 
+__all__ = ["FeatureSet", "LabelledSet", "PackedDataset", "Splits", "open_pack"]
+
 FORMAT = 1
-SPLITS = ("train", "val", "test")
 IMAGES_FILE, META_FILE = "images.npy", "meta.json"
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledSet:
-    """Items with class labels, the items of a class next to each other: what an episode sampler draws from.
-
-    Args:
-        items: ``[n, ...]``, one item a row.
-        labels: int64 ``[n]``, ascending, values in ``0 .. classes - 1``.
-        class_names: one name a class.
-        superclasses: one coarser class a class, or None.
-        taxonomy: one path from the root a class (``"entity/animal/snake/boa"``), or None.
-
-    Raises:
-        InputError: lengths that do not fit, labels out of order or out of range.
-
-    Example:
-        >>> points = LabelledSet(torch.randn(3, 2), torch.tensor([0, 0, 1]), ("cat", "dog"))
-        >>> len(points), points.num_classes, points.counts.tolist()
-        (3, 2, [2, 1])
-    """
-
-    items: Shaped[Tensor, "n ..."]
-    labels: Int64[Tensor, " n"]
-    class_names: tuple[str, ...]
-    superclasses: tuple[str, ...] | None = None
-    taxonomy: tuple[str, ...] | None = None
-
-    def __post_init__(self) -> None:
-        if len(self.items) != len(self.labels):
-            raise InputError(f"labels: expected one an item ({len(self.items)}), got {len(self.labels)}")
-        for name in ("superclasses", "taxonomy"):
-            values = getattr(self, name)
-            if values is not None and len(values) != self.num_classes:
-                raise InputError(f"{name}: expected one a class ({self.num_classes}), got {len(values)}")
-        if len(self.labels):
-            low, high = int(self.labels[0]), int(self.labels[-1])
-            if (self.labels.diff() < 0).any():
-                raise InputError(
-                    "labels: expected ascending (the items of a class together), got unsorted ones"
-                )
-            if low < 0 or high >= self.num_classes:
-                raise InputError(f"labels: expected 0..{self.num_classes - 1} (classes), got {low}..{high}")
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    @property
-    def num_classes(self) -> int:
-        """The number of classes."""
-        return len(self.class_names)
-
-    @property
-    def counts(self) -> Int64[Tensor, " classes"]:
-        """How many items each class has."""
-        return torch.bincount(self.labels, minlength=self.num_classes)
-
-
-@dataclass(frozen=True, eq=False)
 class PackedDataset(LabelledSet):
-    """One split of packed images: uint8 ``items`` ``[n, C, H, W]`` over a memory map, a torch ``Dataset`` too.
+    """One split of packed images: uint8 ``items`` ``[n, C, H, W]`` over a memory map. Also a torch ``Dataset``.
 
     A pickle of it holds no image, only where the pack lies: worker processes map the same file again.
 
     Args:
-        class_ids: the classes' identifiers in their source (wnids, folder names); the names where there are none.
+        class_ids: the classes' identifiers in their source (wnids, folders); by default their names.
         hash: sha256 over images, labels and class names, in hexadecimal.
         path: the pack's folder; None for images that lie in memory only.
         start: the index of this split's first image in the pack.
@@ -112,7 +64,7 @@ class PackedDataset(LabelledSet):
         return self.items[index], int(self.labels[index])
 
     @property
-    def images(self) -> Shaped[Tensor, "n C H W"]:
+    def images(self) -> UInt8[Tensor, "n C H W"]:
         """The images (the items)."""
         return self.items
 
@@ -128,40 +80,18 @@ class PackedDataset(LabelledSet):
 
     def __getstate__(self) -> dict[str, Any]:
         state = {field.name: getattr(self, field.name) for field in fields(self)}
-        if self.path is not None:
-            state["items"] = len(self)
-        return state
+        return state if self.path is None else {**state, "items": len(self)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if isinstance(state["items"], int):
-            images = map_images(state["path"])
-            state = {**state, "items": images[state["start"] : state["start"] + state["items"]]}
+            stop = state["start"] + state["items"]
+            state = {**state, "items": _map_images(state["path"])[state["start"] : stop]}
         self.__dict__.update(state)
 
 
 @dataclass(frozen=True, eq=False)
-class FeatureSet(LabelledSet):
-    """Features with class labels: float ``items`` ``[n, D]``.
-
-    Example:
-        >>> data = FeatureSet(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([0, 1]), ("cat", "dog"))
-        >>> data.mean()
-        tensor([2., 3.])
-    """
-
-    @property
-    def features(self) -> Float[Tensor, "n D"]:
-        """The features (the items)."""
-        return self.items
-
-    def mean(self) -> Float[Tensor, " D"]:
-        """The mean over all items; of a train split it is the base mean that callers subtract."""
-        return self.items.mean(dim=0)
-
-
-@dataclass(frozen=True, eq=False)
 class Splits:
-    """The three splits of one pack, and what they are called. Iterating gives ``(split name, set)``.
+    """The three splits of one pack. Iterating gives ``(split name, set)``.
 
     Args:
         train, val, test: the splits; no class is in two of them.
@@ -180,8 +110,110 @@ class Splits:
     def __iter__(self) -> Iterator[tuple[str, PackedDataset]]:
         return iter([("train", self.train), ("val", self.val), ("test", self.test)])
 
+    def verify(self) -> None:
+        """Hash every image again.
 
-def map_images(path: Path) -> Shaped[Tensor, "n C H W"]:
-    """The images of a pack, over a memory map; nothing is read yet."""
-    # Mode "c" (private, copy on write) lets torch share the map without asking for write access to the file.
-    return torch.from_numpy(np.load(path / IMAGES_FILE, mmap_mode="c", allow_pickle=False))
+        Raises:
+            InputError: a split is not what was packed.
+        """
+        for split, data in self:
+            if digest(data.images, data.labels, data.class_names) != data.hash:
+                raise InputError(
+                    f"{self.path}: altered since it was packed: the hash of split '{split}' differs"
+                )
+
+
+def open_pack(path: str | Path) -> Splits:
+    """The splits of a pack; reads its description and maps its images.
+
+    Raises:
+        InputError: not a pack, or one that is truncated or whose description was altered.
+    """
+    path = Path(path).expanduser().absolute()
+    meta = _read_meta(path)
+    images = _map_images(path)
+    classes = {split: meta["splits"][split]["classes"] for split in SPLITS}
+    total = sum(entry["count"] for split in SPLITS for entry in classes[split])
+    expected = (total, meta["channels"], meta["size"], meta["size"])
+    if tuple(images.shape) != expected or images.dtype != torch.uint8:
+        raise InputError(
+            f"{path / IMAGES_FILE}: expected uint8 {list(expected)}, got {images.dtype} {list(images.shape)}"
+        )
+    sets, start = {}, 0
+    for split in SPLITS:
+        counts = [entry["count"] for entry in classes[split]]
+        stop = start + sum(counts)
+        sets[split] = PackedDataset(
+            items=images[start:stop],
+            labels=labels_of(counts),
+            class_names=tuple(entry["name"] for entry in classes[split]),
+            superclasses=_of_all(classes[split], "superclass"),
+            taxonomy=_of_all(classes[split], "taxonomy"),
+            class_ids=tuple(entry["id"] for entry in classes[split]),
+            hash=meta["splits"][split]["hash"],
+            path=path,
+            start=start,
+        )
+        start = stop
+    return Splits(**sets, name=meta["name"], hash=meta["hash"], path=path)
+
+
+def labels_of(counts: list[int]) -> Int64[Tensor, " n"]:
+    """``counts[c]`` times each class c, ascending."""
+    return torch.arange(len(counts)).repeat_interleave(torch.tensor(counts, dtype=torch.int64))
+
+
+def digest(
+    images: UInt8[Tensor, "n C H W"], labels: Int64[Tensor, " n"], class_names: tuple[str, ...]
+) -> str:
+    """sha256 over images (their shape too), labels and class names, in hexadecimal."""
+    hasher = hashlib.sha256(json.dumps([list(images.shape), list(class_names)]).encode())
+    hasher.update(labels.numpy().tobytes())
+    for block in images.split(4096):  # by blocks: a map larger than the memory is read once, and not kept
+        hasher.update(np.ascontiguousarray(block.numpy()))
+    return hasher.hexdigest()
+
+
+def write_meta(path: Path, meta: dict[str, Any]) -> None:
+    """Write a pack's description with its checksum."""
+    (path / META_FILE).write_text(json.dumps({"checksum": _checksum(meta), "meta": meta}, indent=1))
+
+
+def _read_meta(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads((path / META_FILE).read_text())
+        meta, checksum = content["meta"], content["checksum"]
+    except FileNotFoundError:
+        raise InputError(f"{path}: expected a pack (a folder with {IMAGES_FILE} and {META_FILE})") from None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(
+            f"{path / META_FILE}: truncated or altered; delete the pack and make it again"
+        ) from None
+    if checksum != _checksum(meta):
+        raise InputError(
+            f"{path / META_FILE}: altered (its checksum differs); delete the pack and make it again"
+        )
+    if meta["format"] != FORMAT:
+        raise InputError(f"{path}: expected a pack of format {FORMAT}, got {meta['format']}; make it again")
+    return meta
+
+
+def _checksum(meta: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _map_images(path: Path) -> Shaped[Tensor, "n C H W"]:
+    """The images of a pack over a memory map; nothing is read yet."""
+    file = path / IMAGES_FILE
+    try:
+        # Mode "c" (private, copy on write) gives torch a map it may share, without write access to the file.
+        array = np.load(file, mmap_mode="c", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        raise InputError(f"{file}: missing or truncated; delete the pack and make it again") from None
+    return torch.from_numpy(array)
+
+
+def _of_all(classes: list[dict[str, Any]], key: str) -> tuple[str, ...] | None:
+    """That property of each class, or None where not every class has it."""
+    values = tuple(entry[key] for entry in classes)
+    return None if None in values or not values else values

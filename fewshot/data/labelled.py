@@ -1,0 +1,159 @@
+"""Labelled sets: items of any kind with class labels, and features as the kind without images."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, Shaped
+from torch import Tensor
+
+from fewshot.errors import InputError
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledSet:
+    """Items with class labels, the items of a class next to each other: what an episode sampler draws from.
+
+    Args:
+        items: ``[n, ...]``, one item a row.
+        labels: int64 ``[n]``, ascending, values in ``0 .. classes - 1``.
+        class_names: one name a class.
+        superclasses: one coarser class a class, or None.
+        taxonomy: one path from the root a class (``"entity/animal/snake/boa"``), or None.
+
+    Raises:
+        InputError: lengths that do not fit, labels out of order or out of range.
+
+    Example:
+        >>> points = LabelledSet(torch.randn(3, 2), torch.tensor([0, 0, 1]), ("cat", "dog"))
+        >>> len(points), points.num_classes, points.counts.tolist()
+        (3, 2, [2, 1])
+    """
+
+    items: Shaped[Tensor, "n ..."]
+    labels: Int64[Tensor, " n"]
+    class_names: tuple[str, ...]
+    superclasses: tuple[str, ...] | None = None
+    taxonomy: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.items) != len(self.labels):
+            raise InputError(f"labels: expected one an item ({len(self.items)}), got {len(self.labels)}")
+        for name in ("superclasses", "taxonomy"):
+            values = getattr(self, name)
+            if values is not None and len(values) != self.num_classes:
+                raise InputError(f"{name}: expected one a class ({self.num_classes}), got {len(values)}")
+        if len(self.labels):
+            low, high = int(self.labels[0]), int(self.labels[-1])
+            if (self.labels.diff() < 0).any():
+                raise InputError(
+                    "labels: expected ascending (the items of a class together), got unsorted ones"
+                )
+            if low < 0 or high >= self.num_classes:
+                raise InputError(f"labels: expected 0..{self.num_classes - 1} (classes), got {low}..{high}")
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes."""
+        return len(self.class_names)
+
+    @property
+    def counts(self) -> Int64[Tensor, " classes"]:
+        """How many items each class has."""
+        return torch.bincount(self.labels, minlength=self.num_classes)
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureSet(LabelledSet):
+    """Features with class labels: float ``items`` ``[n, D]``.
+
+    Example:
+        >>> data = FeatureSet(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([0, 1]), ("cat", "dog"))
+        >>> data.mean()
+        tensor([2., 3.])
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.items.is_floating_point() or self.items.dim() != 2:
+            raise InputError(f"items: expected float [n, D], got {self.items.dtype} {list(self.items.shape)}")
+
+    @property
+    def features(self) -> Float[Tensor, "n D"]:
+        """The features (the items)."""
+        return self.items
+
+    def mean(self) -> Float[Tensor, " D"]:
+        """The mean over all items; of a train split it is the base mean that callers subtract."""
+        return self.items.mean(dim=0)
+
+    @staticmethod
+    def from_npz(path: str | Path, split: str = "test") -> FeatureSet:
+        """One split of an .npz file of features, as float32.
+
+        Args:
+            path: the file, with ``features [classes, images, D]``, ``wnids [classes]``, ``split [classes]``,
+                or with ``features [n, D]``, ``labels [n]``, ``split [n]``.
+            split: the split's name as the file has it.
+
+        Raises:
+            InputError: not such a file, shapes that do not fit, no such split, values that are not finite.
+
+        Example:
+            >>> import tempfile
+            >>> file = Path(tempfile.mkdtemp()) / "features.npz"
+            >>> np.savez(file, features=np.eye(3), labels=["dog", "cat", "dog"], split=["test"] * 3)
+            >>> data = FeatureSet.from_npz(file)
+            >>> data.class_names, data.labels.tolist()
+            (('cat', 'dog'), [0, 1, 1])
+        """
+        arrays = _read_npz(Path(path))
+        features, in_split = arrays["features"], arrays["split"] == split
+        if not in_split.any():
+            known = ", ".join(map(str, np.unique(arrays["split"])))
+            raise InputError(f"{path}: split: expected one of {known}, got '{split}'")
+        features = features[in_split]
+        if features.ndim == 3:
+            names = arrays["wnids"][in_split]
+            labels = np.arange(len(names)).repeat(features.shape[1])
+            features = features.reshape(-1, features.shape[-1])
+        else:
+            names, labels = np.unique(arrays["labels"][in_split], return_inverse=True)
+            order = np.argsort(labels, kind="stable")
+            features, labels = features[order], labels[order]
+        items = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32))
+        if not items.isfinite().all():
+            raise InputError(
+                f"{path}: features: expected finite numbers, got NaN or infinity in split '{split}'"
+            )
+        return FeatureSet(items, torch.from_numpy(labels.astype(np.int64)), tuple(map(str, names)))
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a features file, their shapes checked against each other."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: expected an .npz of plain arrays ({str(error).splitlines()[0]})") from None
+    if "features" not in arrays or arrays["features"].ndim not in (2, 3):
+        raise InputError(f"{path}: expected features [classes, images, D] or [n, D], got {sorted(arrays)}")
+    features = arrays["features"]
+    for name in ("wnids" if features.ndim == 3 else "labels", "split"):
+        shape = arrays[name].shape if name in arrays else "nothing"
+        if shape != features.shape[:1]:
+            raise InputError(
+                f"{path}: {name}: expected shape {features.shape[:1]} as features have, got {shape}"
+            )
+    if not np.issubdtype(features.dtype, np.number):
+        raise InputError(f"{path}: features: expected numbers, got {features.dtype}")
+    return arrays
