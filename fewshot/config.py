@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type
 
 import yaml
 
+from fewshot import shipped
 from fewshot.errors import InputError
 from fewshot.files import replacing
 
@@ -222,23 +223,6 @@ class Config(_Section):
         self._require("name", bool(self.name) and not set(self.name) & set("/\\"), "a name without slashes")
 
 
-def find(name: str | Path) -> Path:
-    """The file of a config, by its path or by the name of one that comes with the package.
-
-    Raises:
-        InputError: neither is there; names the configs that come with the package.
-    """
-    path = Path(name)
-    if path.is_file():
-        return path
-    package = Path(__file__).parent
-    # Beside the package in a checkout, inside it in a wheel.
-    shipped = {p.stem: p for folder in (package.parent, package) for p in (folder / "configs").glob("*.yaml")}
-    if str(name) in shipped:
-        return shipped[str(name)]
-    raise InputError(f"config: expected a YAML file, or one of {', '.join(sorted(shipped))}; got {name}")
-
-
 def read(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:
     """Read a config from a YAML file, or from the package by its name.
 
@@ -249,7 +233,7 @@ def read(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config
     Raises:
         InputError: no such file, no YAML, an unknown key, or a value of the wrong type or out of range.
     """
-    file = find(path)
+    file = shipped.find("configs", path)
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:

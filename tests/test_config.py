@@ -71,7 +71,7 @@ def test_bad_input_is_named_by_its_key(content, message):
 
 
 def test_bad_files(tmp_path):
-    with pytest.raises(InputError, match=r"config: expected a YAML file, or one of .*; got nowhere"):
+    with pytest.raises(InputError, match=r"configs: expected a file or one of .*, got 'nowhere'"):
         config.read("nowhere")
     (tmp_path / "torn.yaml").write_text("meta: {steps: [")
     with pytest.raises(InputError, match=r"torn\.yaml: not YAML: .*line 1"):
