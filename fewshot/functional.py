@@ -1,0 +1,172 @@
+"""The mathematics of the class graph as pure functions.
+
+Letters: B episodes, N way, K shot, M queries, D feature size; C candidate classes of a support (all N, or its own
+class and its k neighbours).
+"""
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+EPSILON = 1e-12
+
+
+def normalize(x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
+    """Scale vectors to length 1; vectors of zeros stay zeros.
+
+    >>> normalize(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+    tensor([[0.6000, 0.8000],
+            [0.0000, 0.0000]])
+    """
+    return x / x.norm(dim=-1, keepdim=True).clamp_min(EPSILON)
+
+
+def masked_softmax(
+    scores: Float[Tensor, "*batch n"], mask: Bool[Tensor, "*#batch n"]
+) -> Float[Tensor, "*batch n"]:
+    """Softmax over the last dimension where ``mask`` is True; 0 elsewhere, and in rows without any True.
+
+    >>> masked_softmax(torch.zeros(2, 3), torch.tensor([[True, True, False], [False, False, False]]))
+    tensor([[0.5000, 0.5000, 0.0000],
+            [0.0000, 0.0000, 0.0000]])
+    """
+    lowest = torch.finfo(scores.dtype).min
+    return scores.masked_fill(~mask, lowest).softmax(-1) * mask
+
+
+def nearest_classes(
+    prototypes: Float[Tensor, "B N D"],
+    mask: Bool[Tensor, "B N"],
+    k: int,
+    prior: Float[Tensor, "B N N"] | None = None,
+    chunk: int = 1024,
+) -> tuple[Int64[Tensor, "B N k"], Bool[Tensor, "B N k"]]:
+    """Find the k nearest other classes of each class, by cosine plus ``prior``; exact, in chunks of rows.
+
+    Args:
+        prototypes: unit vectors **[B, N, D]**.
+        mask: **[B, N]**, the classes that may be neighbours.
+        k: neighbours a class; at most N - 1.
+        prior: similarity from outside **[B, N, N]**, added to the cosine; default None.
+        chunk: rows compared at a time; default 1024. [N, N] is never built.
+
+    Returns:
+        Class indices **[B, N, k]**, and whether each is a real neighbour (False where there were fewer than k).
+    """
+    n = prototypes.shape[1]
+    found, real = [], []
+    for start in range(0, n, chunk):
+        rows = prototypes[:, start : start + chunk]
+        scores = rows @ prototypes.transpose(1, 2)  # [B, chunk, N]
+        if prior is not None:
+            scores = scores + prior[:, start : start + chunk]
+        own = torch.arange(start, start + rows.shape[1], device=rows.device)[:, None] == torch.arange(
+            n, device=rows.device
+        )
+        scores = scores.masked_fill(own | ~mask[:, None, :], -torch.inf)
+        best = scores.topk(k, dim=-1)
+        found.append(best.indices)
+        real.append(best.values > -torch.inf)
+    return torch.cat(found, dim=1), torch.cat(real, dim=1)
+
+
+def candidate_cosines(
+    support: Float[Tensor, "B N K D"],
+    prototypes: Float[Tensor, "B N D"],
+    candidates: Int64[Tensor, "B N C"] | None,
+) -> Float[Tensor, "B N K C"]:
+    """Cosine of each support to each of its class's candidates; ``candidates`` None: to all N classes."""
+    if candidates is None:
+        return torch.einsum("bikd,bcd->bikc", support, prototypes)
+    return torch.einsum("bikd,bicd->bikc", support, gather_classes(prototypes, candidates))
+
+
+def collect(
+    assignments: Float[Tensor, "B N K C"],
+    support: Float[Tensor, "B N K D"],
+    candidates: Int64[Tensor, "B N C"] | None,
+) -> Float[Tensor, "B N D"]:
+    """Sum of the supports that each class is assigned: the messages from supports to classes."""
+    if candidates is None:
+        return torch.einsum("bikc,bikd->bcd", assignments, support)
+    parts = torch.einsum("bikc,bikd->bicd", assignments, support).flatten(1, 2)  # [B, N·C, D]
+    totals = torch.zeros_like(support[:, :, 0])
+    return totals.scatter_add(1, candidates.flatten(1, 2)[..., None].expand_as(parts), parts)
+
+
+def gather_classes(x: Float[Tensor, "B N D"], index: Int64[Tensor, "B N C"]) -> Float[Tensor, "B N C D"]:
+    """``x[b, index[b, i, c]]`` for all b, i, c."""
+    b, n, c = index.shape
+    return x.gather(1, index.flatten(1, 2)[..., None].expand(-1, -1, x.shape[-1])).view(b, n, c, -1)
+
+
+def leave_one_out_cosines(
+    support: Float[Tensor, "B N K D"],
+    assignments: Float[Tensor, "B N K C"],
+    candidates: Int64[Tensor, "B N C"] | None,
+    own: Bool[Tensor, "#B N 1 C"],
+) -> Float[Tensor, "B N K C"]:
+    r"""Cosine of each support to its candidates' means, with the support itself left out of its own class's mean.
+
+    .. math:: c_{ikj} = \hat s_{ik} \cdot \widehat{t_j}, \quad
+              c_{iki} = \hat s_{ik} \cdot \widehat{(t_i - r_{iki} \hat s_{ik})}, \quad
+              t_j = \textstyle\sum_{ik} r_{ikj} \hat s_{ik}
+
+    Left in, a support would vouch for its own label.
+    """
+    totals = collect(assignments, support, candidates)
+    cosines = candidate_cosines(support, normalize(totals), candidates)
+    weight = (assignments * own).sum(-1, keepdim=True)  # [B, N, K, 1]
+    others = normalize(totals[:, :, None] - weight * support)
+    return torch.where(own, (others * support).sum(-1, keepdim=True), cosines)
+
+
+def label_margin(
+    cosines: Float[Tensor, "B N K C"],
+    own: Bool[Tensor, "#B N 1 C"],
+    rivals: Bool[Tensor, "B N 1 C"],
+    judged: Bool[Tensor, "B N K"],
+) -> Float[Tensor, " B"]:
+    """Mean over the judged supports of the cosine to their own class minus that to the best rival class.
+
+    Well above 0 where the labels are right, about 0 or below where many are wrong, whatever the features.
+    """
+    label = cosines.masked_fill(~own, 0.0).sum(-1)  # [B, N, K]
+    rival = cosines.masked_fill(~rivals, -1.0).amax(-1)
+    count = judged.sum((1, 2)).clamp_min(1)
+    return ((label - rival) * judged).sum((1, 2)) / count
+
+
+def label_posterior(
+    scores: Float[Tensor, "B N K C"],
+    doubt: Float[Tensor, " B"],
+    own: Bool[Tensor, "#B N 1 C"],
+    rivals: Bool[Tensor, "B N 1 C"],
+) -> Float[Tensor, "B N K C"]:
+    r"""Posterior of each support's true class when a share ``doubt`` of the labels is wrong.
+
+    .. math:: r_{ikc} \propto e^{\text{score}_{ikc}} \cdot
+              \begin{cases} 1 - \rho & c = i \\ \rho / |\text{rivals}| & c \ne i \end{cases}
+    """
+    rho = doubt[:, None, None, None].clamp(1e-6, 1 - 1e-6)
+    spread = rivals.sum(-1, keepdim=True).clamp_min(1)  # [B, N, 1, 1]
+    log_prior = torch.where(own, (1 - rho).log(), (rho / spread).log())
+    return masked_softmax(scores + log_prior, own | rivals)
+
+
+def coupling(
+    mass: Float[Tensor, "B N"],
+    expected: Float[Tensor, "B N"],
+    floor: Float[Tensor, ""],
+) -> Float[Tensor, "B N"]:
+    r"""How far each class's soft mass of queries exceeds the expected one, in logits, damped for few queries.
+
+    .. math:: \log \frac{n_c + \epsilon}{e_c + \epsilon}
+
+    Taking it off a class's logits moves its mass towards ``expected``; repeated with full strength this is
+    Sinkhorn's algorithm (Cuturi 2013).
+
+    >>> coupling(torch.tensor([[3.0, 1.0]]), torch.tensor([[2.0, 2.0]]), torch.tensor(0.0))
+    tensor([[ 0.4055, -0.6931]])
+    """
+    return ((mass + floor) / (expected + floor)).clamp_min(1e-6).log()

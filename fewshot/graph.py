@@ -1,0 +1,467 @@
+"""The class graph: the classes of an episode as nodes of a learned graph.
+
+It needs torch, torch-geometric and, of this package, `functional` and the head; so it can be put behind any model.
+"""
+
+import json
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch_geometric.nn import MessagePassing
+from torch_geometric.utils import softmax
+
+from fewshot.functional import (
+    collect,
+    coupling,
+    label_margin,
+    label_posterior,
+    leave_one_out_cosines,
+    masked_softmax,
+    nearest_classes,
+    normalize,
+)
+from fewshot.heads import PrototypeHead
+
+Messages = Callable[[Tensor], Tensor]  # nodes [B, N, D] to what each hears from the others [B, N, D]
+WEIGHTS = Path(__file__).parent / "weights" / "class_graph"
+
+
+class Edges(NamedTuple):
+    """Dependencies as a sparse graph of the B·N classes; class i of episode b is node b·N + i.
+
+    ``edge_index`` int64 **[2, E]**: from the class that is listened to (row 0) to the one that listens (row 1);
+    ``weight`` **[E]**: how much; the weights into a node sum to 1.
+    """
+
+    edge_index: Int64[Tensor, "2 E"]
+    weight: Float[Tensor, " E"]
+
+
+class GraphOutput(NamedTuple):
+    """What `ClassGraph` returns.
+
+    ``logits`` **[B, M, N]**, -inf for classes that are absent or padding; ``prototypes`` **[B, N, D]**, refined,
+    of length 1; ``dependencies`` **[B, N, N]**, row i: how much class i listens to each class j (rows sum to 1,
+    diagonal 0), or `Edges` where ``neighbours`` was given.
+    """
+
+    logits: Float[Tensor, "B M N"]
+    prototypes: Float[Tensor, "B N D"]
+    dependencies: Float[Tensor, "B N N"] | Edges
+
+
+class ClassGraphConv(MessagePassing):
+    r"""Message passing between classes along learned dependencies.
+
+    The dependencies are an attention over the other classes, computed from their relations only, so that it works
+    for any D; the messages are the classes' own vectors (after Veličković et al., ICLR 2018, without weights on D):
+
+    .. math::
+        A_{ij} = \operatorname{softmax}_{j \ne i}(a \, \hat x_i \cdot \hat x_j + w \, \text{prior}_{ij}
+                 + v \, \text{present}_j), \qquad m_i = \textstyle\sum_j A_{ij} x_j
+
+    with three learned scalars, :math:`a, w > 0` and :math:`v`.
+
+    Shapes:
+        x **[n, D]**, edge_index int64 **[2, E]** (source j, target i), prior **[E]**, present **[n]**;
+        messages **[n, D]**.
+
+    >>> conv = ClassGraphConv()
+    >>> x = torch.eye(3)
+    >>> edge_index = torch.tensor([[1, 2, 0], [0, 0, 1]])
+    >>> conv(x, edge_index).detach()
+    tensor([[0.0000, 0.5000, 0.5000],
+            [1.0000, 0.0000, 0.0000],
+            [0.0000, 0.0000, 0.0000]])
+    """
+
+    def __init__(self) -> None:
+        super().__init__(aggr="add")
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(5.0)))
+        self.log_prior = nn.Parameter(torch.tensor(0.0))
+        self.presence = nn.Parameter(torch.tensor(0.0))
+
+    def forward(
+        self,
+        x: Float[Tensor, "n D"],
+        edge_index: Int64[Tensor, "2 E"],
+        weight: Float[Tensor, " E"] | None = None,
+        prior: Float[Tensor, " E"] | None = None,
+        present: Float[Tensor, " n"] | None = None,
+    ) -> Float[Tensor, "n D"]:
+        """Messages along given ``weight``, or along `dependencies` where it is None."""
+        if weight is None:
+            weight = self.dependencies(x, edge_index, prior, present)
+        return self.propagate(edge_index, x=x, weight=weight, size=(len(x), len(x)))
+
+    def message(self, x_j: Float[Tensor, "E D"], weight: Float[Tensor, " E"]) -> Float[Tensor, "E D"]:
+        return weight[:, None] * x_j
+
+    def dependencies(
+        self,
+        x: Float[Tensor, "n D"],
+        edge_index: Int64[Tensor, "2 E"],
+        prior: Float[Tensor, " E"] | None = None,
+        present: Float[Tensor, " n"] | None = None,
+    ) -> Float[Tensor, " E"]:
+        """The weight of each edge; those into one node sum to 1."""
+        source, target = edge_index
+        unit = normalize(x)
+        cosine = (unit[source] * unit[target]).sum(-1)
+        scores = self.scores(cosine, prior, None if present is None else present[source])
+        return softmax(scores, target, num_nodes=len(x))
+
+    def dense_dependencies(
+        self,
+        x: Float[Tensor, "B N D"],
+        mask: Bool[Tensor, "B N N"],
+        prior: Float[Tensor, "B N N"] | None = None,
+        present: Float[Tensor, "B N"] | None = None,
+    ) -> Float[Tensor, "B N N"]:
+        """The same numbers for B complete graphs at once; ``mask[b, i, j]``: class i may listen to class j."""
+        unit = normalize(x)
+        cosine = unit @ unit.transpose(1, 2)
+        return masked_softmax(self.scores(cosine, prior, None if present is None else present[:, None]), mask)
+
+    def scores(self, cosine: Tensor, prior: Tensor | None, present: Tensor | None) -> Tensor:
+        scores = self.log_sharpness.exp() * cosine
+        if prior is not None:
+            scores = scores + self.log_prior.exp() * prior
+        return scores if present is None else scores + self.presence * present
+
+
+class ClassGraph(nn.Module):
+    r"""Refine the prototypes of an episode's classes by message passing, and classify the queries by them.
+
+    ::
+
+        support ─► label trust ─► class sums ─► prototypes ──┬─► dependencies A (between classes)
+                                      ▲                      ▼
+        query ────────────────────────┴── soft       messages along A ─► PrototypeHead ─► logits
+                (joint only)              assignments ◄───────────────────────┘
+
+    All vectors are normalised first. With class sums :math:`t_i` (supports weighted by the trust in their labels)
+    and the dependencies :math:`A` of `ClassGraphConv`:
+
+    .. math::
+        p_i = \widehat{\hat t_i + \gamma \textstyle\sum_j A_{ij} \hat t_j}, \qquad
+        \operatorname{logit}_{mi} = \sigma \, \hat q_m \cdot p_i + u_i
+
+    Inductive mode stops here; :math:`u` holds what is known of the classes' shares. Joint mode (the field calls
+    it *transductive*) goes on for ``steps`` rounds in which queries and classes exchange messages:
+
+    .. math::
+        z_{mi} = \operatorname{softmax}_i \operatorname{logit}_{mi}, \qquad
+        t_i \leftarrow t_i^{(0)} + \beta \textstyle\sum_m z_{mi} \hat q_m, \qquad
+        u_i \leftarrow u_i - \eta \log \frac{\sum_m z_{mi} + \epsilon}{M \pi_i + \epsilon}
+
+    The last one couples the classes through their shares of the queries: fully where the ``proportions``
+    :math:`\pi` are known, and where they are not, by a strength :math:`\eta` that depends on how unequal the
+    shares look. Every coefficient comes from a handful of learned scalars and from similarities, counts and
+    shares, never from single features: so one set of weights serves any D, any backbone and any way and shot.
+
+    Args:
+        steps: rounds of the joint mode; default 8.
+
+    >>> graph = ClassGraph.pretrained()
+    >>> support, query = torch.randn(2, 5, 1, 64), torch.randn(2, 75, 64)
+    >>> out = graph(support, query, joint=True)
+    >>> out.logits.shape, out.prototypes.shape, out.dependencies.shape
+    (torch.Size([2, 75, 5]), torch.Size([2, 5, 64]), torch.Size([2, 5, 5]))
+    """
+
+    TRUST_ROUNDS = 3
+
+    def __init__(self, steps: int = 8) -> None:
+        super().__init__()
+        self.config: dict[str, Any] = {"steps": steps}
+        self.steps = steps
+        self.conv = ClassGraphConv()
+        self.head = PrototypeHead(scale=12.0)
+        # Between classes: how much of its neighbours' vectors a class takes on (below 0: moves away from them).
+        self.message = _scalar(-0.05)
+        # Between supports and classes: scale of the cosines, and the share of wrong labels as a logistic function
+        # of (1, label margin, log way, shot), the last two centred on 5-way 5-shot.
+        self.log_trust_scale = _scalar(math.log(12.0))
+        self.doubt = nn.Parameter(torch.tensor([-3.0, -20.0, 0.0, 0.0]))
+        # Between queries and classes (joint).
+        self.log_query_weight = _scalar(math.log(0.3))
+        self.log_coupling = _scalar(0.0)
+        self.log_few = _scalar(
+            math.log(0.5)
+        )  # expected queries a class, squared, where half the coupling is left
+        # Where proportions are unknown: the strength as a logistic function of (1, inequality, known present), and
+        # a count added to masses, so that it is weak for few queries.
+        self.coupling_free = nn.Parameter(torch.tensor([-2.0, -2.0, 0.0]))
+        self.log_floor = _scalar(math.log(4.0))
+        # Evidence: log odds of a class known to be present against one of which nothing is known.
+        self.presence = _scalar(0.1)
+
+    def forward(
+        self,
+        support: Float[Tensor, "B N K D"],
+        query: Float[Tensor, "B M D"],
+        *,
+        joint: bool = False,
+        support_mask: Bool[Tensor, "B N K"] | None = None,
+        class_mask: Bool[Tensor, "B N"] | None = None,
+        query_mask: Bool[Tensor, "B M"] | None = None,
+        evidence: Float[Tensor, "B N"] | None = None,
+        proportions: Float[Tensor, "B N"] | None = None,
+        prior: Float[Tensor, "*B N N"] | None = None,
+        neighbours: int | None = None,
+    ) -> GraphOutput:
+        """Classify the queries of B episodes.
+
+        Args:
+            support: features of the labelled images **[B, N, K, D]**, minus the base classes' mean where known.
+            query: features of the images to classify **[B, M, D]**, likewise.
+            joint: let the queries inform one another (transductive inference); default False.
+            support_mask: bool **[B, N, K]**, False where a support is padding; default None: all are there.
+            class_mask: bool **[B, N]**, False where a class is padding; a class without supports is padding too.
+            query_mask: bool **[B, M]**, False where a query is padding.
+            evidence: **[B, N]**, of the query set: 1 the class is there, 0 it is not, NaN unknown (default).
+            proportions: **[B, N]**, the classes' shares of the query set, where they are known.
+            prior: similarity of classes from outside **[N, N]** or **[B, N, N]**; raises the dependencies.
+            neighbours: listen to the k most similar classes only, as sparse edges; default None: to all.
+
+        Returns:
+            `GraphOutput`.
+
+        Raises:
+            ValueError: shapes that do not fit; the message names the argument, what was expected and what came.
+        """
+        _check(support, query, support_mask, class_mask, query_mask, evidence, proportions, prior, neighbours)
+        b, n, k, _ = support.shape
+        if support_mask is None:
+            support_mask = support.new_ones((b, n, k), dtype=torch.bool)
+        classes = support_mask.any(-1) if class_mask is None else class_mask & support_mask.any(-1)
+        support_mask = support_mask & classes[..., None]
+        if query_mask is None:
+            query_mask = query.new_ones(query.shape[:2], dtype=torch.bool)
+        if evidence is None:
+            evidence = support.new_full((b, n), torch.nan)
+        if prior is not None:
+            prior = prior.to(support.dtype).expand(b, n, n)
+        alive = classes & (evidence != 0)
+        if proportions is not None:
+            alive = alive & (proportions > 0)
+        present = (evidence == 1).to(support.dtype) * alive
+        support = normalize(support) * support_mask[..., None]
+        query = normalize(query)
+
+        near = None
+        if neighbours is not None:
+            raw = normalize(support.sum(2))
+            near = nearest_classes(raw, alive, min(neighbours, n - 1), prior)
+        sums = self._trusted_sums(support, support_mask, classes, near)
+        relate = self._sparse_relations if near is not None else self._dense_relations
+        messages, dependencies = relate(normalize(sums), classes, alive, prior, present, near)
+
+        bias = self.presence * present
+        if proportions is not None:
+            shares = proportions * alive
+            shares = shares / shares.sum(-1, keepdim=True).clamp_min(1e-12)
+            bias = bias + (shares * alive.sum(-1, keepdim=True)).clamp_min(1e-6).log()
+        else:
+            shares = alive / alive.sum(-1, keepdim=True).clamp_min(1)
+        bias = bias.masked_fill(~alive, -torch.inf)
+
+        prototypes = self._refine(normalize(sums), messages)
+        logits = self.head(query, prototypes, bias)
+        if joint:
+            seen = query_mask[..., None].to(query.dtype)  # [B, M, 1]
+            expected = shares * seen.sum(1)  # [B, N]
+            for _ in range(self.steps):
+                mass = (masked_softmax(logits, alive[:, None]) * seen).sum(1)
+                step = self._couple(mass, expected, shares, present, known=proportions is not None)
+                bias = bias - step
+                assigned = masked_softmax(logits - step[:, None], alive[:, None]) * seen  # [B, M, N]
+                pulled = sums + self.log_query_weight.exp() * assigned.transpose(1, 2) @ query
+                prototypes = self._refine(normalize(pulled), messages)
+                logits = self.head(query, prototypes, bias)
+        return GraphOutput(logits, prototypes, dependencies)
+
+    def _trusted_sums(
+        self,
+        support: Float[Tensor, "B N K D"],
+        support_mask: Bool[Tensor, "B N K"],
+        classes: Bool[Tensor, "B N"],
+        near: tuple[Tensor, Tensor] | None,
+    ) -> Float[Tensor, "B N D"]:
+        """Sum of each class's supports, where a support whose label is doubtful counts for other classes too."""
+        b, n, k, _ = support.shape
+        if k == 1:  # nothing can speak against the only support of a class
+            return support[:, :, 0]
+        if near is None:
+            candidates = None
+            own = torch.eye(n, dtype=torch.bool, device=support.device)[None, :, None]  # [1, N, 1, N]
+            rivals = classes[:, None, None] & ~own  # [B, N, 1, N]
+        else:
+            itself = torch.arange(n, device=support.device).expand(b, n)[..., None]
+            candidates = torch.cat([itself, near[0]], dim=-1)  # [B, N, 1 + k]
+            own = (torch.arange(candidates.shape[-1], device=support.device) == 0)[None, None, None]
+            rivals = torch.cat([torch.zeros_like(near[1][..., :1]), near[1]], dim=-1)[:, :, None]
+        shots = support_mask.sum(-1)  # [B, N]
+        judged = support_mask & (shots > 1)[..., None]
+        certain = own & support_mask[..., None]  # [B, N, K, C]: every label believed
+        assignments = certain.to(support.dtype)
+        doubt = None
+        for _ in range(self.TRUST_ROUNDS):
+            cosines = leave_one_out_cosines(support, assignments, candidates, own)
+            if doubt is None:
+                doubt = self._doubt(label_margin(cosines, own, rivals, judged), classes, judged)
+            posterior = label_posterior(self.log_trust_scale.exp() * cosines, doubt, own, rivals)
+            assignments = torch.where(judged[..., None], posterior, certain.to(support.dtype))
+        return collect(assignments, support, candidates)
+
+    def _doubt(
+        self, margin: Float[Tensor, " B"], classes: Bool[Tensor, "B N"], judged: Bool[Tensor, "B N K"]
+    ) -> Float[Tensor, " B"]:
+        """The share of wrong labels to reckon with in each episode, at most 0.8."""
+        way = classes.sum(-1).clamp_min(1)
+        shot = judged.sum((1, 2)) / judged.any(-1).sum(-1).clamp_min(1)
+        one = torch.ones_like(margin)
+        clues = torch.stack([one, margin, (way / 5).log(), (shot.clamp_min(2) / 5).log()], dim=-1)
+        return 0.8 * (clues @ self.doubt).sigmoid()
+
+    def _dense_relations(
+        self,
+        x: Float[Tensor, "B N D"],
+        classes: Bool[Tensor, "B N"],
+        alive: Bool[Tensor, "B N"],
+        prior: Float[Tensor, "B N N"] | None,
+        present: Float[Tensor, "B N"],
+        near: None,
+    ) -> tuple[Messages, Float[Tensor, "B N N"]]:
+        others = ~torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
+        mask = classes[:, :, None] & alive[:, None, :] & others
+        weight = self.conv.dense_dependencies(x, mask, prior, present)
+        return lambda nodes: weight @ nodes, weight
+
+    def _sparse_relations(
+        self,
+        x: Float[Tensor, "B N D"],
+        classes: Bool[Tensor, "B N"],
+        alive: Bool[Tensor, "B N"],
+        prior: Float[Tensor, "B N N"] | None,
+        present: Float[Tensor, "B N"],
+        near: tuple[Int64[Tensor, "B N k"], Bool[Tensor, "B N k"]],
+    ) -> tuple[Messages, Edges]:
+        b, n, d = x.shape
+        index, real = near
+        real = real & classes[..., None]
+        first = torch.arange(b, device=x.device)[:, None, None] * n  # an episode's first node
+        target = (first + torch.arange(n, device=x.device)[None, :, None]).expand_as(index)
+        edge_index = torch.stack([(first + index)[real], target[real]])
+        prior_edge = None if prior is None else prior.gather(2, index)[real]
+        weight = self.conv.dependencies(x.flatten(0, 1), edge_index, prior_edge, present.flatten())
+        edges = Edges(edge_index, weight)
+        return lambda nodes: self.conv(nodes.flatten(0, 1), *edges).view(b, n, d), edges
+
+    def _refine(self, nodes: Float[Tensor, "B N D"], messages: Messages) -> Float[Tensor, "B N D"]:
+        return normalize(nodes + self.message * messages(nodes))
+
+    def _couple(
+        self,
+        mass: Float[Tensor, "B N"],
+        expected: Float[Tensor, "B N"],
+        shares: Float[Tensor, "B N"],
+        present: Float[Tensor, "B N"],
+        known: bool,
+    ) -> Float[Tensor, "B N"]:
+        """What to take off each class's logits so that its mass of queries moves towards the expected one."""
+        enough = expected**2 / (expected**2 + self.log_few.exp())
+        if known:
+            strength = self.log_coupling.exp() * enough
+            return strength * coupling(mass, expected, mass.new_tensor(1e-3))
+        total = mass.sum(-1, keepdim=True).clamp_min(1e-12)
+        ways = (shares > 0).sum(-1, keepdim=True)
+        inequality = ((mass / total - shares) ** 2).sum(-1, keepdim=True) * ways
+        base, unequal, there = self.coupling_free
+        strength = (base + unequal * inequality + there * present).sigmoid() * enough
+        return strength * coupling(mass, expected, self.log_floor.exp())
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write ``config.json`` and ``model.safetensors`` into a folder, each atomically."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
+        for name, write in (
+            ("model.safetensors", lambda path: save_file(state, path)),
+            ("config.json", lambda path: path.write_text(json.dumps(self.config) + "\n")),
+        ):
+            temporary = folder / f".{name}.{os.getpid()}.tmp"
+            write(temporary)
+            os.replace(temporary, folder / name)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> "ClassGraph":
+        """Read what `save_pretrained` wrote.
+
+        Raises:
+            ValueError: the folder does not hold a class graph.
+        """
+        folder = Path(folder)
+        try:
+            graph = cls(**json.loads((folder / "config.json").read_text()))
+            graph.load_state_dict(load_file(folder / "model.safetensors"))
+        except Exception as error:  # a missing file, JSON, safetensors and torch each raise their own
+            reason = " ".join(str(error).split()[:30])
+            raise ValueError(
+                f"folder: expected config.json and model.safetensors of a class graph in {folder}: {reason}"
+            ) from error
+        return graph.eval()
+
+    @classmethod
+    def pretrained(cls) -> "ClassGraph":
+        """The graph with the weights that come with the package (trained on train splits only)."""
+        return cls.from_pretrained(WEIGHTS)
+
+
+def _scalar(value: float) -> nn.Parameter:
+    return nn.Parameter(torch.tensor(value))
+
+
+def _check(
+    support: Tensor,
+    query: Tensor,
+    support_mask: Tensor | None,
+    class_mask: Tensor | None,
+    query_mask: Tensor | None,
+    evidence: Tensor | None,
+    proportions: Tensor | None,
+    prior: Tensor | None,
+    neighbours: int | None,
+) -> None:
+    if support.dim() != 4 or not support.is_floating_point():
+        raise ValueError(f"support: expected floats [B, N, K, D], got {_kind(support)}")
+    b, n, k, d = support.shape
+    if query.dim() != 3 or not query.is_floating_point() or (query.shape[0], query.shape[2]) != (b, d):
+        raise ValueError(f"query: expected floats [B, M, D] with B = {b} and D = {d}, got {_kind(query)}")
+    m = query.shape[1]
+    for name, mask, shape in (
+        ("support_mask", support_mask, (b, n, k)),
+        ("class_mask", class_mask, (b, n)),
+        ("query_mask", query_mask, (b, m)),
+    ):
+        if mask is not None and (mask.dtype != torch.bool or tuple(mask.shape) != shape):
+            raise ValueError(f"{name}: expected bool {list(shape)}, got {_kind(mask)}")
+    for name, known in (("evidence", evidence), ("proportions", proportions)):
+        if known is not None and (not known.is_floating_point() or tuple(known.shape) != (b, n)):
+            raise ValueError(f"{name}: expected floats {[b, n]}, got {_kind(known)}")
+    if prior is not None and tuple(prior.shape) not in ((n, n), (b, n, n)):
+        raise ValueError(f"prior: expected {[n, n]} or {[b, n, n]}, got {_kind(prior)}")
+    if neighbours is not None and neighbours < 1:
+        raise ValueError(f"neighbours: expected at least 1, or None for all classes, got {neighbours}")
+
+
+def _kind(x: Tensor) -> str:
+    return f"{str(x.dtype).removeprefix('torch.')} {list(x.shape)}"
