@@ -16,7 +16,7 @@ from fewshot.data.packed import FeatureSet, LabelledSet
 from fewshot.errors import InputError
 from fewshot.files import replacing
 from fewshot.graph import ClassGraph, GraphOutput
-from fewshot.precision import autocast
+from fewshot.precision import Precision, autocast
 
 FORMAT = 1
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as PIL's mode "L"
@@ -89,6 +89,8 @@ class GraphFewShot(nn.Module):
         preprocess: default keeps the images' size and gives the backbone the channels that it takes.
         base_mean: ``[D]``, the mean of the base classes' features; default None is zero.
         mirror: average the features of an image and of its mirror image; default False.
+        precision: what `features` computes in: "32-true", "bf16-mixed", or "auto" (default), which is
+            bfloat16 where the machine has it.
 
     Shapes: support uint8 ``[B, N, K, C, H, W]``, query uint8 ``[B, M, C, H, W]``, of any sizes where the
     preprocessing resizes them; the output is the graph's: logits ``[B, M, N]``, prototypes ``[B, N, D]``,
@@ -111,12 +113,14 @@ class GraphFewShot(nn.Module):
         preprocess: Preprocess | None = None,
         base_mean: Tensor | None = None,
         mirror: bool = False,
+        precision: Precision = "auto",
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.graph = graph
         self.preprocess = preprocess or Preprocess(channels=_image_channels(backbone))
         self.mirror = mirror
+        self.precision: Precision = precision
         self.extra: dict[str, Any] = {}
         # Without elements until it is known, as D is known only once there are images.
         self.register_buffer("base_mean", torch.zeros(0) if base_mean is None else base_mean.detach().float())
@@ -175,7 +179,7 @@ class GraphFewShot(nn.Module):
         training = self.training
         self.eval()
         try:
-            with torch.inference_mode(), autocast(here):
+            with torch.inference_mode(), autocast(here, self.precision):
                 parts = [self.encode(images.to(here)).cpu() for images in data.items.split(batch)]
         finally:
             self.train(training)
@@ -197,6 +201,7 @@ class GraphFewShot(nn.Module):
             "graph": getattr(self.graph, "config", {}),
             "preprocess": self.preprocess.config,
             "mirror": self.mirror,
+            "precision": self.precision,
             "state": {key: value.detach().cpu() for key, value in self.state_dict().items()},
             "extra": self.extra if extra is None else extra,
         }
@@ -224,6 +229,7 @@ class GraphFewShot(nn.Module):
             ClassGraph(**content["graph"]),
             preprocess=Preprocess(**content["preprocess"]),
             mirror=content["mirror"],
+            precision=content["precision"],
         )
         try:
             model.load_state_dict(content["state"])
