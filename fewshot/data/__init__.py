@@ -1,5 +1,17 @@
 """Data: labelled sets, packed images, and the sources they are made from."""
 
-from fewshot.data.packed import FeatureSet, LabelledSet, PackedDataset, Splits, open_pack
+from fewshot.data.labelled import FeatureSet, LabelledSet
+from fewshot.data.loading import check, info, load, pack
+from fewshot.data.packed import PackedDataset, Splits, open_pack
 
-__all__ = ["FeatureSet", "LabelledSet", "PackedDataset", "Splits", "open_pack"]
+__all__ = [
+    "FeatureSet",
+    "LabelledSet",
+    "PackedDataset",
+    "Splits",
+    "check",
+    "info",
+    "load",
+    "open_pack",
+    "pack",
+]

@@ -29,7 +29,7 @@ IMAGES_FILE, META_FILE = "images.npy", "meta.json"
 
 @dataclass(frozen=True, eq=False)
 class PackedDataset(LabelledSet):
-    """One split of packed images: uint8 ``items`` ``[n, C, H, W]`` over a memory map. Also a torch ``Dataset``.
+    """One split of packed images: uint8 ``items`` ``[n, C, H, W]`` over a memory map; a torch ``Dataset``.
 
     A pickle of it holds no image, only where the pack lies: worker processes map the same file again.
 
@@ -170,7 +170,7 @@ def digest(
     hasher = hashlib.sha256(json.dumps([list(images.shape), list(class_names)]).encode())
     hasher.update(labels.numpy().tobytes())
     for block in images.split(4096):  # by blocks: a map larger than the memory is read once, and not kept
-        hasher.update(np.ascontiguousarray(block.numpy()))
+        hasher.update(memoryview(block.contiguous().numpy()))
     return hasher.hexdigest()
 
 

@@ -1,0 +1,212 @@
+"""From a data SPEC to its splits: pack once into the cache, then open what lies there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import yaml
+
+from fewshot.data import glyphs, sources
+from fewshot.data.archives import open_archive
+from fewshot.data.packed import FORMAT, META_FILE, Splits, open_pack
+from fewshot.data.packing import write_pack
+from fewshot.errors import InputError
+from fewshot.shipped import find
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of source: how it is opened (from path and seed), whether it has a path, its usual channels."""
+
+    open: Callable[[Path, int], sources.Source]
+    has_path: bool = True
+    seeded: bool = False
+    channels: int = 3
+
+
+KINDS = {
+    "folder": Kind(sources.folder, seeded=True),
+    "glyphs": Kind(lambda _, seed: sources.built_in_glyphs(seed), has_path=False, seeded=True, channels=1),
+    "miniimagenet": Kind(lambda path, _: sources.miniimagenet(path)),
+}
+
+
+def load(
+    spec: str,
+    *,
+    size: int | None = None,
+    channels: int | None = None,
+    cache: Path | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> Splits:
+    """The splits of a data set, packed into the cache the first time.
+
+    Args:
+        spec: ``KIND[:PATH]``: ``glyphs``, ``miniimagenet:PATH``, ``folder:PATH`` (a path of a folder, .tar or
+            .zip), or ``packed:PATH``.
+        size: side in pixels; by default the images' own where all are equal and square, else 84.
+        channels: 1 (grey) or 3 (colour); by default 1 for glyphs, else 3.
+        cache: where packs are kept; by default ``FEWSHOT_CACHE`` of the environment, else the user's cache.
+        seed: of what is random in a source: a pool's split, the glyphs' distortion.
+        progress: whether to draw a progress bar on standard error while packing.
+
+    Raises:
+        InputError: an unknown kind, a wrong path, or anything amiss in the source, which is named.
+
+    Example:
+        >>> load("glyphs:here")
+        Traceback (most recent call last):
+        ...
+        fewshot.errors.InputError: data: expected glyphs, got 'glyphs:here'
+    """
+    kind, path = _parse(spec)
+    _check_form(size, channels)
+    if kind == "packed":
+        splits = open_pack(path)
+        for name, asked, there in (
+            ("size", size, splits.test.size),
+            ("channels", channels, splits.test.channels),
+        ):
+            if asked not in (None, there):
+                raise InputError(f"{name}: {path} is packed with {there}, {asked} was asked for")
+        return splits
+    channels = channels or KINDS[kind].channels
+    place = _cache_folder(cache) / _cache_name(kind, path, size, channels, seed)
+    if place.exists():
+        return open_pack(place)
+    return write_pack(KINDS[kind].open(path, seed), place, size=size, channels=channels, progress=progress)
+
+
+def pack(
+    spec: str,
+    out: str | Path,
+    *,
+    size: int | None = None,
+    channels: int | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> Splits:
+    """Pack a source into a folder of its own, to be loaded as ``packed:OUT``. Arguments as of :func:`load`.
+
+    Raises:
+        InputError: ``out`` exists, or anything amiss in the source.
+    """
+    kind, path = _parse(spec)
+    _check_form(size, channels)
+    out = Path(out).expanduser().absolute()
+    if os.path.lexists(out):
+        raise InputError(f"out: {out} exists; expected a path where nothing is yet")
+    if kind == "packed":
+        raise InputError(f"data: {path} is a pack already; copy its folder")
+    channels = channels or KINDS[kind].channels
+    return write_pack(KINDS[kind].open(path, seed), out, size=size, channels=channels, progress=progress)
+
+
+def info(splits: Splits) -> dict[str, Any]:
+    """What a data set holds, as plain values.
+
+    Returns:
+        ``name``, ``path``, ``hash``, ``size``, ``channels``, and for each of ``splits``: the numbers of
+        ``classes``, ``images`` and ``superclasses``, the ``fewest`` and the ``most`` images of a class, and
+        whether there is a ``taxonomy``.
+    """
+    described = {}
+    for split, data in splits:
+        counts = data.counts.tolist()
+        described[split] = {
+            "classes": data.num_classes,
+            "images": len(data),
+            "fewest": min(counts, default=0),
+            "most": max(counts, default=0),
+            "superclasses": len(set(data.superclasses or ())),
+            "taxonomy": data.taxonomy is not None,
+        }
+    return {
+        "name": splits.name,
+        "path": str(splits.path),
+        "hash": splits.hash,
+        "size": splits.test.size,
+        "channels": splits.test.channels,
+        "splits": described,
+    }
+
+
+def check(spec: str, *, against: str | None = None, **options: Any) -> list[str]:
+    """Hash a pack again, and compare its classes and counts with a benchmark's.
+
+    Args:
+        spec: a data SPEC, or the path of a pack.
+        against: a benchmark's name (``miniimagenet``) or its YAML file.
+        options: as of :func:`load`.
+
+    Returns:
+        One line for each class or count that is off; none where all is as it should be.
+
+    Raises:
+        InputError: the pack is truncated or altered.
+    """
+    splits = open_pack(spec) if (Path(spec).expanduser() / META_FILE).is_file() else load(spec, **options)
+    splits.verify()
+    return [] if against is None else _differences(splits, against)
+
+
+def _differences(splits: Splits, against: str) -> list[str]:
+    file = find("datasets", against)
+    benchmark = yaml.safe_load(file.read_text())
+    try:
+        expected = {split: {str(name) for name in benchmark["classes"][split]} for split, _ in splits}
+        images = int(benchmark["images_per_class"])
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{file}: expected classes (train, val, test) and images_per_class") from None
+    lines = []
+    for split, data in splits:
+        counts = dict(zip(data.class_ids, data.counts.tolist(), strict=True))
+        lines += [f"{split}: class {name} is missing" for name in sorted(expected[split] - set(counts))]
+        lines += [
+            f"{split}: class {name} does not belong there" for name in sorted(set(counts) - expected[split])
+        ]
+        lines += [
+            f"{split}: class {name} has {count} images, expected {images}"
+            for name, count in counts.items()
+            if name in expected[split] and count != images
+        ]
+    return lines
+
+
+def _parse(spec: str) -> tuple[str, Path]:
+    """Kind and path of a SPEC."""
+    kind, _, path = spec.partition(":")
+    forms = {name: f"{name}:PATH" if entry.has_path else name for name, entry in KINDS.items()}
+    if kind not in (*KINDS, "packed"):
+        raise InputError(f"data: expected {', '.join(forms.values())} or packed:PATH, got '{spec}'")
+    if (kind == "packed" or KINDS[kind].has_path) != bool(path):
+        raise InputError(f"data: expected {forms.get(kind, 'packed:PATH')}, got '{spec}'")
+    return kind, Path(os.path.abspath(Path(path).expanduser()))
+
+
+def _check_form(size: int | None, channels: int | None) -> None:
+    if size is not None and size < 1:
+        raise InputError(f"size: expected at least 1 pixel, got {size}")
+    if channels not in (None, 1, 3):
+        raise InputError(f"channels: expected 1 or 3, got {channels}")
+
+
+def _cache_folder(cache: Path | None) -> Path:
+    chosen = cache or os.environ.get("FEWSHOT_CACHE") or platformdirs.user_cache_path("fewshot")
+    return Path(chosen).expanduser().absolute()
+
+
+def _cache_name(kind: str, path: Path, size: int | None, channels: int, seed: int) -> str:
+    """The pack's folder in the cache: another name whenever the source or what is asked of it changes."""
+    has_path, seeded = KINDS[kind].has_path, KINDS[kind].seeded
+    origin = [str(path), open_archive(path).stamp()] if has_path else [glyphs.stamp()]
+    key = "\n".join([str(FORMAT), kind, *origin, str(size), str(channels), str(seed if seeded else 0)])
+    label = f"{kind}-{path.name}" if has_path else kind
+    return f"{label}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
