@@ -42,7 +42,7 @@ def load(
     *,
     size: int | None = None,
     channels: int | None = None,
-    cache: Path | None = None,
+    cache: str | Path | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> Splits:
@@ -198,7 +198,7 @@ def _check_form(size: int | None, channels: int | None) -> None:
         raise InputError(f"channels: expected 1 or 3, got {channels}")
 
 
-def _cache_folder(cache: Path | None) -> Path:
+def _cache_folder(cache: str | Path | None) -> Path:
     chosen = cache or os.environ.get("FEWSHOT_CACHE") or platformdirs.user_cache_path("fewshot")
     return Path(chosen).expanduser().absolute()
 
