@@ -1,0 +1,314 @@
+"""Episodes, and the sampler that draws them."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64, Shaped
+from torch import Tensor
+from torch.utils.data import IterableDataset, get_worker_info
+
+from fewshot.data.packed import LabelledSet
+from fewshot.errors import InputError
+from fewshot.neighbours import class_distances, nearest
+from fewshot.sampling import Scheme, at_least, check_scheme, dirichlet_parameter, draw
+
+BLOCK = 128  # episodes drawn at once, whatever the batch size; another number gives other episodes
+ENDLESS = 2**62
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Episode:
+    """B episodes of N classes, with K supports a class and M queries in all.
+
+    Where ways or shots differ between episodes all are padded to the largest: there, indices, labels and
+    classes are −1, masks false, shares 0, and `support` and `query` hold the data's first item. A mask that
+    is None says that nothing is padded.
+
+    Args:
+        support, query: the items, ``[B,N,K,...]`` and ``[B,M,...]``; None where they were not gathered.
+        query_labels: each query's class, as a position ``0..N-1`` in `classes`.
+        classes: the classes as the data set numbers them.
+        support_index, query_index: which items these are.
+        support_mask, class_mask, query_mask: where something is.
+        proportions: each class's share of the query set; the shares of an episode sum to 1.
+        support_labels: each support's true class, a position ``0..N-1``: with label noise not always its row.
+        numbers: which episodes of the sampler's sequence these are.
+    """
+
+    support: Shaped[Tensor, "B N K *item"] | None = None
+    query: Shaped[Tensor, "B M *item"] | None = None
+    query_labels: Int64[Tensor, "B M"]
+    classes: Int64[Tensor, "B N"]
+    support_index: Int64[Tensor, "B N K"]
+    query_index: Int64[Tensor, "B M"]
+    support_mask: Bool[Tensor, "B N K"] | None = None
+    class_mask: Bool[Tensor, "B N"] | None = None
+    query_mask: Bool[Tensor, "B M"] | None = None
+    proportions: Float[Tensor, "B N"]
+    support_labels: Int64[Tensor, "B N K"] | None = None
+    numbers: Int64[Tensor, " B"] | None = None
+
+    def __len__(self) -> int:
+        """B, the number of episodes."""
+        return len(self.classes)
+
+    def to(self, device: torch.device | str) -> Episode:
+        """The same episodes on a device."""
+        return self._each(lambda field: field.to(device))
+
+    def _each(self, function: Callable[[Tensor], Tensor]) -> Episode:
+        present = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+        return replace(self, **{name: function(value) for name, value in present.items()})
+
+    def _rows(self, rows: Int64[Tensor, " some"]) -> Episode:
+        return self._each(lambda field: field[rows])
+
+    @staticmethod
+    def _join(parts: Sequence[Episode]) -> Episode:
+        if len(parts) == 1:
+            return parts[0]
+        present = [f.name for f in fields(Episode) if getattr(parts[0], f.name) is not None]
+        return Episode(**{name: torch.cat([getattr(part, name) for part in parts]) for name in present})
+
+
+class Fingerprint:
+    """A short name for a sequence of episodes: the same only for the very same images in the same places.
+
+    The first 16 hexadecimal digits of the sha256 over the episodes' digests in order, where an episode's
+    digest is the first 8 bytes of the sha256 over its way, number of supports, support and query indices
+    (int64, padding left out). Take it while iterating, on each process over its share, and merge.
+
+    Example:
+        >>> data = LabelledSet(torch.zeros(40, 2), torch.arange(40) // 10, ("a", "b", "c", "d"))
+        >>> sampler = EpisodeSampler(data, way=3, query=4, batch=8, episodes=20)
+        >>> fingerprint = Fingerprint()
+        >>> for episode in sampler:
+        ...     fingerprint.update(episode)
+        >>> fingerprint.hexdigest() == sampler.fingerprint()
+        True
+    """
+
+    def __init__(self) -> None:
+        self.digests: dict[int, bytes] = {}
+
+    def update(self, episode: Episode) -> None:
+        """Adds the episodes of a batch that a sampler drew."""
+        if episode.numbers is None:
+            raise InputError("episode: expected one that a sampler drew, got one without numbers")
+        way = (episode.classes >= 0).sum(1, keepdim=True).cpu()
+        support, query = episode.support_index.flatten(1).cpu(), episode.query_index.cpu()
+        supports = (support >= 0).sum(1, keepdim=True)
+        rows = torch.cat([way, supports, support, query], 1).numpy().astype("<i8")
+        for number, row in zip(episode.numbers.tolist(), rows, strict=True):
+            self.digests[number] = hashlib.sha256(row[row >= 0].tobytes()).digest()[:8]
+
+    def merge(self, other: Fingerprint) -> None:
+        """Adds the episodes that another process saw."""
+        self.digests |= other.digests
+
+    def hexdigest(self) -> str:
+        """The fingerprint of all episodes so far, in the order of their numbers."""
+        return hashlib.sha256(b"".join(self.digests[n] for n in sorted(self.digests))).hexdigest()[:16]
+
+
+class EpisodeSampler(IterableDataset[Episode]):
+    """Draws N-way K-shot episodes, in batches (Vinyals et al., *Matching Networks*, 2016).
+
+    The episodes follow from the data's labels, `seed` and the options from `way` to `label_noise` alone:
+    batch size, workers, processes and devices change nothing. Classes come in random order, no image occurs
+    twice in an episode, queries come shuffled. Iterating again starts over.
+
+    Inside a ``DataLoader(sampler, batch_size=None)`` the workers share out the batches, which arrive in the
+    same order as without workers.
+
+    Args:
+        data: items with class labels: images or features, on any device.
+        way: classes an episode (default 5), or several numbers, one of which is drawn for each episode.
+        shot: supports a class (default 1), or several numbers likewise.
+        query: queries a class (default 15): N·query in all.
+        batch: episodes a batch (default 64); the last batch may be smaller.
+        episodes: the number of episodes; None (default): endless.
+        seed: at least 0 (default 0).
+        classes: "uniform" (default): every set of classes is equally likely. "hard": an anchor class is drawn
+            uniformly, the others from its max(8, 2·(N−1)) nearest: by `similarity`, else by steps in the
+            data's taxonomy, else same superclass first, else, for features, by the cosine of class means;
+            equally near classes stand in a random but fixed order.
+        similarity: ``[classes, classes]``, larger is nearer; for "hard" classes.
+        queries: "balanced" (default), or "dirichlet:A": the classes' shares of the N·query queries are drawn
+            from Dirichlet(A·1) (Veilleux et al., *Realistic evaluation of transductive few-shot learning*,
+            2021, with A = 2) and rounded by largest remainders, so that a class may get none. Where a class
+            has too few images beside its supports, the others take over by their shares.
+        label_noise: R in [0, 1) (default 0): exactly round(R·K) supports of each class, at random positions,
+            are images of the episode's other classes, each equally likely. The classes pass supports on in
+            random cycles, so the images are those that are drawn without noise.
+        device: where the episodes go (default: items stay where the data is, indices on the CPU).
+        gather: False leaves out `support` and `query` (default True).
+        reuse: True gathers every batch into the same memory, which is several times as fast for images on the
+            CPU, but each batch overwrites the one before (default False). DataLoader workers never do so.
+        rank, world: this process's share: every world-th episode from the rank-th on (default: all).
+        start: the first episode's number, to resume (default 0); the last one's stays ``episodes - 1``.
+
+    Raises:
+        InputError: a value out of range, an unknown scheme, a class with too few images.
+
+    Example:
+        >>> images = torch.zeros(200, 3, 8, 8, dtype=torch.uint8)
+        >>> data = LabelledSet(images, torch.arange(200) // 20, tuple("abcdefghij"))
+        >>> sampler = EpisodeSampler(data, way=5, shot=1, query=15, batch=8, episodes=20)
+        >>> episode = next(iter(sampler))
+        >>> tuple(episode.support.shape), tuple(episode.query.shape), len(sampler)
+        ((8, 5, 1, 3, 8, 8), (8, 75, 3, 8, 8), 3)
+    """
+
+    def __init__(
+        self,
+        data: LabelledSet,
+        way: int | Sequence[int] = 5,
+        shot: int | Sequence[int] = 1,
+        query: int = 15,
+        batch: int = 64,
+        episodes: int | None = None,
+        seed: int = 0,
+        *,
+        classes: str = "uniform",
+        similarity: Float[Tensor, "classes classes"] | None = None,
+        queries: str = "balanced",
+        label_noise: float = 0.0,
+        device: torch.device | str | None = None,
+        gather: bool = True,
+        reuse: bool = False,
+        rank: int = 0,
+        world: int = 1,
+        start: int = 0,
+    ) -> None:
+        at_least(1, "batch", batch)
+        at_least(0, "seed", seed)
+        at_least(0, "start", start)
+        at_least(1, "world", world)
+        at_least(0, "rank", rank)
+        if rank >= world:
+            raise InputError(f"rank: expected under {world} (world), got {rank}")
+        if episodes is not None:
+            at_least(1, "episodes", episodes)
+            if start > episodes:
+                raise InputError(f"start: expected at most {episodes} (episodes), got {start}")
+        if classes not in ("uniform", "hard"):
+            raise InputError(f'classes: expected "uniform" or "hard", got {classes!r}')
+        ways = (way,) if isinstance(way, int) else tuple(way)
+        shots = (shot,) if isinstance(shot, int) else tuple(shot)
+        self.data, self.query, self.batch, self.episodes, self.seed = data, query, batch, episodes, seed
+        self.way: int | tuple[int, ...] = ways[0] if len(ways) == 1 else ways
+        self.shot: int | tuple[int, ...] = shots[0] if len(shots) == 1 else shots
+        self.device, self.gather, self.reuse = device, gather, reuse
+        self.rank, self.world, self.start = rank, world, start
+        scheme = Scheme(
+            data.counts.cpu().numpy(), ways, shots, query, dirichlet_parameter(queries), label_noise
+        )
+        check_scheme(scheme, data.class_names)
+        if classes == "hard":
+            near = nearest(class_distances(data, similarity), max(8, 2 * (max(ways) - 1)))
+            scheme = replace(scheme, neighbours=near)
+        self._scheme = scheme
+
+    @property
+    def _numbers(self) -> range:
+        """The numbers of this process's episodes."""
+        end = ENDLESS if self.episodes is None else self.episodes
+        return range(self.start + self.rank, end, self.world)
+
+    def __len__(self) -> int:
+        """The number of batches; TypeError where there is no end."""
+        if self.episodes is None:
+            raise TypeError("an EpisodeSampler with episodes=None has no length")
+        return math.ceil(len(self._numbers) / self.batch)
+
+    def __iter__(self) -> Iterator[Episode]:
+        worker = get_worker_info()
+        first, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        rows = _words(self.data.items)
+        kept: dict[str, Tensor] | None = {} if self.reuse and worker is None else None
+        for indices in self._indices(first, step):
+            episode = _gather(indices, self.data.items, rows, kept) if self.gather else indices
+            yield episode if self.device is None else episode.to(self.device)
+
+    def _indices(self, first: int, step: int) -> Iterator[Episode]:
+        """Batches `first`, `first + step`, … of this process, without the items."""
+        numbers, block, number = self._numbers, None, -1
+        for begin in range(first * self.batch, len(numbers), step * self.batch):
+            batch = numbers[begin : begin + self.batch]
+            wanted = torch.arange(batch.start, batch.stop, batch.step)
+            parts = []
+            for needed in (wanted // BLOCK).unique().tolist():
+                if needed != number or block is None:
+                    block, number = self._block(needed), needed
+                parts.append(block._rows(wanted[wanted // BLOCK == needed] - needed * BLOCK))
+            yield Episode._join(parts)
+
+    def _block(self, number: int) -> Episode:
+        """Episodes number·BLOCK to (number+1)·BLOCK − 1, without the items."""
+        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(self.seed, spawn_key=(number,))))
+        drawn = draw(rng, self._scheme, BLOCK)
+        classes, support, support_labels, query, query_labels, proportions = map(torch.from_numpy, drawn)
+        ways, shots = isinstance(self.way, tuple), isinstance(self.shot, tuple)
+        return Episode(
+            query_labels=query_labels,
+            classes=classes,
+            support_index=support,
+            query_index=query,
+            support_mask=support >= 0 if ways or shots else None,
+            class_mask=classes >= 0 if ways else None,
+            query_mask=query >= 0 if ways else None,
+            proportions=proportions,
+            support_labels=support_labels,
+            numbers=torch.arange(number * BLOCK, (number + 1) * BLOCK),
+        )
+
+    def fingerprint(self) -> str:
+        """The fingerprint of all episodes from `start` on, of all processes; see `Fingerprint`.
+
+        Raises:
+            InputError: a sampler without end.
+        """
+        if self.episodes is None:
+            raise InputError("episodes: expected a number, to take a fingerprint, got None (endless)")
+        whole = copy.copy(self)
+        whole.rank, whole.world = 0, 1
+        fingerprint = Fingerprint()
+        for episode in whole._indices(0, 1):
+            fingerprint.update(episode)
+        return fingerprint.hexdigest()
+
+
+def _words(items: Tensor) -> Tensor:
+    """The items as rows of 64-bit words where they can be seen so: these are copied faster than bytes."""
+    if not items.is_contiguous() or items.dtype != torch.uint8:
+        return items
+    rows = items.view(len(items), -1)
+    return rows.view(torch.int64) if rows.shape[1] % 8 == 0 and rows.storage_offset() % 8 == 0 else rows
+
+
+def _gather(episode: Episode, items: Tensor, rows: Tensor, kept: dict[str, Tensor] | None) -> Episode:
+    """Puts the items in, on the items' device; `kept` holds the memory to use again."""
+
+    def take(name: str, index: Tensor) -> Tensor:
+        flat = index.flatten().clamp(min=0).to(rows.device)  # padding takes item 0
+        out = None
+        if kept is not None:
+            if name not in kept:  # the first batch is the largest
+                kept[name] = rows.new_empty(len(flat), *rows.shape[1:])
+            out = kept[name][: len(flat)]
+        taken = torch.index_select(rows, 0, flat, out=out)
+        return taken.view(items.dtype).view(*index.shape, *items.shape[1:])
+
+    return replace(
+        episode,
+        support=take("support", episode.support_index),
+        query=take("query", episode.query_index),
+    )
