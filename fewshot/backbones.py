@@ -71,14 +71,13 @@ class ResNet12(nn.Module):
         self.config: dict[str, Any] = {"name": "resnet12", "in_channels": in_channels, "widths": list(widths)}
         for i, width in enumerate(widths, start=1):
             self.add_module(f"layer{i}", ResidualBlock(widths[i - 2] if i > 1 else in_channels, width))
-        self.avgpool = nn.AdaptiveAvgPool2d(1)
         _initialise(self, slope=0.1)
 
     def forward(self, x: Float[Tensor, "n C H W"]) -> Float[Tensor, "n D"]:
         """Features ``[n, widths[-1]]``."""
         for i in range(1, len(self.config["widths"]) + 1):
             x = self.get_submodule(f"layer{i}")(x)
-        return self.avgpool(x).flatten(1)
+        return x.mean((2, 3))
 
     def out_features(self, height: int, width: int | None = None) -> int:
         """The D, here the last width whatever the size of the images."""

@@ -73,15 +73,15 @@ class Augment(_Section):
     brightness: float = 0.0  # values times 1 ± so much
     noise: float = 0.0  # standard deviation of added noise, in those of the images' values
     rotate: float = 0.0  # degrees either way
-    scale: float = 0.0  # zoom by 1 ± so much
+    scale: float = 0.0  # zoom from 1 / (1 + so much) to 1 + so much
     shear: float = 0.0  # degrees either way
-    translate: float = 0.0  # share of the image's side either way
+    translate: float = 0.0  # moves by parts of pixels, up to so many pixels, beside those of crop
 
     _name: ClassVar[str] = "augment"
 
     def __post_init__(self) -> None:
-        self._not_negative("crop", "noise", "rotate", "shear")
-        self._share("brightness", "scale", "translate")
+        self._not_negative("crop", "noise", "rotate", "scale", "shear", "translate")
+        self._share("brightness")
 
 
 @dataclass(frozen=True)
@@ -221,6 +221,10 @@ class Config(_Section):
     def __post_init__(self) -> None:
         self._not_negative("seed")
         self._require("name", bool(self.name) and not set(self.name) & set("/\\"), "a name without slashes")
+        if self.augment.crop >= self.images.size:
+            raise InputError(
+                f"augment.crop: expected less than images.size ({self.images.size}), got {self.augment.crop}"
+            )
 
 
 def read(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from fewshot import backbones
-from fewshot.data.packed import FeatureSet, LabelledSet
+from fewshot.data.labelled import FeatureSet, LabelledSet
 from fewshot.errors import InputError
 from fewshot.files import replacing
 from fewshot.graph import ClassGraph, GraphOutput

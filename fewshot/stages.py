@@ -1,0 +1,377 @@
+"""The stages of training, each of them a loss and its batches for the loop.
+
+- `pretrain`: classification of all base classes, the backbone with a cosine classifier;
+- `meta`: episodes of base-class images, the backbone with prototypes or with the class graph;
+- `graph`: the class graph alone, on features of the base classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from itertools import product
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int64
+from numpy.random import SeedSequence
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from fewshot.config import Config
+from fewshot.data.augment import Augment
+from fewshot.data.labelled import FeatureSet
+from fewshot.data.packed import PackedDataset
+from fewshot.episodes import EpisodeSampler
+from fewshot.functional import normalize
+from fewshot.heads import PrototypeHead
+from fewshot.loop import Batch, Stage
+from fewshot.model import GraphFewShot
+from fewshot.precision import Precision, autocast
+
+Validate = Callable[[], dict[str, float]]
+Workers = tuple[int, int]  # this process's rank, and how many there are
+
+
+class CosineClassifier(nn.Module):
+    r"""Class scores by a scaled cosine (Gidaris and Komodakis, CVPR 2018).
+
+    .. math:: \operatorname{score}_c = \sigma \; \hat x \cdot \hat w_c
+
+    Args:
+        features, classes: sizes D and C.
+        scale: where the learned scale starts; default 10.
+
+    Shapes: ``[n, D]`` to ``[n, C]``.
+    """
+
+    def __init__(self, features: int, classes: int, scale: float = 10.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(classes, features) / features**0.5)
+        self.scale = nn.Parameter(torch.tensor(scale))
+
+    def forward(self, x: Float[Tensor, "n D"]) -> Float[Tensor, "n C"]:
+        return self.scale * normalize(x) @ normalize(self.weight).T
+
+
+class ImageLoss(nn.Module):
+    """Cross-entropy of images against the base classes; the backbone computes in a precision of its own."""
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        classifier: nn.Module,
+        label_smoothing: float = 0.0,
+        precision: Precision = "auto",
+    ) -> None:
+        super().__init__()
+        self.backbone, self.classifier = backbone, classifier
+        self.label_smoothing, self.precision = label_smoothing, precision
+
+    def forward(
+        self, x: Float[Tensor, "n C H W"], labels: Int64[Tensor, " n"]
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        with autocast(x.device, self.precision):
+            features = self.backbone(x)
+        scores = self.classifier(features.float())
+        loss = cross_entropy(scores, labels, label_smoothing=self.label_smoothing)
+        return loss, _accuracy(scores, labels)
+
+
+class EpisodeLoss(nn.Module):
+    """Cross-entropy of episodes of images, the features centred on their own mean.
+
+    All images of a batch are of base classes, so that their mean estimates the base mean.
+
+    Args:
+        backbone: images to features.
+        method: support ``[B, N, K, D]``, query ``[B, M, D]``, labels ``[B, M]`` and the classes' shares
+            ``[B, N]`` to loss and accuracy: a `GraphLoss` or a `PrototypeLoss`.
+        precision: what the backbone computes in.
+    """
+
+    def __init__(self, backbone: nn.Module, method: nn.Module, precision: Precision = "auto") -> None:
+        super().__init__()
+        self.backbone, self.method, self.precision = backbone, method, precision
+
+    def forward(
+        self,
+        x: Float[Tensor, "n C H W"],
+        labels: Int64[Tensor, "B M"],
+        shares: Float[Tensor, "B N"],
+        shot: int,
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        (b, n), k = shares.shape, shot
+        with autocast(x.device, self.precision):
+            features = self.backbone(x).float()  # [B·N·K + B·M, D]
+        features = features - features.mean(0)
+        support = features[: b * n * k].unflatten(0, (b, n, k))
+        query = features[b * n * k :].unflatten(0, (b, -1))
+        return self.method(support, query, labels, shares)
+
+
+class PrototypeLoss(nn.Module):
+    """Cross-entropy of queries against the normalised mean of each class's normalised supports."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = PrototypeHead()
+
+    def forward(
+        self,
+        support: Float[Tensor, "B N K D"],
+        query: Float[Tensor, "B M D"],
+        labels: Int64[Tensor, "B M"],
+        shares: Float[Tensor, "B N"],
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        scores = self.head(query, normalize(support).mean(2))
+        return cross_entropy(scores.flatten(0, 1), labels.flatten()), _accuracy(scores, labels)
+
+
+class GraphLoss(nn.Module):
+    """Cross-entropy of the class graph, averaged over `MODES`."""
+
+    def __init__(self, graph: nn.Module) -> None:
+        super().__init__()
+        self.graph = graph
+
+    def forward(
+        self,
+        support: Float[Tensor, "B N K D"],
+        query: Float[Tensor, "B M D"],
+        labels: Int64[Tensor, "B M"],
+        shares: Float[Tensor, "B N"],
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        outputs = [
+            self.graph(support, query, joint=joint, proportions=shares if known else None)
+            for joint, known in MODES.values()
+        ]
+        scores = torch.stack([out.logits for out in outputs])  # [modes, B, M, N]
+        every = labels.expand(len(MODES), -1, -1)
+        return cross_entropy(scores.flatten(0, 2), every.flatten()), _accuracy(scores, every)
+
+
+# What a class graph may look at: (all queries together, the classes' shares of them).
+MODES: dict[str, tuple[bool, bool]] = {
+    "inductive": (False, False),
+    "joint": (True, False),
+    "joint-known": (True, True),
+}
+
+
+def pretrain(
+    config: Config, model: GraphFewShot, data: PackedDataset, validate: Validate, workers: Workers = (0, 1)
+) -> Stage:
+    """Classification of all base classes; see `fewshot.config.Pretrain`."""
+    options = config.pretrain
+    assert options is not None
+    epoch = (options.images or len(data)) // options.batch  # steps
+    with torch.no_grad():
+        size = model.encode(data.items[:2].to(model.base_mean.device)).shape[1]
+    module = ImageLoss(
+        model.backbone, CosineClassifier(size, data.num_classes), options.label_smoothing, model.precision
+    )
+    optimizer = torch.optim.SGD(
+        module.parameters(), options.lr, momentum=0.9, nesterov=True, weight_decay=options.weight_decay
+    )
+    augment = _augment(config)
+    rank, world = workers
+
+    def batches(start: int) -> Iterator[Batch]:
+        for step in range(start, options.epochs * epoch):
+            index = batch_indices(len(data), epoch * options.batch, options.batch, step, config.seed)[
+                rank::world
+            ]
+            x = augmented(model, augment, data.items[index], seed(config.seed, 1, step, rank))
+            yield x, data.labels[index].to(x.device)
+
+    return Stage(
+        name="pretrain",
+        module=module,
+        batches=batches,
+        steps=options.epochs * epoch,
+        optimizer=optimizer,
+        warmup=options.warmup,
+        validate=validate,
+        validate_every=options.validate_every * epoch,
+        rate=(options.batch, "images"),
+    )
+
+
+def meta(
+    config: Config, model: GraphFewShot, data: PackedDataset, validate: Validate, workers: Workers = (0, 1)
+) -> Stage:
+    """Episodes of base-class images; see `fewshot.config.Meta`."""
+    options = config.meta
+    assert options is not None
+    method = GraphLoss(model.graph) if options.method == "class-graph" else PrototypeLoss()
+    module = EpisodeLoss(model.backbone, method, model.precision)
+    optimizer = torch.optim.AdamW(module.parameters(), options.lr, weight_decay=options.weight_decay)
+    augment = _augment(config)
+
+    def batches(start: int) -> Iterator[Batch]:
+        streams = [iter(sampler) for sampler in meta_samplers(config, data, start, workers)]
+        for step, parts in enumerate(zip(*streams, strict=True), start):
+            episodes = [(p.support.flatten(0, 2), p.query.flatten(0, 1)) for p in parts]
+            images = torch.cat([*(support for support, _ in episodes), *(query for _, query in episodes)])
+            x = augmented(model, augment, images, seed(config.seed, 2, step, workers[0]))
+            labels = torch.cat([p.query_labels for p in parts]).to(x.device)
+            shares = torch.cat([p.proportions for p in parts]).to(x.device)
+            yield x, labels, shares, options.shot
+
+    return Stage(
+        name="meta",
+        module=module,
+        batches=batches,
+        steps=options.steps,
+        optimizer=optimizer,
+        warmup=options.warmup,
+        validate=validate,
+        validate_every=options.validate_every,
+        rate=(options.batch, "episodes"),
+    )
+
+
+def graph(
+    config: Config, model: GraphFewShot, features: FeatureSet, validate: Validate, workers: Workers = (0, 1)
+) -> Stage:
+    """The class graph alone, on features of the base classes minus their mean; see `fewshot.config.Graph`."""
+    options = config.graph
+    assert options is not None
+    module = GraphLoss(model.graph)
+    optimizer = torch.optim.AdamW(module.parameters(), options.lr, weight_decay=options.weight_decay)
+
+    def batches(start: int) -> Iterator[Batch]:
+        device = model.base_mean.device
+        count = len(conditions(config))
+        # Step s is batch s // count of condition s % count.
+        firsts = [(start - i + count - 1) // count for i in range(count)]
+        streams = [iter(s) for s in graph_samplers(config, features, firsts, workers)]
+        for step in range(start, options.steps):
+            episode = next(streams[step % count]).to(device)
+            yield episode.support, episode.query, episode.query_labels, episode.proportions
+
+    return Stage(
+        name="graph",
+        module=module,
+        batches=batches,
+        steps=options.steps,
+        optimizer=optimizer,
+        warmup=options.warmup,
+        validate=validate,
+        validate_every=options.validate_every,
+        rate=(options.batch, "episodes"),
+    )
+
+
+def meta_samplers(
+    config: Config, data: PackedDataset, start: int = 0, workers: Workers = (0, 1)
+) -> list[EpisodeSampler]:
+    """The samplers whose batches make up a step of `meta`: of any classes, of near ones, or both."""
+    options = config.meta
+    assert options is not None
+    hard = round(options.hard * options.batch)
+    samplers = []
+    for number, (classes, batch) in enumerate([("uniform", options.batch - hard), ("hard", hard)]):
+        if batch:
+            own_seed = seed(config.seed, 2, number)
+            shape = (options.way, options.shot, options.query, batch)
+            samplers.append(_sampler(data, *shape, start, own_seed, workers, classes=classes))
+    return samplers
+
+
+def conditions(config: Config) -> list[dict[str, Any]]:
+    """The combinations of way, shot, query shares and label noise that the steps of `graph` go round."""
+    options = config.graph
+    assert options is not None
+    return [
+        {"way": way, "shot": shot, "queries": queries, "label_noise": noise}
+        for way, shot, queries, noise in product(options.ways, options.shots, options.queries, options.noise)
+    ]
+
+
+def graph_samplers(
+    config: Config,
+    data: FeatureSet | PackedDataset,
+    starts: list[int] | None = None,
+    workers: Workers = (0, 1),
+) -> list[EpisodeSampler]:
+    """One sampler a condition of `graph`, each from its own batch on."""
+    options = config.graph
+    assert options is not None
+    samplers = []
+    for number, condition in enumerate(conditions(config)):
+        start = starts[number] if starts else 0
+        way, shot = condition.pop("way"), condition.pop("shot")
+        number_seed = seed(config.seed, 3, number)
+        samplers.append(
+            _sampler(data, way, shot, options.query, options.batch, start, number_seed, workers, **condition)
+        )
+    return samplers
+
+
+def _sampler(
+    data: Any,
+    way: int,
+    shot: int,
+    query: int,
+    batch: int,
+    start: int,
+    number: int,
+    workers: Workers,
+    **options: Any,
+) -> EpisodeSampler:
+    """An endless sampler from a batch on; the processes share a batch's episodes out, rounded up."""
+    rank, world = workers
+    own = -(-batch // world)
+    return EpisodeSampler(
+        data,
+        way,
+        shot,
+        query,
+        own,
+        None,
+        number,
+        start=start * own * world,
+        rank=rank,
+        world=world,
+        **options,
+    )
+
+
+def batch_indices(images: int, epoch: int, batch: int, step: int, number: int) -> Int64[Tensor, " batch"]:
+    """The images of a pretraining step: each epoch takes ``epoch`` of them, shuffled anew, each at most once.
+
+    >>> epochs = [torch.cat([batch_indices(6, 6, 2, 3 * e + s, 0) for s in range(3)]) for e in range(2)]
+    >>> [sorted(epoch.tolist()) for epoch in epochs]
+    [[0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 5]]
+    """
+    steps = epoch // batch
+    generator = torch.Generator().manual_seed(seed(number, 1, step // steps))
+    first = step % steps * batch
+    order = torch.randperm(images, generator=generator)
+    return order.repeat(-(-epoch // images))[first : first + batch]
+
+
+def seed(*numbers: int) -> int:
+    """One seed of several numbers, unrelated for any two different ones.
+
+    >>> seed(0, 1) == seed(0, 1), seed(0, 1) == seed(1, 0)
+    (True, False)
+    """
+    return int(SeedSequence(numbers).generate_state(1)[0])
+
+
+def augmented(model: GraphFewShot, augment: Augment, images: Tensor, number: int) -> Float[Tensor, "n c h w"]:
+    """The backbone's input of uint8 images, augmented by a seed, on the model's device."""
+    x = model.preprocess(images.to(model.base_mean.device))
+    x = augment(x, torch.Generator().manual_seed(number))
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _augment(config: Config) -> Augment:
+    return Augment(**asdict(config.augment))
+
+
+def _accuracy(scores: Tensor, labels: Tensor) -> Float[Tensor, ""]:
+    return (scores.detach().argmax(-1) == labels).float().mean()

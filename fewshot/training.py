@@ -1,0 +1,368 @@
+"""Training: pretrain, meta-train and graph stage one after the other, then the test classes, once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from torch import nn
+
+from fewshot import backbones, stages
+from fewshot.config import Config, to_dict
+from fewshot.data import load
+from fewshot.data.labelled import FeatureSet, LabelledSet
+from fewshot.data.packed import PackedDataset, Splits
+from fewshot.episodes import EpisodeSampler
+from fewshot.errors import InputError
+from fewshot.evaluation import Predict, Scores, as_predict, evaluate
+from fewshot.graph import ClassGraph
+from fewshot.loggers import Loggers
+from fewshot.loggers import check as check_loggers
+from fewshot.loop import Stage, fit
+from fewshot.methods.prototypes import prototypes
+from fewshot.model import GraphFewShot, Preprocess
+from fewshot.recorder import RunRecorder
+from fewshot.runs import RunFolder
+from fewshot.stages import MODES
+
+VAL_EPISODES = 300
+VAL_IMAGES = 4000  # about as many images of the validation split are encoded at each validation
+
+
+def train(
+    config: Config,
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    devices: str | int = "auto",
+    loggers: Sequence[str] = ("csv",),
+    save_every: float = 30.0,
+) -> Path:
+    """Train and score a model as a config says; the same config gives the same figures on the same machine.
+
+    Args:
+        config: what to train.
+        out: folder of the run; default ``runs/NAME``. It ends with ``config.yaml``, ``metrics.jsonl``,
+            ``results.json``, ``checkpoint.pt`` and ``report.html``. A run that stands there is moved to
+            ``NAME.1``, ``NAME.2``, …
+        resume: go on with the run that stands there, to the figures it would have had without a stop.
+        devices: how many, or "auto" (default): all GPUs, or the one CPU.
+        loggers: of ``csv``, ``tensorboard``, ``wandb``, beside ``metrics.jsonl``; default ``csv``.
+        save_every: seconds between the states that a resumed run goes on from; default 30.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        InputError: a config that the data cannot serve, an unknown logger, or another run in the folder.
+        KeyboardInterrupt: on SIGINT, with the state saved.
+    """
+    check_loggers(loggers)
+    # Only the backbone computes in bfloat16: Fabric's own mixed precision would round its inputs too.
+    fabric = Fabric(devices=devices, precision="32-true")
+    fabric.launch()
+    with fabric.rank_zero_first():  # the first process packs, the others find the pack
+        splits = load(config.data, size=config.images.size, channels=config.images.channels)
+    check(config, splits)
+    model = build(config, splits)
+    path = Path(out or Path("runs") / config.name)
+    folder = RunFolder(path, config, resume) if fabric.is_global_zero else None
+    if fabric.broadcast(folder is not None and folder.finished):
+        return path
+    try:
+        # cuDNN picks its algorithms by speed otherwise, another one each time.
+        with torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+            _run(config, splits, model, fabric, folder, loggers, save_every)
+    finally:
+        if folder is not None:
+            folder.close()
+    return path
+
+
+def check(config: Config, splits: Splits) -> None:
+    """Draw nothing, but make every sampler of the run, so that what does not fit is told at the start.
+
+    Raises:
+        InputError: names the stage, and the way, shot or queries that the classes cannot serve.
+    """
+    options = config.pretrain
+    if options and len(splits.train) < options.batch:
+        raise InputError(
+            f"pretrain.batch: expected at most {len(splits.train)} (images), got {options.batch}"
+        )
+    if config.meta:
+        _checked("meta (train split)", lambda: stages.meta_samplers(config, splits.train))
+    if config.graph:
+        _checked("graph (train split)", lambda: stages.graph_samplers(config, splits.train))
+    if config.pretrain or config.meta or config.graph:
+        _checked("validation (val split)", lambda: _validation_samplers(config, splits.val))
+    _checked("evaluate (test split)", lambda: _test_samplers(config, splits.test))
+
+
+def _checked(place: str, make: Callable[[], Any]) -> None:
+    try:
+        make()
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from error
+
+
+def build(config: Config, splits: Splits) -> GraphFewShot:
+    """The model before training: random weights (the graph's too) but for a backbone's given ones.
+
+    Raises:
+        InputError: an unknown backbone, or weights that do not fit it.
+    """
+    channels = config.images.channels or splits.train.channels
+    with _seeded(config, 0):
+        backbone = backbones.build({**config.backbone.arguments(), "in_channels": channels})
+        graph = ClassGraph()
+    if config.weights is not None:
+        load_weights(backbone, config.weights)
+    values = Preprocess(config.images.size, channels, mean=(0.0,), std=(1.0,))(
+        _some(splits.train, 4096).items
+    )
+    mean, std = values.mean((0, 2, 3)), values.std((0, 2, 3)).clamp(min=1e-2)
+    preprocess = Preprocess(
+        config.images.size,
+        channels,
+        [round(v, 4) for v in mean.tolist()],
+        [round(v, 4) for v in std.tolist()],
+    )
+    return GraphFewShot(
+        backbone, graph, preprocess=preprocess, mirror=config.mirror, precision=config.precision
+    )
+
+
+def load_weights(backbone: nn.Module, path: str | Path) -> None:
+    """Give a backbone the weights of a state dict file, all of them.
+
+    Raises:
+        InputError: no such file, none of torch, or keys that are missing, unknown or of another shape.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise InputError(f"weights: expected a file, got {path}, which is none") from error
+    except Exception as error:  # torch, zipfile and pickle each raise their own for a broken file
+        raise InputError(f"weights: {path} is not a state dict that torch can read") from error
+    if not isinstance(state, dict):
+        raise InputError(f"weights: expected a state dict in {path}, got {type(state).__name__}")
+    ours = backbone.state_dict()
+    wrong = {
+        "missing": [key for key in ours if key not in state],
+        "unknown": [key for key in state if key not in ours],
+        "of another shape": [k for k in ours if k in state and ours[k].shape != state[k].shape],
+    }
+    if any(wrong.values()):
+        reason = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in wrong.items() if keys)
+        raise InputError(f"weights: {path} does not fit the backbone; {reason}")
+    backbone.load_state_dict(state)
+
+
+def _run(
+    config: Config,
+    splits: Splits,
+    model: GraphFewShot,
+    fabric: Fabric,
+    folder: RunFolder | None,
+    loggers: Sequence[str],
+    save_every: float,
+) -> None:
+    """All stages from where the folder's state is, then the test classes."""
+    model.to(fabric.device)
+    state = fabric.broadcast(folder.read_state() if folder else None) or {}
+    if state and state["data"] != splits.hash:
+        raise InputError(f"data: {config.data} is not what the run in {folder and folder.path} began with")
+    if state:
+        model.load_state_dict(state["model"])
+    recorder = RunRecorder(
+        folder,
+        Loggers(loggers, folder.path, config) if folder else None,
+        lambda: {"data": splits.hash, "model": model.state_dict()},
+        state.get("seconds", 0.0),
+    )
+    names = [name for name in ("pretrain", "meta", "graph") if getattr(config, name)]
+    first = state.get("stage", names[0] if names else "evaluate")
+    try:
+        features = None
+        for name in names[names.index(first) :] if first in names else []:
+            if name == "graph":
+                features = _base_features(model, splits.train)
+            with _seeded(config, names.index(name) + 1):
+                stage = _stage(name, config, splits, model, features, (fabric.global_rank, fabric.world_size))
+            going_on = state.get("fit") if name == first else None
+            if going_on is None:
+                recorder.save(name, None)
+            fit(stage, fabric, recorder, going_on, save_every)
+        if first != "evaluate":
+            if features is None:
+                _base_features(model, splits.train)
+            recorder.save("evaluate", None)
+        if folder is not None:
+            _finish(config, splits, model, folder, recorder)
+    except KeyboardInterrupt:
+        print("interrupted; the same command with --resume goes on from here", file=sys.stderr)
+        raise
+    finally:
+        recorder.close()
+    fabric.barrier()
+
+
+def _stage(
+    name: str,
+    config: Config,
+    splits: Splits,
+    model: GraphFewShot,
+    features: FeatureSet | None,
+    workers: stages.Workers,
+) -> Stage:
+    if name == "graph":
+        assert features is not None
+        validate = _validate_graph(config, model, splits.val)
+        return stages.graph(config, model, features, validate, workers)
+    joint = name == "meta" and config.meta is not None and config.meta.method == "class-graph"
+    validate = _validate_images(config, model, splits, ["inductive", "joint"] if joint else [])
+    make = stages.meta if name == "meta" else stages.pretrain
+    return make(config, model, splits.train, validate, workers)
+
+
+def _base_features(model: GraphFewShot, data: LabelledSet) -> FeatureSet:
+    """Set the model's base mean to that of the base classes; the features of these, minus it."""
+    model.base_mean = model.base_mean.new_zeros(0)
+    features = model.features(data)
+    mean = features.mean()
+    model.base_mean = mean.to(model.base_mean.device)
+    features.items.sub_(mean)
+    return features
+
+
+def _validate_images(
+    config: Config, model: GraphFewShot, splits: Splits, graph_modes: list[str]
+) -> stages.Validate:
+    """Scores on features of validation images: of prototypes, or of the graph in some modes."""
+    base, val = _some(splits.train, VAL_IMAGES // 2), _some(splits.val, VAL_IMAGES)
+
+    def validate() -> dict[str, float]:
+        _base_features(model, base)
+        features = model.features(val)
+        model.base_mean = model.base_mean.new_zeros(0)
+        scores = {}
+        for sampler in _validation_samplers(config, features):
+            methods = [_graph_predict(model, mode) for mode in graph_modes] or [as_predict(prototypes)]
+            found = [_accuracy(predict, sampler) for predict in methods]
+            scores[f"val_{sampler.shot}-shot"] = sum(found) / len(found)
+        return {"val_accuracy": sum(scores.values()) / len(scores), **scores}
+
+    return validate
+
+
+def _validate_graph(config: Config, model: GraphFewShot, val: PackedDataset) -> stages.Validate:
+    """Scores of the graph on validation features, which stay the same: each mode over all query schemes."""
+    features = model.features(_some(val, VAL_IMAGES))
+
+    def validate() -> dict[str, float]:
+        assert config.graph is not None
+        samplers = [s for q in config.graph.queries for s in _validation_samplers(config, features, q)]
+        scores = {}
+        for mode in MODES:
+            found = [_accuracy(_graph_predict(model, mode), sampler) for sampler in samplers]
+            scores[f"val_{mode}"] = sum(found) / len(found)
+        return {"val_accuracy": sum(scores.values()) / len(scores), **scores}
+
+    return validate
+
+
+def _graph_predict(model: GraphFewShot, mode: str) -> Predict:
+    joint, known = MODES[mode]
+    device = model.base_mean.device
+    predict = as_predict(model.graph, joint=joint, know_proportions=known)
+    return lambda episode: predict(episode.to(device))
+
+
+def _accuracy(predict: Predict, sampler: EpisodeSampler) -> float:
+    return evaluate(predict, sampler, method="validation", mode="").accuracy
+
+
+def _validation_samplers(
+    config: Config, data: LabelledSet, queries: str = "balanced"
+) -> list[EpisodeSampler]:
+    """A fixed set of 5-way episodes, 1-shot and 5-shot, as far as the classes and their images go."""
+    least = int(data.counts.min()) if data.num_classes else 0
+    if data.num_classes < 2 or least < 2:
+        raise InputError(
+            f"expected at least 2 classes of at least 2 images, got {data.num_classes} classes, the smallest "
+            f"of {least}"
+        )
+    return [
+        EpisodeSampler(
+            data,
+            min(5, data.num_classes),
+            shot,
+            min(15, least - shot),
+            episodes=VAL_EPISODES,
+            seed=stages.seed(config.seed, 4),
+            queries=queries,
+        )
+        for shot in (1, 5)
+        if least > shot
+    ]
+
+
+def _test_samplers(config: Config, data: LabelledSet) -> list[EpisodeSampler]:
+    options = config.evaluate
+    return [
+        EpisodeSampler(data, way, shot, options.query, episodes=options.episodes, seed=options.seed)
+        for way in options.ways
+        for shot in options.shots
+    ]
+
+
+def score(config: Config, model: GraphFewShot, data: PackedDataset) -> list[Scores]:
+    """The scores of each way and shot of ``config.evaluate``: prototypes, and a graph that was trained."""
+    features = model.features(data)
+    graph_was_trained = config.graph or (config.meta and config.meta.method == "class-graph")
+    scores = []
+    for sampler in _test_samplers(config, features):
+        scores.append(evaluate(as_predict(prototypes), sampler, method="prototypes", mode="inductive"))
+        if graph_was_trained:
+            scores += [
+                evaluate(_graph_predict(model, mode), sampler, method="class-graph", mode=mode)
+                for mode in MODES
+            ]
+    return scores
+
+
+def _finish(
+    config: Config, splits: Splits, model: GraphFewShot, folder: RunFolder, recorder: RunRecorder
+) -> None:
+    """Score the test classes, write checkpoint, report and results."""
+    model.eval()
+    scores = score(config, model, splits.test)
+    extra = {"config": to_dict(config), "data": splits.hash}
+    model.save(folder.path / "checkpoint.pt", extra)
+    setting = {"split": "test", "query": config.evaluate.query, "seed": config.evaluate.seed}
+    folder.finish([{**s.row(), **setting} for s in scores])
+
+
+def _some(data: PackedDataset, images: int) -> LabelledSet:
+    """The first images of each class, about so many in all, but at least 20 a class where it has them."""
+    each = max(20, images // max(data.num_classes, 1))
+    counts = data.counts
+    place = torch.arange(len(data)) - (counts.cumsum(0) - counts)[data.labels]  # of an image in its class
+    index = (place < each).nonzero().flatten()
+    return LabelledSet(
+        data.items[index], data.labels[index], data.class_names, data.superclasses, data.taxonomy
+    )
+
+
+@contextmanager
+def _seeded(config: Config, number: int) -> Iterator[None]:
+    """Start torch's own generator from the config's seed; afterwards it is as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stages.seed(config.seed, 5, number))
+        yield
