@@ -3,19 +3,17 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torchmetrics.functional.classification import binary_calibration_error
 
+from fewshot.episodes import Episode, EpisodeSampler
 from fewshot.errors import InputError
 
-if TYPE_CHECKING:
-    from fewshot.episodes import Episode, EpisodeSampler
-
-Predict = Callable[["Episode"], Tensor]
+Predict = Callable[[Episode], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +79,7 @@ def as_predict(method: Callable[..., Any], *, joint: bool = False, know_proporti
         know_proportions: tell the method the classes' true shares of the query set.
     """
 
-    def predict(episode: "Episode") -> Tensor:
+    def predict(episode: Episode) -> Tensor:
         out = method(
             episode.support,
             episode.query,
@@ -97,7 +95,7 @@ def as_predict(method: Callable[..., Any], *, joint: bool = False, know_proporti
 
 
 @torch.no_grad()
-def evaluate(predict: Predict, sampler: "EpisodeSampler", *, method: str, mode: str = "inductive") -> Scores:
+def evaluate(predict: Predict, sampler: EpisodeSampler, *, method: str, mode: str = "inductive") -> Scores:
     """Score a method on all episodes of a sampler, a batch at a time.
 
     Args:
@@ -108,16 +106,14 @@ def evaluate(predict: Predict, sampler: "EpisodeSampler", *, method: str, mode: 
     Raises:
         InputError: a sampler without end, logits of a wrong shape, or logits that are nan.
 
-    >>> from types import SimpleNamespace as Plain
-    >>> episode = Plain(query_labels=torch.tensor([[0, 1]]), classes=torch.tensor([[2, 0]]),
-    ...                 class_mask=None, query_mask=None)
-    >>> class Sampler(list):
-    ...     data, way, shot, episodes = Plain(num_classes=3, class_names=("ant", "bee", "cat")), 2, 1, 1
-    ...     fingerprint = lambda self: "0a"
-    >>> first = torch.tensor([[[9.0, 0.0], [9.0, 0.0]]])
-    >>> scores = evaluate(lambda _: first, Sampler([episode]), method="always the first")
-    >>> scores.accuracy, scores.per_class, scores.confusion.tolist()
-    (50.0, {'ant': 0.0, 'cat': 100.0}, [[0, 0, 1], [0, 0, 0], [0, 0, 1]])
+    >>> from fewshot import FeatureSet
+    >>> from fewshot.methods.prototypes import prototypes
+    >>> features = torch.eye(3).repeat_interleave(10, dim=0)  # 10 images of each of 3 classes, all alike
+    >>> data = FeatureSet(features, torch.arange(30) // 10, ("ant", "bee", "cat"))
+    >>> sampler = EpisodeSampler(data, way=2, shot=1, query=5, episodes=100)
+    >>> scores = evaluate(as_predict(prototypes), sampler, method="prototypes")
+    >>> scores.accuracy, scores.ci95, scores.per_class
+    (100.0, 0.0, {'ant': 100.0, 'bee': 100.0, 'cat': 100.0})
     """
     if sampler.episodes is None:
         raise InputError("sampler: expected a number of episodes to evaluate on, got one without end (None)")
@@ -164,7 +160,7 @@ def evaluate(predict: Predict, sampler: "EpisodeSampler", *, method: str, mode: 
     )
 
 
-def _check(logits: Tensor, episode: "Episode", method: str) -> None:
+def _check(logits: Tensor, episode: Episode, method: str) -> None:
     expected = (*episode.query_labels.shape, episode.classes.shape[1])
     if tuple(logits.shape) != expected:
         raise InputError(f"{method}: expected logits [B, M, N] = {list(expected)}, got {list(logits.shape)}")

@@ -8,6 +8,8 @@ import torch
 from sklearn.metrics import accuracy_score, confusion_matrix
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+from fewshot.data.packed import FeatureSet
+from fewshot.episodes import Episode, EpisodeSampler
 from fewshot.errors import InputError
 from fewshot.evaluation import as_predict, evaluate, hardest_pairs, interval95, paired_difference
 from fewshot.methods.prototypes import prototypes
@@ -15,13 +17,13 @@ from fewshot.methods.prototypes import prototypes
 NAMES = ("ant", "bee", "cat", "dog", "eel", "fox")
 
 
-class Fixed:
+class Fixed(EpisodeSampler):
     """A sampler of given episodes."""
 
     def __init__(self, batches, fingerprint="f"):
+        data = FeatureSet(torch.zeros(24, 2), torch.arange(24) // 4, NAMES)
+        super().__init__(data, way=4, query=1, episodes=100)
         self.batches, self.print = batches, fingerprint
-        self.data = SimpleNamespace(num_classes=len(NAMES), class_names=NAMES)
-        self.way, self.shot, self.episodes = 4, 1, sum(len(b.classes) for b in batches)
 
     def __iter__(self):
         return iter(self.batches)
@@ -30,9 +32,17 @@ class Fixed:
         return self.print
 
 
-def make_batch(classes, labels, logits, class_mask=None, query_mask=None):
-    return SimpleNamespace(
-        classes=classes, query_labels=labels, logits=logits, class_mask=class_mask, query_mask=query_mask
+def make_batch(classes, labels, logits, **masks):
+    """An episode whose items are the logits that a method shall give."""
+    b, n = classes.shape
+    return Episode(
+        query=logits,
+        query_labels=labels,
+        classes=classes,
+        support_index=torch.zeros(b, n, 1, dtype=torch.int64),
+        query_index=torch.zeros_like(labels),
+        proportions=torch.full((b, n), 1 / n),
+        **masks,
     )
 
 
@@ -44,7 +54,7 @@ def random_batch(seed, batch=7, way=4, queries=11):
 
 
 def given(episode):
-    return episode.logits
+    return episode.query
 
 
 def test_by_hand():
@@ -73,7 +83,7 @@ def test_against_scikit_learn_and_a_loop():
     scores = evaluate(given, Fixed(batches), method="m")
     truth, guess, probabilities, labels, accuracies = [], [], [], [], []
     for batch in batches:
-        for classes, target, logits in zip(batch.classes, batch.query_labels, batch.logits, strict=True):
+        for classes, target, logits in zip(batch.classes, batch.query_labels, batch.query, strict=True):
             chosen = logits.argmax(dim=-1)
             truth += classes[target].tolist()
             guess += classes[chosen].tolist()
@@ -90,7 +100,7 @@ def test_against_scikit_learn_and_a_loop():
 def test_padding_changes_nothing():
     batch = random_batch(5)
     wide = torch.full((7, 13, 6), 9.0)  # two classes and two queries of padding, with tempting logits
-    wide[:, :11, :4] = batch.logits
+    wide[:, :11, :4] = batch.query
     padded = make_batch(
         torch.nn.functional.pad(batch.classes, (0, 2), value=-1),
         torch.nn.functional.pad(batch.query_labels, (0, 2), value=-1),
@@ -112,8 +122,8 @@ def test_one_episode_has_no_interval():
 
 def test_paired_difference_leaves_out_what_episodes_share():
     batch = random_batch(1, batch=40)
-    better = make_batch(batch.classes, batch.query_labels, batch.logits.clone())
-    better.logits[:, 0] = 99 * torch.nn.functional.one_hot(batch.query_labels[:, 0], 4)
+    better = make_batch(batch.classes, batch.query_labels, batch.query.clone())
+    better.query[:, 0] = 99 * torch.nn.functional.one_hot(batch.query_labels[:, 0], 4)
     low, high = (evaluate(given, Fixed([b]), method="m") for b in (batch, better))
     difference, ci95 = paired_difference(high, low)
     assert difference == pytest.approx(high.accuracy - low.accuracy)
@@ -129,9 +139,9 @@ def test_refusals():
     ):
         paired_difference(one, other)
     with pytest.raises(InputError, match=r"m: expected logits \[B, M, N\] = \[7, 11, 4\], got \[7, 11, 3\]"):
-        evaluate(lambda episode: episode.logits[..., :3], Fixed([random_batch(0)]), method="m")
+        evaluate(lambda episode: episode.query[..., :3], Fixed([random_batch(0)]), method="m")
     with pytest.raises(InputError, match="m: expected logits that are numbers, got nan"):
-        evaluate(lambda episode: episode.logits * math.nan, Fixed([random_batch(0)]), method="m")
+        evaluate(lambda episode: episode.query * math.nan, Fixed([random_batch(0)]), method="m")
     endless = Fixed([random_batch(0)])
     endless.episodes = None
     with pytest.raises(InputError, match="expected a number of episodes"):
@@ -156,10 +166,8 @@ def test_as_predict_passes_the_episode_on():
         seen.update(options)
         return SimpleNamespace(logits=prototypes(support, query))
 
-    episode = SimpleNamespace(
-        support=torch.randn(2, 3, 1, 4), query=torch.randn(2, 5, 4), proportions=torch.full((2, 3), 1 / 3),
-        support_mask=None, class_mask=torch.ones(2, 3, dtype=torch.bool), query_mask=None,
-    )  # fmt: skip
+    data = FeatureSet(torch.randn(40, 4), torch.arange(40) // 10, NAMES[:4])
+    episode = next(iter(EpisodeSampler(data, way=(2, 3), query=5, batch=2)))
     logits = as_predict(method, joint=True, know_proportions=True)(episode)
     assert torch.equal(logits, prototypes(episode.support, episode.query))
     assert seen["joint"] is True
