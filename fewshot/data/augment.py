@@ -15,8 +15,8 @@ from fewshot.errors import InputError
 class Augment(nn.Module):
     """Random crop, mirror, affine map, brightness and noise.
 
-    Each image is moved by whole pixels and mirrored; with ``rotate``, ``scale``, ``shear`` or ``translate`` all
-    of that becomes one affine map with bilinear interpolation. Beyond its edges an image is reflected. Then
+    Each image is moved by whole pixels and mirrored; with ``rotate``, ``scale``, ``shear`` or ``translate``
+    all of that becomes one bilinear affine map. Beyond its edges an image is reflected. Then
     ``x * (1 + brightness * u) + noise * z``, u uniform in -1 .. 1 for each image, z normal for each value.
 
     Args:
@@ -63,8 +63,8 @@ class Augment(nn.Module):
 
         Args:
             images: float ``[n, C, H, W]``.
-            generator: the randomness. One on the CPU gives the same moves, maps and brightness on every device;
-                only the noise is drawn on the images' device.
+            generator: the randomness. One on the CPU gives the same moves, maps and brightness on every
+                device; only the noise is drawn on the images' device.
         """
         if images.dim() != 4 or not images.is_floating_point():
             raise InputError(f"images: expected float [n, C, H, W], got {images.dtype} {list(images.shape)}")

@@ -47,20 +47,19 @@ SCRIPTS = {
 SAMPLES = 20  # of each letter, as Omniglot has
 SIZE = 32
 CANVAS, INK = 48, 33  # pixels: letters are first drawn on a canvas, their longer side INK long
-MAX_EM = 75  # pixels an em at most, lest small marks are blown up to fill the image
+MAX_EM = 75.0  # pixels an em at most, lest small marks are blown up to fill the image
 ALIKE = 0.985  # cosine of two blurred letters in the first face from which on they are one
 VERSION = 1  # to be raised when other images come out
 
 
 @dataclass(frozen=True)
 class Letter:
-    """A letter: its code point, the em in pixels it is drawn with, and the number of its first sample."""
+    """A letter: its code point, and the em in pixels it is drawn with."""
 
     code: int
     em: float
     script: str
     split: str
-    first: int
 
     @property
     def id(self) -> str:
@@ -107,10 +106,7 @@ def letters() -> list[Letter]:
             drawn.append((split, code, script, em))
             canvases.append(_on_canvas(_ink(faces[0], code, em)))
     kept = [drawn[index] for index in _distinct(np.stack(canvases))]
-    return [
-        Letter(code, em, script, split, SAMPLES * index)
-        for index, (split, code, script, em) in enumerate(kept)
-    ]
+    return [Letter(code, em, script, split) for split, code, script, em in kept]
 
 
 def draw(chosen: list[Letter], wanted: Collection[str], seed: int) -> Iterator[tuple[str, np.ndarray]]:
@@ -145,7 +141,7 @@ def draw(chosen: list[Letter], wanted: Collection[str], seed: int) -> Iterator[t
                 turn: _on_canvas(_ink(able[turn], letter.code, letter.em)) for turn in set(turns.values())
             }
             names += samples.values()
-            numbers += [letter.first + sample for sample in samples]
+            numbers += [SAMPLES * index + sample for sample in samples]
             canvases += [inks[turns[sample]] for sample in samples]
         if names:
             images = distort(torch.from_numpy(np.stack(canvases)), affine[numbers], elastic[numbers])

@@ -1,0 +1,293 @@
+"""Sources: the layouts as they are found on disks, in folders and archives, and what can be amiss in them."""
+
+import io
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fewshot.data import Splits, load
+from fewshot.data.images import decode
+from fewshot.errors import InputError
+
+
+def picture(value: int, width: int = 8, height: int = 8, kind: str = "PNG", mode: str = "RGB") -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((height, width, 3), value, np.uint8)).convert(mode).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def ravi() -> dict[str, bytes]:
+    """Ravi's layout: n1, n2 train, n3 validates, n4 tests; 2 images each, of the class's number times 10."""
+    files: dict[str, bytes] = {}
+    for split, classes in (("train", "21"), ("val", "3"), ("test", "4")):
+        rows = [f"n{c}000{index}.png,n{c}" for c in classes for index in (2, 1)]
+        files[f"{split}.csv"] = "\r\n".join(["filename,label", *rows, ""]).encode()
+        for row in rows:
+            files[f"images/{row.split(',')[0]}"] = picture(10 * int(row[1]) + int(row[5]))
+    return files
+
+
+CLASSES = b"""wnid,name,superclass,split,path
+n1,crane,bird,train,entity/animal/bird/crane
+n2,boa constrictor,reptile,train,entity/animal/reptile/boa_constrictor
+n3,"cup, small",thing,val,entity/thing/cup
+n4,crane,thing,test,entity/thing/crane
+"""
+
+
+def as_folder(files: dict[str, bytes], path: Path) -> Path:
+    for name, content in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(content)
+    return path
+
+
+def as_tar(files: dict[str, bytes], path: Path, mode: str = "w", suffix: str = ".tar") -> Path:
+    path = path.with_suffix(suffix)
+    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
+        for name, content in files.items():
+            member = tarfile.TarInfo("./" + name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return path
+
+
+def as_tar_gz(files: dict[str, bytes], path: Path) -> Path:
+    return as_tar(files, path, "w:gz", ".tar.gz")
+
+
+def as_zip(files: dict[str, bytes], path: Path) -> Path:
+    path = path.with_suffix(".zip")
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+Form = Callable[[dict[str, bytes], Path], Path]
+every_form = pytest.mark.parametrize("form", [as_folder, as_tar, as_tar_gz, as_zip])
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Callable[..., Splits]:
+    """Load a source that is made of these files."""
+
+    def load_files(
+        files: dict[str, bytes], kind: str = "folder", form: Form = as_folder, **options: int
+    ) -> Splits:
+        path = form(files, tmp_path / "source")
+        return load(f"{kind}:{path}", cache=tmp_path / "cache", progress=False, **options)
+
+    return load_files
+
+
+@contextmanager
+def refused(tmp_path: Path, message: str) -> Iterator[None]:
+    """Expect one line that matches, and nothing in the cache."""
+    with pytest.raises(InputError, match=message) as caught:
+        yield
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.glob("cache/*"))
+
+
+@every_form
+@pytest.mark.parametrize("below", ["", "mini/"])
+def test_ravis_layout_in_every_form(read: Callable[..., Splits], form: Form, below: str) -> None:
+    files = {below + name: content for name, content in (ravi() | {"classes.csv": CLASSES}).items()}
+    splits = read(files, "miniimagenet", form)
+    assert splits.train.class_ids == ("n1", "n2")
+    assert splits.train.class_names == ("crane (n1)", "boa constrictor")  # the two cranes are told apart
+    assert splits.test.class_names == ("crane (n4)",)
+    assert splits.val.class_names == ("cup, small",)
+    assert splits.train.superclasses == ("bird", "reptile")
+    assert splits.train.taxonomy == ("entity/animal/bird/crane", "entity/animal/reptile/boa_constrictor")
+    assert splits.train.images[:, 0, 0, 0].tolist() == [11, 12, 21, 22]
+    assert splits.train.labels.tolist() == [0, 0, 1, 1]
+
+
+def test_every_form_gives_the_same_pack(tmp_path: Path) -> None:
+    hashes = set()
+    for form in (as_folder, as_tar, as_tar_gz, as_zip):
+        path = form(ravi(), tmp_path / "mini")
+        hashes.add(load(f"miniimagenet:{path}", cache=tmp_path / "cache", progress=False).hash)
+    assert len(hashes) == 1
+
+
+def test_without_classes_csv_identifiers_are_names(read: Callable[..., Splits]) -> None:
+    splits = read(ravi(), "miniimagenet")
+    assert splits.train.class_names == ("n1", "n2")
+    assert splits.train.superclasses is None
+    assert splits.train.taxonomy is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"val.csv": None}, "found no val.csv"),
+        ({"images/n30001.png": None}, r"val\.csv lists n30001\.png, which is not in images/"),
+        ({"images/n30001.png": b"broken"}, r"images/n30001\.png: cannot be decoded"),
+        ({"images/n30001.png": picture(1)[:45]}, r"images/n30001\.png: cannot be decoded"),
+        ({"val.csv": b"filename,label\n"}, r"val\.csv lists no image"),
+        ({"val.csv": b"file,class\na,b\n"}, r"val\.csv line 2: expected filename, label"),
+        ({"val.csv": b"\xff\xfe\x00"}, r"val\.csv is not a CSV table"),
+        (
+            {"val.csv": b"filename,label\nn10001.png,n3\n"},
+            r"n10001\.png is listed twice \(train\.csv, val\.csv\)",
+        ),
+        ({"val.csv": b"filename,label\nn30001.png,n1\n"}, r"class n1 is both in train\.csv and in val\.csv"),
+        ({"classes.csv": CLASSES + b"n5,owl,bird,test,\n"}, r"class n5 of classes\.csv has no image"),
+    ],
+)
+def test_what_is_amiss_in_ravis_layout_is_named(
+    read: Callable[..., Splits], tmp_path: Path, change: dict[str, bytes | None], message: str
+) -> None:
+    files = {name: content for name, content in (ravi() | change).items() if content is not None}
+    with refused(tmp_path, message):
+        read(files, "miniimagenet", as_tar)
+
+
+@every_form
+def test_split_folders_in_every_form(read: Callable[..., Splits], form: Form) -> None:
+    files = {
+        "set/train/cat/1.PNG": picture(1),
+        "set/train/cat/2.jpeg": picture(2, kind="JPEG"),
+        "set/train/cat/notes.txt": b"not an image",
+        "set/train/.hidden/3.png": b"hidden",
+        "set/train/cat/._1.PNG": b"hidden",
+        "set/val/dog/1.bmp": picture(3, kind="BMP"),
+        "set/test/cow/1.gif": picture(4, kind="GIF"),
+        "set/test/cow/2.webp": picture(5, kind="WEBP"),
+        "set/test/hen/2.TIFF": picture(6, kind="TIFF"),
+    }
+    splits = read(files, form=form)
+    assert [data.class_names for _, data in splits] == [("cat",), ("dog",), ("cow", "hen")]
+    assert [data.counts.tolist() for _, data in splits] == [[2], [1], [2, 1]]
+
+
+def test_a_pool_is_split_by_class_and_seed(read: Callable[..., Splits]) -> None:
+    files = {f"class {index:02d}/{n}.png": picture(index) for index in range(25) for n in range(2)}
+    splits = read(files)
+    names = {split: set(data.class_names) for split, data in splits}
+    assert {split: len(classes) for split, classes in names.items()} == {"train": 16, "val": 4, "test": 5}
+    assert len(set.union(*names.values())) == 25
+    for _, data in splits:  # each class keeps its own images
+        assert [int(name[-2:]) for name in data.class_names] == data.images[::2, 0, 0, 0].tolist()
+    assert {split: set(data.class_names) for split, data in read(files, seed=0)} == names
+    assert {split: set(data.class_names) for split, data in read(files, seed=1)} != names
+
+
+def test_folders_above_classes_are_their_taxonomy(read: Callable[..., Splits]) -> None:
+    files = {f"test/{path}/1.png": picture(1) for path in ("animal/bird/owl", "animal/cat", "thing/cup")}
+    splits = read(files)
+    assert splits.test.class_names == ("animal/bird/owl", "animal/cat", "thing/cup")
+    assert splits.test.superclasses == ("animal/bird", "animal", "thing")
+    assert splits.test.taxonomy == splits.test.class_names
+    assert (len(splits.train), splits.train.num_classes) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"a/readme.txt": b"text"}, r"expected images \(.*\.png.*\), found none"),
+        ({"a/1.png": picture(1), "b/1.txt": b"x"}, "folder b has no image"),
+        ({"a/1.png": picture(1), "1.png": picture(1)}, r"1\.png is not in a class's folder"),
+        (
+            {"a/1.png": picture(1), "b/1.png": picture(1)},
+            "at least 3 classes to split into train, val, test, got 2",
+        ),
+        (
+            {"train/a/1.png": picture(1), "test/a/1.png": picture(1)},
+            "class a is in more than one of train/, val/",
+        ),
+    ],
+)
+def test_what_is_amiss_in_folders_is_named(
+    read: Callable[..., Splits], tmp_path: Path, files: dict[str, bytes], message: str
+) -> None:
+    with refused(tmp_path, message):
+        read(files, form=as_zip)
+
+
+def test_an_empty_folder_is_named(read: Callable[..., Splits], tmp_path: Path) -> None:
+    (tmp_path / "source" / "b").mkdir(parents=True)
+    with refused(tmp_path, "folder b has no image"):
+        read({f"{name}/1.png": picture(1) for name in "acd"})
+
+
+def test_sizes(read: Callable[..., Splits]) -> None:
+    square = {f"test/{name}/1.png": picture(1, 20, 20) for name in "ab"}
+    assert read(square).test.size == 20
+    assert read(square, size=10).test.size == 10
+    assert read(square | {"test/c/1.png": picture(1, 30, 20)}).test.size == 84
+    assert read({"test/c/1.png": picture(1, 30, 20)}).test.size == 84
+
+
+def test_resizing_takes_the_centre() -> None:
+    pixels = np.zeros((10, 40), np.uint8)
+    pixels[:, 15:25] = 200  # the central square is bright, and nothing else
+    small = decode(pixels, "bar", channels=1, size=5)[0]
+    assert (small[:, 1:-1] == 200).all()
+    assert (small > 150).all()  # the filter at its edges reaches a little further
+
+
+def test_resizing_averages() -> None:
+    board = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)
+    small = decode(board, "board", channels=1, size=8).astype(int)
+    assert abs(small - 127.5).max() < 3
+
+
+def test_grey_16_bit_transparent_and_turned_images() -> None:
+    assert decode(picture(7, mode="L"), "grey", channels=3)[:, 0, 0].tolist() == [7, 7, 7]
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((4, 4), 0x8000, np.uint16)).save(buffer, "PNG")
+    assert decode(buffer.getvalue(), "deep", channels=1).max() == 0x80
+    buffer = io.BytesIO()
+    Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(buffer, "PNG")
+    assert decode(buffer.getvalue(), "clear", channels=1).min() == 255
+    turned, buffer = Image.new("RGB", (8, 4)), io.BytesIO()
+    exif = turned.getexif()
+    exif[0x0112] = 6  # lies on its side
+    turned.save(buffer, "JPEG", exif=exif)
+    assert decode(buffer.getvalue(), "turned", channels=3).shape == (3, 8, 4)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("mnist", "data: expected folder:PATH, glyphs, miniimagenet:PATH or packed:PATH, got 'mnist'"),
+        ("folder", "data: expected folder:PATH, got 'folder'"),
+        ("glyphs:/x", "data: expected glyphs, got 'glyphs:/x'"),
+        ("folder:/no/such", "/no/such: no such file or folder"),
+        ("packed:/no/such", "/no/such: expected a pack"),
+        (f"folder:{__file__}", r"test_sources\.py: expected a folder, a \.tar or a \.zip"),
+    ],
+)
+def test_wrong_specs_are_named(spec: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        load(spec, cache=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("form", [as_tar, as_tar_gz, as_zip])
+def test_half_an_archive_is_named(read: Callable[..., Splits], tmp_path: Path, form: Form) -> None:
+    def half(files: dict[str, bytes], path: Path) -> Path:
+        whole = form(files, path)
+        content = whole.read_bytes()
+        whole.write_bytes(content[: len(content) // 2])
+        return whole
+
+    with refused(tmp_path, str(tmp_path / "source")):
+        read(ravi(), "miniimagenet", half)
+
+
+def test_wrong_sizes_and_channels_are_named(read: Callable[..., Splits]) -> None:
+    with pytest.raises(InputError, match="size: expected at least 1 pixel, got 0"):
+        read(ravi(), "miniimagenet", size=0)
+    with pytest.raises(InputError, match="channels: expected 1 or 3, got 2"):
+        read(ravi(), "miniimagenet", channels=2)
