@@ -170,8 +170,8 @@ class EpisodeSampler(IterableDataset[Episode]):
     def __init__(
         self,
         data: LabelledSet,
-        way: int | Sequence[int] = 5,
-        shot: int | Sequence[int] = 1,
+        way: int | list[int] | tuple[int, ...] = 5,
+        shot: int | list[int] | tuple[int, ...] = 1,
         query: int = 15,
         batch: int = 64,
         episodes: int | None = None,
@@ -201,16 +201,17 @@ class EpisodeSampler(IterableDataset[Episode]):
                 raise InputError(f"start: expected at most {episodes} (episodes), got {start}")
         if classes not in ("uniform", "hard"):
             raise InputError(f'classes: expected "uniform" or "hard", got {classes!r}')
-        ways = (way,) if isinstance(way, int) else tuple(way)
-        shots = (shot,) if isinstance(shot, int) else tuple(shot)
+        if similarity is not None and classes != "hard":
+            raise InputError(f'similarity: expected classes="hard" with it, got {classes!r}')
+        ways = tuple(way) if isinstance(way, list | tuple) else (way,)
+        shots = tuple(shot) if isinstance(shot, list | tuple) else (shot,)
         self.data, self.query, self.batch, self.episodes, self.seed = data, query, batch, episodes, seed
         self.way: int | tuple[int, ...] = ways[0] if len(ways) == 1 else ways
         self.shot: int | tuple[int, ...] = shots[0] if len(shots) == 1 else shots
         self.device, self.gather, self.reuse = device, gather, reuse
         self.rank, self.world, self.start = rank, world, start
-        scheme = Scheme(
-            data.counts.cpu().numpy(), ways, shots, query, dirichlet_parameter(queries), label_noise
-        )
+        counts, alpha = data.counts.cpu().numpy(), dirichlet_parameter(queries)
+        scheme = Scheme(counts, ways, shots, query, alpha, label_noise)
         check_scheme(scheme, data.class_names)
         if classes == "hard":
             near = nearest(class_distances(data, similarity), max(8, 2 * (max(ways) - 1)))
@@ -232,10 +233,9 @@ class EpisodeSampler(IterableDataset[Episode]):
     def __iter__(self) -> Iterator[Episode]:
         worker = get_worker_info()
         first, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        rows = _words(self.data.items)
         kept: dict[str, Tensor] | None = {} if self.reuse and worker is None else None
         for indices in self._indices(first, step):
-            episode = _gather(indices, self.data.items, rows, kept) if self.gather else indices
+            episode = _gather(indices, self.data.items, kept) if self.gather else indices
             yield episode if self.device is None else episode.to(self.device)
 
     def _indices(self, first: int, step: int) -> Iterator[Episode]:
@@ -286,26 +286,18 @@ class EpisodeSampler(IterableDataset[Episode]):
         return fingerprint.hexdigest()
 
 
-def _words(items: Tensor) -> Tensor:
-    """The items as rows of 64-bit words where they can be seen so: these are copied faster than bytes."""
-    if not items.is_contiguous() or items.dtype != torch.uint8:
-        return items
-    rows = items.view(len(items), -1)
-    return rows.view(torch.int64) if rows.shape[1] % 8 == 0 and rows.storage_offset() % 8 == 0 else rows
-
-
-def _gather(episode: Episode, items: Tensor, rows: Tensor, kept: dict[str, Tensor] | None) -> Episode:
+def _gather(episode: Episode, items: Tensor, kept: dict[str, Tensor] | None) -> Episode:
     """Puts the items in, on the items' device; `kept` holds the memory to use again."""
 
     def take(name: str, index: Tensor) -> Tensor:
-        flat = index.flatten().clamp(min=0).to(rows.device)  # padding takes item 0
+        flat = index.flatten().clamp(min=0).to(items.device)  # padding takes item 0
         out = None
         if kept is not None:
             if name not in kept:  # the first batch is the largest
-                kept[name] = rows.new_empty(len(flat), *rows.shape[1:])
+                kept[name] = items.new_empty(len(flat), *items.shape[1:])
             out = kept[name][: len(flat)]
-        taken = torch.index_select(rows, 0, flat, out=out)
-        return taken.view(items.dtype).view(*index.shape, *items.shape[1:])
+        # Ten times as fast as items[flat], and without a copy of its own where there is `out`.
+        return torch.index_select(items, 0, flat, out=out).view(*index.shape, *items.shape[1:])
 
     return replace(
         episode,

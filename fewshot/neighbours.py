@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
@@ -32,8 +31,8 @@ def class_distances(
             raise InputError(
                 f"similarity: expected [classes, classes] = {expected}, got {list(similarity.shape)}"
             )
-        if similarity.isnan().any():
-            raise InputError("similarity: expected numbers, got nan")
+        if not similarity.isfinite().all():
+            raise InputError("similarity: expected finite numbers, got nan or infinity")
         return -similarity.detach().cpu().double().numpy()
     if data.taxonomy is not None:
         return taxonomy_distances(data.taxonomy)
@@ -41,7 +40,7 @@ def class_distances(
         group = np.unique(np.array(data.superclasses), return_inverse=True)[1]
         return (group[:, None] != group).astype(np.float64)
     if data.items.is_floating_point():
-        return -cosine_of_means(data.items, data.labels, data.num_classes).cpu().double().numpy()
+        return -cosine_of_means(data.items, data.counts)
     raise InputError(
         'classes="hard": expected a taxonomy, superclasses or a similarity [classes, classes] to tell which '
         "classes are near, got images with none of them"
@@ -66,19 +65,22 @@ def taxonomy_distances(paths: tuple[str, ...]) -> Float[np.ndarray, "classes cla
 
 
 def cosine_of_means(
-    items: Float[Tensor, "n ..."], labels: Int64[Tensor, " n"], classes: int
-) -> Float[Tensor, "classes classes"]:
-    """Cosine similarity of the classes' mean items."""
-    flat = items.detach().flatten(1).float()  # [n,D]
-    sums = torch.zeros(classes, flat.shape[1], device=flat.device).index_add_(0, labels.to(flat.device), flat)
-    means = torch.nn.functional.normalize(sums, dim=1)
+    items: Float[Tensor, "n ..."], counts: Int64[Tensor, " classes"]
+) -> Float[np.ndarray, "classes classes"]:
+    """Cosine similarity of the classes' mean items; `counts[c]` items of class c follow those of class c−1.
+
+    On the CPU and in double precision, so that no device gives other neighbours.
+    """
+    flat, counts = items.detach().flatten(1).cpu().numpy(), counts.cpu()
+    sums = np.add.reduceat(flat, (counts.cumsum(0) - counts).numpy(), axis=0, dtype=np.float64)
+    means = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-300)
     return means @ means.T
 
 
 def nearest(
     distances: Float[np.ndarray, "classes classes"], neighbours: int
-) -> Int[np.ndarray, "classes neighbours"]:
-    """Each class's nearest other classes, nearest first; equally near ones in a random but fixed order.
+) -> Int[np.ndarray, "classes near"]:
+    """Each class's nearest others (all, where there are fewer), nearest first; equally near ones in a random but fixed order.
 
     >>> nearest(np.array([[0.0, 2, 1], [2, 0, 3], [1, 3, 0]]), 2).tolist()
     [[2, 1], [0, 2], [0, 1]]
@@ -86,4 +88,4 @@ def nearest(
     distances = distances.copy()
     np.fill_diagonal(distances, np.inf)
     ties = np.random.default_rng(_TIES).random(distances.shape)
-    return np.lexsort((ties, distances), axis=-1)[:, :neighbours]
+    return np.lexsort((ties, distances), axis=-1)[:, : min(neighbours, len(distances) - 1)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -42,7 +43,7 @@ class Scheme:
 
 def at_least(least: int, name: str, value: int) -> int:
     """The value itself; InputError unless it is a whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise InputError(f"{name}: expected a whole number of at least {least}, got {value}")
     return value
 
@@ -67,6 +68,8 @@ def dirichlet_parameter(queries: str) -> float | None:
 
 def check_scheme(scheme: Scheme, names: Sequence[str]) -> None:
     """Raises InputError where a value is out of range or the largest episode does not fit into the data."""
+    if not scheme.ways or not scheme.shots:
+        raise InputError("way, shot: expected one number or several, got none")
     way = max(at_least(2, "way", way) for way in scheme.ways)
     shot = max(at_least(1, "shot", shot) for shot in scheme.shots)
     query = at_least(1, "query", scheme.query)
