@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType, TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from lightning.fabric import Fabric
@@ -49,6 +49,7 @@ class Stage:
     rate: tuple[int, str]
 
 
+@runtime_checkable
 class Recorder(Protocol):
     """Where the loop puts what it learns: rows of metrics, and states to go on from."""
 
@@ -92,9 +93,8 @@ def fit(
         pct_start=min(max(stage.warmup, 1e-6), 1 - 1e-6),
         cycle_momentum=False,
     )
-    since = torch.zeros(
-        3, dtype=torch.float64, device=fabric.device
-    )  # loss, accuracy, steps since the last row
+    # Sums of loss, accuracy and steps since the last row of metrics.
+    since = torch.zeros(3, dtype=torch.float64, device=fabric.device)
     if state is None:
         start, best = 0, _validated(stage, 0, fabric, recorder, None)
     else:
@@ -124,11 +124,13 @@ def fit(
             stage.optimizer.zero_grad()
             fabric.backward(loss)
             optimizer.step()
-            schedule.step()
+            rate = stage.optimizer.param_groups[0]["lr"]
+            if step < stage.steps:
+                schedule.step()
             since += torch.stack([loss.detach(), accuracy, torch.ones_like(loss)]).detach()
             recorder.progress(stage, step)
             if step % log_every == 0 or step == stage.steps:
-                _log(stage, step, since, stage.optimizer.param_groups[0]["lr"], recorder)
+                _log(stage, step, since, rate, recorder)
                 since.zero_()
             if step % stage.validate_every == 0 or step == stage.steps:
                 best = _validated(stage, step, fabric, recorder, best)

@@ -8,7 +8,6 @@ from fewshot.data.packed import PackedDataset
 from fewshot.errors import InputError
 from fewshot.graph import ClassGraph
 from fewshot.model import GraphFewShot, Preprocess
-from fewshot.precision import autocast, resolve
 
 
 def images(*shape, seed=0):
@@ -187,13 +186,3 @@ def test_loading_executes_nothing(tmp_path):
 def test_bad_images_are_named(model, support, query, message):
     with pytest.raises(InputError, match=message):
         model(support, query)
-
-
-def test_precision():
-    assert resolve("bf16-mixed") == "bf16-mixed"
-    assert resolve("auto") in ("32-true", "bf16-mixed")
-    layer, x = nn.Linear(2, 2), torch.rand(1, 2)
-    with autocast("cpu", "bf16-mixed"):
-        assert layer(x).dtype == torch.bfloat16
-    with autocast("cpu", "32-true"):
-        assert layer(x).dtype == torch.float32
