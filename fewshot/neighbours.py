@@ -80,7 +80,7 @@ def cosine_of_means(
 def nearest(
     distances: Float[np.ndarray, "classes classes"], neighbours: int
 ) -> Int[np.ndarray, "classes near"]:
-    """Each class's nearest others, nearest first (all, where there are fewer); ties in a random but fixed order.
+    """Each class's nearest others, nearest first (all, where fewer); ties in a random but fixed order.
 
     >>> nearest(np.array([[0.0, 2, 1], [2, 0, 3], [1, 3, 0]]), 2).tolist()
     [[2, 1], [0, 2], [0, 1]]
