@@ -1,0 +1,85 @@
+"""Where the classes and the arrows of a class graph go: the geometry that its pictures share."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import networkx
+import numpy as np
+from jaxtyping import Float
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a class stands, on a circle of radius 1 with y upwards, and where its label does."""
+
+    x: float
+    y: float
+    label: tuple[float, float]
+    anchor: str  # of the label: start, middle, end
+    turn: float  # of the label, degrees anticlockwise
+
+
+def thumbnail_size(n: int) -> float:
+    """The side of a class's image, for a circle of radius 1: as large as n of them have room for."""
+    return min(0.42, 0.6 * 2 * math.sin(math.pi / max(n, 3)))
+
+
+def places(dependencies: Float[np.ndarray, "N N"]) -> list[Place]:
+    """The classes on a circle, those that depend on each other near each other as far as that can be."""
+    n = len(dependencies)
+    graph = networkx.from_numpy_array(np.triu(dependencies + dependencies.T, 1))
+    order = networkx.spectral_ordering(graph, seed=0) if n > 3 else list(range(n))
+    start = math.pi if n == 2 else math.pi / 2  # two stand side by side
+    found = {i: _place(start - 2 * math.pi * position / n, n) for position, i in enumerate(order)}
+    return [found[i] for i in range(n)]
+
+
+def _place(angle: float, n: int) -> Place:
+    x, y, side = math.cos(angle), math.sin(angle), thumbnail_size(n)
+    if n == 2:
+        return Place(x, y, (x, y - side / 2 - 0.09), "middle", 0.0)
+    if n > 12:  # too close for level labels: they continue the radius
+        reach, left = 1 + side / 2 / max(abs(x), abs(y)) + 0.04, x < -1e-9
+        turn = math.degrees(angle) - (180 if left else 0)
+        return Place(x, y, (reach * x, reach * y), "end" if left else "start", turn)
+    if abs(x) < 0.3:
+        return Place(x, y, (x, y + math.copysign(side / 2 + 0.09, y)), "middle", 0.0)
+    return Place(x, y, (x + math.copysign(side / 2 + 0.05, x), y), "start" if x > 0 else "end", 0.0)
+
+
+def curve(start: Place, end: Place, n: int) -> tuple[Point, Point, Point]:
+    """An arrow's first, control and last point; the two directions of a pair lie apart."""
+    side = thumbnail_size(n)
+    if n <= 5:  # from image to image, bent to one side
+        dx, dy = end.x - start.x, end.y - start.y
+        bend = (start.x + dx / 2 + 0.18 * dy, start.y + dy / 2 - 0.18 * dx)
+        return (
+            _toward((start.x, start.y), bend, 0.62 * side),
+            bend,
+            _toward((end.x, end.y), bend, 0.62 * side),
+        )
+    # Inside the circle, where neighbours too have room: out on one side of an image, in on the other.
+    (x0, y0), (x2, y2) = _port(start, side, -0.22), _port(end, side, 0.22)
+    return (x0, y0), (0.3 * (x0 + x2), 0.3 * (y0 + y2)), (x2, y2)
+
+
+def _port(place: Place, side: float, shift: float) -> Point:
+    """The point between an image and the middle of the circle, shifted sideways by a share of the image."""
+    reach = 1 - side / 2 / max(abs(place.x), abs(place.y)) - 0.03
+    return reach * place.x - shift * side * place.y, reach * place.y + shift * side * place.x
+
+
+def _toward(point: Point, goal: Point, way: float) -> Point:
+    """The point that lies ``way`` from ``point`` on the way to ``goal``."""
+    dx, dy = goal[0] - point[0], goal[1] - point[1]
+    share = way / math.hypot(dx, dy)
+    return point[0] + share * dx, point[1] + share * dy
+
+
+def extent(spots: Sequence[Place]) -> tuple[float, float]:
+    """From where to where the picture goes in y, with room for the labels."""
+    margin = 0.95 if len(spots) > 12 else 0.5
+    return min(spot.y for spot in spots) - margin, max(spot.y for spot in spots) + margin

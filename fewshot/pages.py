@@ -1,0 +1,91 @@
+"""Self-contained HTML pages: no script, font or picture from elsewhere; dark where the reader's system is."""
+
+import base64
+import io
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+STYLE = """
+:root { color-scheme: light dark; --paper: #ffffff; --ink: #1c2128; --soft: #667080; --line: #d5dae1;
+  --panel: #f5f7f9; --accent: #1f6feb; }
+@media (prefers-color-scheme: dark) {
+  :root { --paper: #14171c; --ink: #e4e8ee; --soft: #98a2b0; --line: #343b45; --panel: #1d2229;
+    --accent: #6aa5ff; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 2rem 1.5rem 4rem; max-width: 64rem; background: var(--paper);
+  color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.7rem; margin: 0 0 .25rem; } h2 { font-size: 1.2rem; margin: 2.5rem 0 .75rem; }
+p { margin: .5rem 0; } .soft, figcaption { color: var(--soft); font-size: .9rem; }
+figure { margin: 1rem 0; overflow-x: auto; } svg { max-width: 100%; height: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+.wide { overflow-x: auto; }
+th, td { padding: .35rem .9rem .35rem 0; text-align: left; border-bottom: 1px solid var(--line);
+  vertical-align: middle; }
+th { color: var(--soft); font-weight: 600; font-size: .85rem; } .number { text-align: right; }
+pre { background: var(--panel); border: 1px solid var(--line); border-radius: 6px; padding: 1rem;
+  overflow-x: auto; font-size: .85rem; }
+td img { height: 40px; width: 40px; object-fit: cover; border-radius: 3px; margin-right: 4px;
+  vertical-align: middle; }
+"""
+
+
+def page(title: str, body: str) -> str:
+    """A whole HTML page.
+
+    >>> page("Run <1>", "<p>x</p>").splitlines()[3]
+    '<title>Run &lt;1&gt;</title>'
+    """
+    return "\n".join(
+        [
+            "<!doctype html>",
+            '<html lang="en">',
+            '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{escape(title)}</title>",
+            f"<style>{STYLE}</style>",
+            f"<body>{body}</body>",
+            "</html>\n",
+        ]
+    )
+
+
+def table(rows: Iterable[Mapping[str, Any]], names: Mapping[str, str]) -> str:
+    """An HTML table.
+
+    Args:
+        rows: one mapping a row; a value that is `Markup` is HTML already.
+        names: the columns: key to heading.
+
+    >>> table([{"way": 5}], {"way": "Way"}).count("<td")
+    1
+    """
+    head = "".join(f"<th>{escape(name)}</th>" for name in names.values())
+    lines = ["".join(_cell(row.get(key)) for key in names) for row in rows]
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
+
+
+class Markup(str):
+    """Text that is HTML already."""
+
+
+def _cell(value: Any) -> str:
+    kind = ' class="number"' if isinstance(value, (int, float)) else ""
+    text = value if isinstance(value, Markup) else escape("" if value is None else str(value))
+    return f"<td{kind}>{text}</td>"
+
+
+def image_uri(image: UInt8[np.ndarray, "C H W"]) -> str:
+    """An image of one or three channels as a data URI that an ``<img>`` or an SVG shows.
+
+    >>> image_uri(np.zeros((1, 2, 2), np.uint8))[:22]
+    'data:image/png;base64,'
+    """
+    stream = io.BytesIO()
+    pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+    Image.fromarray(np.ascontiguousarray(pixels)).save(stream, format="PNG")
+    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
