@@ -1,7 +1,7 @@
 """The mathematics of the class graph as pure functions.
 
-Letters: B episodes, N way, K shot, M queries, D feature size; C candidate classes of a support (all N, or its own
-class and its k neighbours).
+Letters: B episodes, N way, K shot, M queries, D feature size; C candidate classes of a support (all N, or
+its own class and its k neighbours).
 """
 
 import torch
@@ -51,7 +51,7 @@ def nearest_classes(
         chunk: rows compared at a time; default 1024. [N, N] is never built.
 
     Returns:
-        Class indices **[B, N, k]**, and whether each is a real neighbour (False where there were fewer than k).
+        Class indices **[B, N, k]**, and whether each is a real neighbour (False: there were fewer than k).
     """
     n = prototypes.shape[1]
     found, real = [], []
@@ -104,9 +104,9 @@ def leave_one_out_cosines(
     support: Float[Tensor, "B N K D"],
     assignments: Float[Tensor, "B N K C"],
     candidates: Int64[Tensor, "B N C"] | None,
-    own: Bool[Tensor, "#B N 1 C"],
+    own: Bool[Tensor, "#B #N 1 C"],
 ) -> Float[Tensor, "B N K C"]:
-    r"""Cosine of each support to its candidates' means, with the support itself left out of its own class's mean.
+    r"""Cosine of each support to its candidates' means, itself left out of its own class's mean.
 
     .. math:: c_{ikj} = \hat s_{ik} \cdot \widehat{t_j}, \quad
               c_{iki} = \hat s_{ik} \cdot \widehat{(t_i - r_{iki} \hat s_{ik})}, \quad
@@ -121,26 +121,32 @@ def leave_one_out_cosines(
     return torch.where(own, (others * support).sum(-1, keepdim=True), cosines)
 
 
-def label_margin(
+def label_agreement(
     cosines: Float[Tensor, "B N K C"],
-    own: Bool[Tensor, "#B N 1 C"],
+    own: Bool[Tensor, "#B #N 1 C"],
     rivals: Bool[Tensor, "B N 1 C"],
     judged: Bool[Tensor, "B N K"],
-) -> Float[Tensor, " B"]:
-    """Mean over the judged supports of the cosine to their own class minus that to the best rival class.
+) -> Float[Tensor, "B 3"]:
+    """How well the labels agree with the features: means over the judged supports of three cosines.
 
-    Well above 0 where the labels are right, about 0 or below where many are wrong, whatever the features.
+    To the own class; to the best rival class; and to all rivals, as root mean square. Right labels have the
+    first above the second; wrong ones have it below, and the second above what chance makes of the third.
     """
     label = cosines.masked_fill(~own, 0.0).sum(-1)  # [B, N, K]
-    rival = cosines.masked_fill(~rivals, -1.0).amax(-1)
+    best = cosines.masked_fill(~rivals, -1.0).amax(-1)
+    square = (cosines**2 * rivals).sum(-1) / rivals.sum(-1).clamp_min(1)
     count = judged.sum((1, 2)).clamp_min(1)
-    return ((label - rival) * judged).sum((1, 2)) / count
+
+    def mean(x: Float[Tensor, "B N K"]) -> Float[Tensor, " B"]:
+        return (x * judged).sum((1, 2)) / count
+
+    return torch.stack([mean(label), mean(best), mean(square).clamp_min(EPSILON).sqrt()], dim=-1)
 
 
 def label_posterior(
     scores: Float[Tensor, "B N K C"],
     doubt: Float[Tensor, " B"],
-    own: Bool[Tensor, "#B N 1 C"],
+    own: Bool[Tensor, "#B #N 1 C"],
     rivals: Bool[Tensor, "B N 1 C"],
 ) -> Float[Tensor, "B N K C"]:
     r"""Posterior of each support's true class when a share ``doubt`` of the labels is wrong.
@@ -170,3 +176,41 @@ def coupling(
     tensor([[ 0.4055, -0.6931]])
     """
     return ((mass + floor) / (expected + floor)).clamp_min(1e-6).log()
+
+
+def check_episodes(
+    support: Tensor,
+    query: Tensor,
+    support_mask: Tensor | None,
+    class_mask: Tensor | None,
+    query_mask: Tensor | None,
+    evidence: Tensor | None,
+    proportions: Tensor | None,
+    prior: Tensor | None,
+    neighbours: int | None,
+) -> None:
+    """Raise a ValueError that names the argument, what was expected and what came."""
+    if support.dim() != 4 or not support.is_floating_point():
+        raise ValueError(f"support: expected floats [B, N, K, D], got {_kind(support)}")
+    b, n, k, d = support.shape
+    if query.dim() != 3 or not query.is_floating_point() or (query.shape[0], query.shape[2]) != (b, d):
+        raise ValueError(f"query: expected floats [B, M, D] with B = {b} and D = {d}, got {_kind(query)}")
+    m = query.shape[1]
+    for name, mask, shape in (
+        ("support_mask", support_mask, (b, n, k)),
+        ("class_mask", class_mask, (b, n)),
+        ("query_mask", query_mask, (b, m)),
+    ):
+        if mask is not None and (mask.dtype != torch.bool or tuple(mask.shape) != shape):
+            raise ValueError(f"{name}: expected bool {list(shape)}, got {_kind(mask)}")
+    for name, known in (("evidence", evidence), ("proportions", proportions)):
+        if known is not None and (not known.is_floating_point() or tuple(known.shape) != (b, n)):
+            raise ValueError(f"{name}: expected floats {[b, n]}, got {_kind(known)}")
+    if prior is not None and tuple(prior.shape) not in ((n, n), (b, n, n)):
+        raise ValueError(f"prior: expected {[n, n]} or {[b, n, n]}, got {_kind(prior)}")
+    if neighbours is not None and neighbours < 1:
+        raise ValueError(f"neighbours: expected at least 1, or None for all classes, got {neighbours}")
+
+
+def _kind(x: Tensor) -> str:
+    return f"{str(x.dtype).removeprefix('torch.')} {list(x.shape)}"

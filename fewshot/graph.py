@@ -1,11 +1,12 @@
 """The class graph: the classes of an episode as nodes of a learned graph.
 
-It needs torch, torch-geometric and, of this package, `functional` and the head; so it can be put behind any model.
+It needs torch, torch-geometric and, of this package, `functional` and the head; so any model can have it.
 """
 
 import json
 import math
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,13 +15,12 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch_geometric.nn import MessagePassing
-from torch_geometric.utils import softmax
 
 from fewshot.functional import (
+    check_episodes,
     collect,
     coupling,
-    label_margin,
+    label_agreement,
     label_posterior,
     leave_one_out_cosines,
     masked_softmax,
@@ -29,6 +29,13 @@ from fewshot.functional import (
 )
 from fewshot.heads import PrototypeHead
 
+with (
+    warnings.catch_warnings()
+):  # torch-geometric 2.8 scripts functions at import, of which torch 2.15 complains
+    warnings.simplefilter("ignore", FutureWarning)
+    from torch_geometric.nn import MessagePassing
+    from torch_geometric.utils import softmax
+
 Messages = Callable[[Tensor], Tensor]  # nodes [B, N, D] to what each hears from the others [B, N, D]
 WEIGHTS = Path(__file__).parent / "weights" / "class_graph"
 
@@ -36,7 +43,7 @@ WEIGHTS = Path(__file__).parent / "weights" / "class_graph"
 class Edges(NamedTuple):
     """Dependencies as a sparse graph of the B·N classes; class i of episode b is node b·N + i.
 
-    ``edge_index`` int64 **[2, E]**: from the class that is listened to (row 0) to the one that listens (row 1);
+    ``edge_index`` int64 **[2, E]**: from the class listened to (row 0) to the one that listens (row 1);
     ``weight`` **[E]**: how much; the weights into a node sum to 1.
     """
 
@@ -47,9 +54,9 @@ class Edges(NamedTuple):
 class GraphOutput(NamedTuple):
     """What `ClassGraph` returns.
 
-    ``logits`` **[B, M, N]**, -inf for classes that are absent or padding; ``prototypes`` **[B, N, D]**, refined,
-    of length 1; ``dependencies`` **[B, N, N]**, row i: how much class i listens to each class j (rows sum to 1,
-    diagonal 0), or `Edges` where ``neighbours`` was given.
+    ``logits`` **[B, M, N]**, -inf for classes that are absent or padding; ``prototypes`` **[B, N, D]**,
+    refined, of length 1; ``dependencies`` **[B, N, N]**, row i: how much class i listens to each class j
+    (rows sum to 1, diagonal 0), or `Edges` where ``neighbours`` was given.
     """
 
     logits: Float[Tensor, "B M N"]
@@ -60,8 +67,9 @@ class GraphOutput(NamedTuple):
 class ClassGraphConv(MessagePassing):
     r"""Message passing between classes along learned dependencies.
 
-    The dependencies are an attention over the other classes, computed from their relations only, so that it works
-    for any D; the messages are the classes' own vectors (after Veličković et al., ICLR 2018, without weights on D):
+    The dependencies are an attention over the other classes, computed from their relations only, so that it
+    works for any D; the messages are the classes' own vectors (after Veličković et al., ICLR 2018, without
+    weights on D):
 
     .. math::
         A_{ij} = \operatorname{softmax}_{j \ne i}(a \, \hat x_i \cdot \hat x_j + w \, \text{prior}_{ij}
@@ -86,7 +94,7 @@ class ClassGraphConv(MessagePassing):
         super().__init__(aggr="add")
         self.log_sharpness = nn.Parameter(torch.tensor(math.log(5.0)))
         self.log_prior = nn.Parameter(torch.tensor(0.0))
-        self.presence = nn.Parameter(torch.tensor(0.0))
+        self.presence = nn.Parameter(torch.tensor(0.5))
 
     def forward(
         self,
@@ -125,7 +133,7 @@ class ClassGraphConv(MessagePassing):
         prior: Float[Tensor, "B N N"] | None = None,
         present: Float[Tensor, "B N"] | None = None,
     ) -> Float[Tensor, "B N N"]:
-        """The same numbers for B complete graphs at once; ``mask[b, i, j]``: class i may listen to class j."""
+        """The same numbers for B complete graphs at once; ``mask[b, i, j]``: class i may listen to j."""
         unit = normalize(x)
         cosine = unit @ unit.transpose(1, 2)
         return masked_softmax(self.scores(cosine, prior, None if present is None else present[:, None]), mask)
@@ -135,6 +143,16 @@ class ClassGraphConv(MessagePassing):
         if prior is not None:
             scores = scores + self.log_prior.exp() * prior
         return scores if present is None else scores + self.presence * present
+
+
+class Facts(NamedTuple):
+    """What is known of an episode's query set."""
+
+    alive: Bool[Tensor, "B N"]  # classes that may occur
+    present: Float[Tensor, "B N"]  # 1 where a class is known to occur
+    shares: Float[Tensor, "B N"]  # of the queries; equal where unknown
+    bias: Float[Tensor, "B N"]  # log odds before any query is looked at
+    given: bool  # whether the shares are known
 
 
 class ClassGraph(nn.Module):
@@ -147,15 +165,15 @@ class ClassGraph(nn.Module):
         query ────────────────────────┴── soft       messages along A ─► PrototypeHead ─► logits
                 (joint only)              assignments ◄───────────────────────┘
 
-    All vectors are normalised first. With class sums :math:`t_i` (supports weighted by the trust in their labels)
-    and the dependencies :math:`A` of `ClassGraphConv`:
+    All vectors are normalised first. With class sums :math:`t_i` (supports weighted by the trust in their
+    labels) and the dependencies :math:`A` of `ClassGraphConv`:
 
     .. math::
         p_i = \widehat{\hat t_i + \gamma \textstyle\sum_j A_{ij} \hat t_j}, \qquad
         \operatorname{logit}_{mi} = \sigma \, \hat q_m \cdot p_i + u_i
 
-    Inductive mode stops here; :math:`u` holds what is known of the classes' shares. Joint mode (the field calls
-    it *transductive*) goes on for ``steps`` rounds in which queries and classes exchange messages:
+    Inductive mode stops here; :math:`u` holds what is known of the classes' shares. Joint mode (the field
+    calls it *transductive*) goes on for ``steps`` rounds in which queries and classes exchange messages:
 
     .. math::
         z_{mi} = \operatorname{softmax}_i \operatorname{logit}_{mi}, \qquad
@@ -185,47 +203,48 @@ class ClassGraph(nn.Module):
         self.steps = steps
         self.conv = ClassGraphConv()
         self.head = PrototypeHead(scale=12.0)
-        # Between classes: how much of its neighbours' vectors a class takes on (below 0: moves away from them).
+        # Between classes: how much of its neighbours' vectors a class takes on (below 0: it moves away).
         self.message = _scalar(-0.05)
-        # Between supports and classes: scale of the cosines, and the share of wrong labels as a logistic function
-        # of (1, label margin, log way, shot), the last two centred on 5-way 5-shot.
+        # Between supports and classes: scale of the cosines, and the share of wrong labels as a logistic
+        # function of the labels' agreement and of (1, log way, log shot), centred on 5-way 5-shot.
         self.log_trust_scale = _scalar(math.log(12.0))
-        self.doubt = nn.Parameter(torch.tensor([-3.0, -20.0, 0.0, 0.0]))
+        self.doubt_agreement = nn.Parameter(torch.tensor([-20.0, 20.0, 0.0]))
+        self.doubt_size = nn.Parameter(torch.tensor([-4.0, -1.0, 2.0]))
         # Between queries and classes (joint).
         self.log_query_weight = _scalar(math.log(0.3))
         self.log_coupling = _scalar(0.0)
         self.log_few = _scalar(
             math.log(0.5)
         )  # expected queries a class, squared, where half the coupling is left
-        # Where proportions are unknown: the strength as a logistic function of (1, inequality, known present), and
-        # a count added to masses, so that it is weak for few queries.
+        # Where proportions are unknown: the strength as a logistic function of (1, inequality, known
+        # present), and a count added to masses, so that it is weak for few queries.
         self.coupling_free = nn.Parameter(torch.tensor([-2.0, -2.0, 0.0]))
         self.log_floor = _scalar(math.log(4.0))
         # Evidence: log odds of a class known to be present against one of which nothing is known.
-        self.presence = _scalar(0.1)
+        self.log_presence = _scalar(math.log(0.1))
 
     def forward(
         self,
-        support: Float[Tensor, "B N K D"],
-        query: Float[Tensor, "B M D"],
+        support: Tensor,
+        query: Tensor,
         *,
         joint: bool = False,
-        support_mask: Bool[Tensor, "B N K"] | None = None,
-        class_mask: Bool[Tensor, "B N"] | None = None,
-        query_mask: Bool[Tensor, "B M"] | None = None,
-        evidence: Float[Tensor, "B N"] | None = None,
-        proportions: Float[Tensor, "B N"] | None = None,
-        prior: Float[Tensor, "*B N N"] | None = None,
+        support_mask: Tensor | None = None,
+        class_mask: Tensor | None = None,
+        query_mask: Tensor | None = None,
+        evidence: Tensor | None = None,
+        proportions: Tensor | None = None,
+        prior: Tensor | None = None,
         neighbours: int | None = None,
     ) -> GraphOutput:
         """Classify the queries of B episodes.
 
         Args:
-            support: features of the labelled images **[B, N, K, D]**, minus the base classes' mean where known.
+            support: features of the labelled images **[B, N, K, D]**, minus the base mean where known.
             query: features of the images to classify **[B, M, D]**, likewise.
             joint: let the queries inform one another (transductive inference); default False.
             support_mask: bool **[B, N, K]**, False where a support is padding; default None: all are there.
-            class_mask: bool **[B, N]**, False where a class is padding; a class without supports is padding too.
+            class_mask: bool **[B, N]**, False where a class is padding, as is one without supports.
             query_mask: bool **[B, M]**, False where a query is padding.
             evidence: **[B, N]**, of the query set: 1 the class is there, 0 it is not, NaN unknown (default).
             proportions: **[B, N]**, the classes' shares of the query set, where they are known.
@@ -236,58 +255,78 @@ class ClassGraph(nn.Module):
             `GraphOutput`.
 
         Raises:
-            ValueError: shapes that do not fit; the message names the argument, what was expected and what came.
+            ValueError: shapes that do not fit; it names the argument, what was expected and what came.
         """
-        _check(support, query, support_mask, class_mask, query_mask, evidence, proportions, prior, neighbours)
+        masks = (support_mask, class_mask, query_mask)
+        check_episodes(support, query, *masks, evidence, proportions, prior, neighbours)
         b, n, k, _ = support.shape
         if support_mask is None:
             support_mask = support.new_ones((b, n, k), dtype=torch.bool)
         classes = support_mask.any(-1) if class_mask is None else class_mask & support_mask.any(-1)
         support_mask = support_mask & classes[..., None]
-        if query_mask is None:
-            query_mask = query.new_ones(query.shape[:2], dtype=torch.bool)
-        if evidence is None:
-            evidence = support.new_full((b, n), torch.nan)
-        if prior is not None:
-            prior = prior.to(support.dtype).expand(b, n, n)
-        alive = classes & (evidence != 0)
-        if proportions is not None:
-            alive = alive & (proportions > 0)
-        present = (evidence == 1).to(support.dtype) * alive
         support = normalize(support) * support_mask[..., None]
         query = normalize(query)
+        facts = self._facts(classes, evidence, proportions)
+        prior = None if prior is None else prior.to(support.dtype).expand(b, n, n)
 
-        near = None
+        near: tuple[Tensor, Tensor] | None = None
+        dependencies: Tensor | Edges
         if neighbours is not None:
-            raw = normalize(support.sum(2))
-            near = nearest_classes(raw, alive, min(neighbours, n - 1), prior)
+            raw, k = normalize(support.sum(2)), min(neighbours, n - 1)
+            near = nearest_classes(raw, classes, k, prior)
         sums = self._trusted_sums(support, support_mask, classes, near)
-        relate = self._sparse_relations if near is not None else self._dense_relations
-        messages, dependencies = relate(normalize(sums), classes, alive, prior, present, near)
+        if near is None:
+            messages, dependencies = self._dense_relations(normalize(sums), classes, facts, prior)
+        else:  # classes listen to those that may occur only, a wrong label may be of any class
+            heard = near if facts.alive is classes else nearest_classes(raw, facts.alive, k, prior)
+            messages, dependencies = self._sparse_relations(normalize(sums), classes, facts, prior, *heard)
 
-        bias = self.presence * present
-        if proportions is not None:
-            shares = proportions * alive
-            shares = shares / shares.sum(-1, keepdim=True).clamp_min(1e-12)
-            bias = bias + (shares * alive.sum(-1, keepdim=True)).clamp_min(1e-6).log()
-        else:
-            shares = alive / alive.sum(-1, keepdim=True).clamp_min(1)
-        bias = bias.masked_fill(~alive, -torch.inf)
-
-        prototypes = self._refine(normalize(sums), messages)
-        logits = self.head(query, prototypes, bias)
+        prototypes = self._refine(sums, messages)
+        logits = self.head(query, prototypes, facts.bias)
         if joint:
-            seen = query_mask[..., None].to(query.dtype)  # [B, M, 1]
-            expected = shares * seen.sum(1)  # [B, N]
-            for _ in range(self.steps):
-                mass = (masked_softmax(logits, alive[:, None]) * seen).sum(1)
-                step = self._couple(mass, expected, shares, present, known=proportions is not None)
-                bias = bias - step
-                assigned = masked_softmax(logits - step[:, None], alive[:, None]) * seen  # [B, M, N]
-                pulled = sums + self.log_query_weight.exp() * assigned.transpose(1, 2) @ query
-                prototypes = self._refine(normalize(pulled), messages)
-                logits = self.head(query, prototypes, bias)
+            seen = query.new_ones(query.shape[:2]) if query_mask is None else query_mask.to(query.dtype)
+            logits, prototypes = self._exchange(sums, query, seen[..., None], logits, messages, facts)
         return GraphOutput(logits, prototypes, dependencies)
+
+    def _exchange(
+        self,
+        sums: Float[Tensor, "B N D"],
+        query: Float[Tensor, "B M D"],
+        seen: Float[Tensor, "B M 1"],
+        logits: Float[Tensor, "B M N"],
+        messages: Messages,
+        facts: Facts,
+    ) -> tuple[Float[Tensor, "B M N"], Float[Tensor, "B N D"]]:
+        """The rounds of the joint mode: queries are shared out among the classes, and move them."""
+        alive, bias = facts.alive[:, None], facts.bias
+        expected = facts.shares * seen.sum(1)  # queries a class
+        for _ in range(self.steps):
+            mass = (masked_softmax(logits, alive) * seen).sum(1)
+            push = self._couple(mass, expected, facts)
+            bias = bias - push
+            assigned = masked_softmax(logits - push[:, None], alive) * seen  # [B, M, N]
+            moved = sums + self.log_query_weight.exp() * assigned.transpose(1, 2) @ query
+            prototypes = self._refine(moved, messages)
+            logits = self.head(query, prototypes, bias)
+        return logits, prototypes
+
+    def _facts(
+        self,
+        classes: Bool[Tensor, "B N"],
+        evidence: Float[Tensor, "B N"] | None,
+        proportions: Float[Tensor, "B N"] | None,
+    ) -> Facts:
+        alive, present = classes, torch.zeros_like(classes)
+        if evidence is not None:
+            alive, present = alive & (evidence != 0), classes & (evidence == 1)
+        if proportions is not None:
+            alive = alive & (proportions > 0)
+        shares = alive.to(self.message.dtype) if proportions is None else proportions * alive
+        shares = shares / shares.sum(-1, keepdim=True).clamp_min(1e-12)
+        there = present.to(shares.dtype)
+        # Log odds against equal shares: 0 for all where nothing is known.
+        bias = self.log_presence.exp() * there + (shares * alive.sum(-1, keepdim=True)).clamp_min(1e-6).log()
+        return Facts(alive, there, shares, bias.masked_fill(~alive, -torch.inf), proportions is not None)
 
     def _trusted_sums(
         self,
@@ -296,7 +335,7 @@ class ClassGraph(nn.Module):
         classes: Bool[Tensor, "B N"],
         near: tuple[Tensor, Tensor] | None,
     ) -> Float[Tensor, "B N D"]:
-        """Sum of each class's supports, where a support whose label is doubtful counts for other classes too."""
+        """Sum of each class's supports; one whose label is doubtful counts for other classes too."""
         b, n, k, _ = support.shape
         if k == 1:  # nothing can speak against the only support of a class
             return support[:, :, 0]
@@ -317,76 +356,67 @@ class ClassGraph(nn.Module):
         for _ in range(self.TRUST_ROUNDS):
             cosines = leave_one_out_cosines(support, assignments, candidates, own)
             if doubt is None:
-                doubt = self._doubt(label_margin(cosines, own, rivals, judged), classes, judged)
+                doubt = self._doubt(label_agreement(cosines, own, rivals, judged), classes, judged)
             posterior = label_posterior(self.log_trust_scale.exp() * cosines, doubt, own, rivals)
             assignments = torch.where(judged[..., None], posterior, certain.to(support.dtype))
         return collect(assignments, support, candidates)
 
     def _doubt(
-        self, margin: Float[Tensor, " B"], classes: Bool[Tensor, "B N"], judged: Bool[Tensor, "B N K"]
+        self, agreement: Float[Tensor, "B 3"], classes: Bool[Tensor, "B N"], judged: Bool[Tensor, "B N K"]
     ) -> Float[Tensor, " B"]:
         """The share of wrong labels to reckon with in each episode, at most 0.8."""
-        way = classes.sum(-1).clamp_min(1)
+        way = classes.sum(-1).clamp_min(1).to(agreement.dtype)
         shot = judged.sum((1, 2)) / judged.any(-1).sum(-1).clamp_min(1)
-        one = torch.ones_like(margin)
-        clues = torch.stack([one, margin, (way / 5).log(), (shot.clamp_min(2) / 5).log()], dim=-1)
-        return 0.8 * (clues @ self.doubt).sigmoid()
+        size = torch.stack([torch.ones_like(way), (way / 5).log(), (shot.clamp_min(2) / 5).log()], dim=-1)
+        return 0.8 * (agreement @ self.doubt_agreement + size @ self.doubt_size).sigmoid()
 
     def _dense_relations(
         self,
         x: Float[Tensor, "B N D"],
         classes: Bool[Tensor, "B N"],
-        alive: Bool[Tensor, "B N"],
+        facts: Facts,
         prior: Float[Tensor, "B N N"] | None,
-        present: Float[Tensor, "B N"],
-        near: None,
     ) -> tuple[Messages, Float[Tensor, "B N N"]]:
         others = ~torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
-        mask = classes[:, :, None] & alive[:, None, :] & others
-        weight = self.conv.dense_dependencies(x, mask, prior, present)
+        mask = classes[:, :, None] & facts.alive[:, None, :] & others
+        weight = self.conv.dense_dependencies(x, mask, prior, facts.present)
         return lambda nodes: weight @ nodes, weight
 
     def _sparse_relations(
         self,
         x: Float[Tensor, "B N D"],
         classes: Bool[Tensor, "B N"],
-        alive: Bool[Tensor, "B N"],
+        facts: Facts,
         prior: Float[Tensor, "B N N"] | None,
-        present: Float[Tensor, "B N"],
-        near: tuple[Int64[Tensor, "B N k"], Bool[Tensor, "B N k"]],
+        index: Int64[Tensor, "B N k"],
+        real: Bool[Tensor, "B N k"],
     ) -> tuple[Messages, Edges]:
         b, n, d = x.shape
-        index, real = near
         real = real & classes[..., None]
         first = torch.arange(b, device=x.device)[:, None, None] * n  # an episode's first node
         target = (first + torch.arange(n, device=x.device)[None, :, None]).expand_as(index)
         edge_index = torch.stack([(first + index)[real], target[real]])
         prior_edge = None if prior is None else prior.gather(2, index)[real]
-        weight = self.conv.dependencies(x.flatten(0, 1), edge_index, prior_edge, present.flatten())
+        weight = self.conv.dependencies(x.flatten(0, 1), edge_index, prior_edge, facts.present.flatten())
         edges = Edges(edge_index, weight)
         return lambda nodes: self.conv(nodes.flatten(0, 1), *edges).view(b, n, d), edges
 
-    def _refine(self, nodes: Float[Tensor, "B N D"], messages: Messages) -> Float[Tensor, "B N D"]:
+    def _refine(self, sums: Float[Tensor, "B N D"], messages: Messages) -> Float[Tensor, "B N D"]:
+        nodes = normalize(sums)
         return normalize(nodes + self.message * messages(nodes))
 
     def _couple(
-        self,
-        mass: Float[Tensor, "B N"],
-        expected: Float[Tensor, "B N"],
-        shares: Float[Tensor, "B N"],
-        present: Float[Tensor, "B N"],
-        known: bool,
+        self, mass: Float[Tensor, "B N"], expected: Float[Tensor, "B N"], facts: Facts
     ) -> Float[Tensor, "B N"]:
         """What to take off each class's logits so that its mass of queries moves towards the expected one."""
         enough = expected**2 / (expected**2 + self.log_few.exp())
-        if known:
-            strength = self.log_coupling.exp() * enough
-            return strength * coupling(mass, expected, mass.new_tensor(1e-3))
+        if facts.given:
+            return self.log_coupling.exp() * enough * coupling(mass, expected, mass.new_tensor(1e-3))
         total = mass.sum(-1, keepdim=True).clamp_min(1e-12)
-        ways = (shares > 0).sum(-1, keepdim=True)
-        inequality = ((mass / total - shares) ** 2).sum(-1, keepdim=True) * ways
+        way = facts.alive.sum(-1, keepdim=True)
+        inequality = ((mass / total - facts.shares) ** 2).sum(-1, keepdim=True) * way
         base, unequal, there = self.coupling_free
-        strength = (base + unequal * inequality + there * present).sigmoid() * enough
+        strength = (base + unequal * inequality + there * facts.present).sigmoid() * enough
         return strength * coupling(mass, expected, self.log_floor.exp())
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -428,40 +458,3 @@ class ClassGraph(nn.Module):
 
 def _scalar(value: float) -> nn.Parameter:
     return nn.Parameter(torch.tensor(value))
-
-
-def _check(
-    support: Tensor,
-    query: Tensor,
-    support_mask: Tensor | None,
-    class_mask: Tensor | None,
-    query_mask: Tensor | None,
-    evidence: Tensor | None,
-    proportions: Tensor | None,
-    prior: Tensor | None,
-    neighbours: int | None,
-) -> None:
-    if support.dim() != 4 or not support.is_floating_point():
-        raise ValueError(f"support: expected floats [B, N, K, D], got {_kind(support)}")
-    b, n, k, d = support.shape
-    if query.dim() != 3 or not query.is_floating_point() or (query.shape[0], query.shape[2]) != (b, d):
-        raise ValueError(f"query: expected floats [B, M, D] with B = {b} and D = {d}, got {_kind(query)}")
-    m = query.shape[1]
-    for name, mask, shape in (
-        ("support_mask", support_mask, (b, n, k)),
-        ("class_mask", class_mask, (b, n)),
-        ("query_mask", query_mask, (b, m)),
-    ):
-        if mask is not None and (mask.dtype != torch.bool or tuple(mask.shape) != shape):
-            raise ValueError(f"{name}: expected bool {list(shape)}, got {_kind(mask)}")
-    for name, known in (("evidence", evidence), ("proportions", proportions)):
-        if known is not None and (not known.is_floating_point() or tuple(known.shape) != (b, n)):
-            raise ValueError(f"{name}: expected floats {[b, n]}, got {_kind(known)}")
-    if prior is not None and tuple(prior.shape) not in ((n, n), (b, n, n)):
-        raise ValueError(f"prior: expected {[n, n]} or {[b, n, n]}, got {_kind(prior)}")
-    if neighbours is not None and neighbours < 1:
-        raise ValueError(f"neighbours: expected at least 1, or None for all classes, got {neighbours}")
-
-
-def _kind(x: Tensor) -> str:
-    return f"{str(x.dtype).removeprefix('torch.')} {list(x.shape)}"
