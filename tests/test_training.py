@@ -1,0 +1,245 @@
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from fewshot import backbones, training
+from fewshot import config as configs
+from fewshot.config import Augment, Backbone, Config, Evaluate, Graph, Images, Meta, Pretrain
+from fewshot.data import load
+from fewshot.errors import InputError
+from fewshot.graph import ClassGraph
+from fewshot.model import GraphFewShot
+from fewshot.recorder import RunRecorder
+from fewshot.training import train
+
+# Trains as `config.yaml` says, and ends itself with SIGKILL at the n-th call of a method.
+KILLED = """
+import os, signal, sys
+import torch
+from fewshot import config, recorder, runs, training
+
+folder, cache_class, method, count = sys.argv[1], *sys.argv[2].split("."), int(sys.argv[3])
+owner = {"RunRecorder": recorder.RunRecorder, "RunFolder": runs.RunFolder}[cache_class]
+original, calls = getattr(owner, method), []
+
+def killing(*arguments):
+    calls.append(1)
+    if len(calls) == count:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(*arguments)
+
+setattr(owner, method, killing)
+training.VAL_EPISODES = 20
+torch.set_num_threads(1)
+training.train(config.read(sys.argv[4]), out=folder, resume=True, save_every=0.0)
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small(tmp_path_factory):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # tiny images
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FEWSHOT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(training, "VAL_EPISODES", 20)
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    from PIL import Image
+
+    root = tmp_path_factory.mktemp("data")
+    generator = torch.Generator().manual_seed(0)
+    for split, classes in (("train", 6), ("val", 4), ("test", 5)):
+        for number in range(classes):
+            (root / split / f"{split}{number}").mkdir(parents=True)
+            base = torch.randint(256, (4, 4), generator=generator)
+            for i in range(10):
+                noisy = (base + 50 * torch.randn(4, 4, generator=generator)).clamp(0, 255).byte()
+                image = Image.fromarray(noisy.numpy()).resize((16, 16))
+                image.save(root / split / f"{split}{number}" / f"{i}.png")
+    return Config(
+        name="tiny",
+        data=f"folder:{root}",
+        images=Images(size=16, channels=1),
+        augment=Augment(crop=1, flip=True, noise=0.1),
+        backbone=Backbone(width=4),
+        pretrain=Pretrain(epochs=2, batch=15),
+        meta=Meta(steps=4, batch=2, way=3, query=2, validate_every=2),
+        graph=Graph(steps=4, batch=2, ways=(3,), shots=(1, 2), query=2, validate_every=2),
+        evaluate=Evaluate(ways=(3, 5), shots=(1,), query=3, episodes=30),
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(config, tmp_path_factory):
+    """A run that nothing stopped."""
+    return train(config, out=tmp_path_factory.mktemp("runs") / "whole")
+
+
+def results(folder):
+    return json.loads((folder / "results.json").read_text())
+
+
+def metrics(folder):
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def test_a_run_leaves_all_that_it_promises(whole, config):
+    promised = {"config.yaml", "metrics.jsonl", "results.json", "checkpoint.pt"}
+    assert promised <= {p.name for p in whole.iterdir()}
+    assert not (whole / "state.pt").exists()
+    assert configs.read(whole / "config.yaml") == config
+    modes = [
+        ("prototypes", "inductive"),
+        *(("class-graph", m) for m in ("inductive", "joint", "joint-known")),
+    ]
+    rows = results(whole)
+    assert [(r["way"], r["shot"], r["method"], r["mode"]) for r in rows] == [
+        (way, 1, *mode) for way in (3, 5) for mode in modes
+    ]
+    for way in (3, 5):  # all methods on the very same episodes
+        assert len({r["fingerprint"] for r in rows if r["way"] == way}) == 1
+    assert {r["split"] for r in rows} == {"test"}
+    assert [row["stage"] for row in metrics(whole) if row["step"] == 0] == ["pretrain", "meta", "graph"]
+
+
+def test_the_checkpoint_gives_the_results_again(whole, config):
+    model = GraphFewShot.load(whole / "checkpoint.pt")
+    splits = load(config.data, size=16, channels=1)
+    setting = {"split": "test", "query": 3, "seed": 0}
+    assert [{**s.row(), **setting} for s in training.score(config, model, splits.test)] == results(whole)
+    assert configs.from_dict(model.extra["config"]) == config
+    # The base mean is the mean of the training features: centred, they have none.
+    torch.testing.assert_close(model.features(splits.train).mean(), torch.zeros(4), atol=1e-4, rtol=0)
+
+
+def test_the_same_config_gives_the_same_figures(whole, config, tmp_path):
+    again = train(config, out=tmp_path / "again", loggers=())
+    assert results(again) == results(whole)
+    assert metrics(again) == metrics(whole)
+    other = train(replace(config, seed=1), out=tmp_path / "other", loggers=())
+    assert metrics(other) != metrics(whole)
+
+
+def test_a_run_that_was_killed_again_and_again_ends_the_same(whole, config, tmp_path):
+    folder = tmp_path / "killed"
+    configs.write(config, tmp_path / "tiny.yaml")
+    moments = [
+        ("RunRecorder.progress", 5),  # in pretraining
+        ("RunFolder.log", 15),  # in the graph stage, before a row is written
+        ("RunFolder.finish", 1),  # after the test classes are scored
+    ]
+    for moment, count in moments:
+        arguments = [str(folder), moment, str(count), str(tmp_path / "tiny.yaml")]
+        ended = subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False, capture_output=True)
+        assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+        assert (folder / "state.pt").exists()
+        assert not (folder / "results.json").exists()
+    with (folder / "metrics.jsonl").open("a") as stream:
+        stream.write('{"stage": "gra')
+    assert train(config, out=folder, resume=True) == folder
+    assert results(folder) == results(whole)
+    assert metrics(folder) == metrics(whole)
+    saved = [GraphFewShot.load(run / "checkpoint.pt").state_dict() for run in (folder, whole)]
+    for key, value in saved[0].items():
+        assert torch.equal(value, saved[1][key]), key
+
+
+def test_sigint_saves_the_state_and_says_one_line(whole, config, tmp_path, monkeypatch, capsys):
+    progress = RunRecorder.progress
+
+    def interrupting(self, stage, step):
+        progress(self, stage, step)
+        if (stage.name, step) == ("meta", 3):
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunRecorder, "progress", interrupting)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, out=tmp_path / "run")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("interrupted; ")
+    state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
+    assert (state["stage"], state["fit"]["step"]) == ("meta", 3)
+    train(config, out=tmp_path / "run", resume=True)
+    assert results(tmp_path / "run") == results(whole)
+
+
+def test_resuming_a_finished_run_changes_nothing(whole, config):
+    before = {p.name: p.stat().st_mtime_ns for p in whole.iterdir()}
+    assert train(config, out=whole, resume=True) == whole
+    assert {p.name: p.stat().st_mtime_ns for p in whole.iterdir() if p.name != ".lock"} == {
+        name: time for name, time in before.items() if name != ".lock"
+    }
+
+
+def test_resuming_with_another_config_names_the_difference(whole, config):
+    with pytest.raises(InputError, match=r"resume: .* got meta\.steps: 9 instead of 4"):
+        train(replace(config, meta=replace(config.meta, steps=9)), out=whole, resume=True)
+
+
+def test_without_a_trained_graph_there_are_prototypes_only(config, tmp_path):
+    plain = replace(config, pretrain=None, graph=None, meta=replace(config.meta, steps=1))
+    rows = results(train(plain, out=tmp_path / "plain", loggers=()))
+    assert {row["method"] for row in rows} == {"prototypes"}
+
+
+def test_the_whole_model_with_the_graph_on_episodes(config, tmp_path):
+    graph = replace(
+        config, pretrain=None, graph=None, meta=replace(config.meta, method="class-graph", steps=2)
+    )
+    rows = results(train(graph, out=tmp_path / "graph", loggers=()))
+    assert {row["mode"] for row in rows} == {"inductive", "joint", "joint-known"}
+
+
+def test_starts_from_random_weights_graph_included(config):
+    model = training.build(config, load(config.data, size=16, channels=1))
+    for key, value in ClassGraph().state_dict().items():
+        assert torch.equal(model.graph.state_dict()[key], value)
+    mean, std = (model.preprocess.config[key] for key in ("mean", "std"))
+    images = load(config.data, size=16, channels=1).train.items.float() / 255
+    assert mean == [pytest.approx(images.mean().item(), abs=1e-3)]
+    assert std == [pytest.approx(images.std().item(), abs=1e-3)]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"evaluate": Evaluate(ways=(20,))}, r"evaluate \(test split\): way: .*5.*20"),
+        ({"evaluate": Evaluate(ways=(5,), shots=(5,), query=15)}, r"evaluate \(test split\): .*10"),
+        ({"meta": Meta(way=7, query=2)}, r"meta \(train split\): way: .*6.*7"),
+        ({"graph": Graph(ways=(3, 9), query=2)}, r"graph \(train split\): way: .*6.*9"),
+        ({"pretrain": Pretrain(batch=128)}, r"pretrain\.batch: expected at most 60 \(images\), got 128"),
+        ({"backbone": Backbone(name="resnet")}, r"backbone\.name: expected one of conv4, resnet12"),
+        ({"weights": "/nowhere.pt"}, r"weights: expected a file, got /nowhere\.pt"),
+    ],
+)
+def test_what_the_data_cannot_serve_is_told_before_anything_starts(config, tmp_path, change, message):
+    with pytest.raises(InputError, match=message):
+        train(replace(config, **change), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_strangers_weights_are_taken_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "weights.pt"
+    theirs, ours = backbones.conv4(1, 4), backbones.conv4(1, 4)
+    torch.save(theirs.state_dict(), path)
+    training.load_weights(ours, path)
+    assert torch.equal(ours.conv1.weight, theirs.conv1.weight)
+    torch.save({k.replace("conv1", "stem"): v for k, v in theirs.state_dict().items()}, path)
+    with pytest.raises(InputError, match=r"missing: conv1\.weight; unknown: stem\.weight"):
+        training.load_weights(ours, path)
+    torch.save(backbones.conv4(3, 4).state_dict(), path)
+    with pytest.raises(InputError, match=r"of another shape: conv1\.weight"):
+        training.load_weights(ours, path)
+    path.write_bytes(b"no")
+    with pytest.raises(InputError, match="is not a state dict that torch can read"):
+        training.load_weights(ours, path)
