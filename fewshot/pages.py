@@ -26,11 +26,12 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 .wide { overflow-x: auto; }
 th, td { padding: .35rem .9rem .35rem 0; text-align: left; border-bottom: 1px solid var(--line);
   vertical-align: middle; }
-th { color: var(--soft); font-weight: 600; font-size: .85rem; } .number { text-align: right; }
+th { color: var(--soft); font-weight: 600; font-size: .85rem; }
 pre { background: var(--panel); border: 1px solid var(--line); border-radius: 6px; padding: 1rem;
   overflow-x: auto; font-size: .85rem; }
 td img { height: 40px; width: 40px; object-fit: cover; border-radius: 3px; margin-right: 4px;
   vertical-align: middle; }
+.sample { display: flex; align-items: center; gap: .5rem; } .sample span { white-space: nowrap; }
 """
 
 
@@ -74,9 +75,8 @@ class Markup(str):
 
 
 def _cell(value: Any) -> str:
-    kind = ' class="number"' if isinstance(value, (int, float)) else ""
     text = value if isinstance(value, Markup) else escape("" if value is None else str(value))
-    return f"<td{kind}>{text}</td>"
+    return f"<td>{text}</td>"
 
 
 def image_uri(image: UInt8[np.ndarray, "C H W"]) -> str:
