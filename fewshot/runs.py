@@ -90,10 +90,13 @@ class RunFolder:
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
         return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
-    def finish(self, results: Sequence[Mapping[str, Any]]) -> None:
-        """Write ``results.json``; from here on the run is finished."""
+    def write_results(self, results: Sequence[Mapping[str, Any]]) -> None:
+        """Write ``results.json``, a row a method, mode, way and shot."""
         with replacing(self.path / "results.json") as temporary:
             temporary.write_text(json.dumps(list(results), indent=1) + "\n", encoding="utf-8")
+
+    def finish(self) -> None:
+        """Say that all is written; from here on there is nothing to resume."""
         (self.path / "state.pt").unlink(missing_ok=True)
         self.close()
 

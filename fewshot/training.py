@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 
 from fewshot import backbones, stages
 from fewshot.config import Config, to_dict
@@ -124,7 +125,7 @@ def build(config: Config, splits: Splits) -> GraphFewShot:
     if config.weights is not None:
         load_weights(backbone, config.weights)
     values = Preprocess(config.images.size, channels, mean=(0.0,), std=(1.0,))(
-        _some(splits.train, 4096).items
+        _spread(splits.train, 4096).items
     )
     mean, std = values.mean((0, 2, 3)), values.std((0, 2, 3)).clamp(min=1e-2)
     preprocess = Preprocess(
@@ -204,7 +205,7 @@ def _run(
                 _base_features(model, splits.train)
             recorder.save("evaluate", None)
         if folder is not None:
-            _finish(config, splits, model, folder, recorder)
+            _finish(config, splits, model, folder)
     except KeyboardInterrupt:
         print("interrupted; the same command with --resume goes on from here", file=sys.stderr)
         raise
@@ -245,7 +246,7 @@ def _validate_images(
     config: Config, model: GraphFewShot, splits: Splits, graph_modes: list[str]
 ) -> stages.Validate:
     """Scores on features of validation images: of prototypes, or of the graph in some modes."""
-    base, val = _some(splits.train, VAL_IMAGES // 2), _some(splits.val, VAL_IMAGES)
+    base, val = _spread(splits.train, VAL_IMAGES // 2), _first_of_each(splits.val, VAL_IMAGES)
 
     def validate() -> dict[str, float]:
         _base_features(model, base)
@@ -262,12 +263,14 @@ def _validate_images(
 
 
 def _validate_graph(config: Config, model: GraphFewShot, val: PackedDataset) -> stages.Validate:
-    """Scores of the graph on validation features, which stay the same: each mode over all query schemes."""
-    features = model.features(_some(val, VAL_IMAGES))
+    """Scores of the graph on validation features, which stay the same: each mode under all conditions."""
+    assert config.graph is not None
+    features = model.features(_first_of_each(val, VAL_IMAGES))
+    conditions = product(config.graph.queries, config.graph.noise)
+    samplers = [s for condition in conditions for s in _validation_samplers(config, features, *condition)]
+    samplers = samplers or _validation_samplers(config, features)  # too few images for noise
 
     def validate() -> dict[str, float]:
-        assert config.graph is not None
-        samplers = [s for q in config.graph.queries for s in _validation_samplers(config, features, q)]
         scores = {}
         for mode in MODES:
             found = [_accuracy(_graph_predict(model, mode), sampler) for sampler in samplers]
@@ -289,7 +292,7 @@ def _accuracy(predict: Predict, sampler: EpisodeSampler) -> float:
 
 
 def _validation_samplers(
-    config: Config, data: LabelledSet, queries: str = "balanced"
+    config: Config, data: LabelledSet, queries: str = "balanced", noise: float = 0.0
 ) -> list[EpisodeSampler]:
     """A fixed set of 5-way episodes, 1-shot and 5-shot, as far as the classes and their images go."""
     least = int(data.counts.min()) if data.num_classes else 0
@@ -298,18 +301,13 @@ def _validation_samplers(
             f"expected at least 2 classes of at least 2 images, got {data.num_classes} classes, the smallest "
             f"of {least}"
         )
+    way, seed = min(5, data.num_classes), stages.seed(config.seed, 4)
     return [
         EpisodeSampler(
-            data,
-            min(5, data.num_classes),
-            shot,
-            min(15, least - shot),
-            episodes=VAL_EPISODES,
-            seed=stages.seed(config.seed, 4),
-            queries=queries,
+            data, way, shot, min(15, least - shot), 64, VAL_EPISODES, seed, queries=queries, label_noise=noise
         )
         for shot in (1, 5)
-        if least > shot
+        if least > shot and (noise == 0 or round(noise * shot) > 0)
     ]
 
 
@@ -325,11 +323,10 @@ def _test_samplers(config: Config, data: LabelledSet) -> list[EpisodeSampler]:
 def score(config: Config, model: GraphFewShot, data: PackedDataset) -> list[Scores]:
     """The scores of each way and shot of ``config.evaluate``: prototypes, and a graph that was trained."""
     features = model.features(data)
-    graph_was_trained = config.graph or (config.meta and config.meta.method == "class-graph")
     scores = []
     for sampler in _test_samplers(config, features):
         scores.append(evaluate(as_predict(prototypes), sampler, method="prototypes", mode="inductive"))
-        if graph_was_trained:
+        if _trains_graph(config):
             scores += [
                 evaluate(_graph_predict(model, mode), sampler, method="class-graph", mode=mode)
                 for mode in MODES
@@ -337,27 +334,45 @@ def score(config: Config, model: GraphFewShot, data: PackedDataset) -> list[Scor
     return scores
 
 
-def _finish(
-    config: Config, splits: Splits, model: GraphFewShot, folder: RunFolder, recorder: RunRecorder
-) -> None:
-    """Score the test classes, write checkpoint, report and results."""
+def _trains_graph(config: Config) -> bool:
+    return config.graph is not None or (config.meta is not None and config.meta.method == "class-graph")
+
+
+def _finish(config: Config, splits: Splits, model: GraphFewShot, folder: RunFolder) -> None:
+    """Score the test classes; write checkpoint, results and report."""
+    from fewshot.report import episode_picture, write_report  # matplotlib, which takes a while to import
+
     model.eval()
     scores = score(config, model, splits.test)
-    extra = {"config": to_dict(config), "data": splits.hash}
-    model.save(folder.path / "checkpoint.pt", extra)
+    model.save(folder.path / "checkpoint.pt", {"config": to_dict(config), "data": splits.hash})
     setting = {"split": "test", "query": config.evaluate.query, "seed": config.evaluate.seed}
-    folder.finish([{**s.row(), **setting} for s in scores])
+    folder.write_results([{**s.row(), **setting} for s in scores])
+    write_report(
+        folder.path / "report.html",
+        config=to_dict(config),
+        metrics=folder.metrics(),
+        scores=scores,
+        data=splits.test,
+        picture=episode_picture(model, splits.test) if _trains_graph(config) else None,
+    )
+    folder.finish()
 
 
-def _some(data: PackedDataset, images: int) -> LabelledSet:
-    """The first images of each class, about so many in all, but at least 20 a class where it has them."""
+def _first_of_each(data: PackedDataset, images: int) -> LabelledSet:
+    """The first images of each class, about so many in all, but 20 a class where it has them."""
     each = max(20, images // max(data.num_classes, 1))
     counts = data.counts
     place = torch.arange(len(data)) - (counts.cumsum(0) - counts)[data.labels]  # of an image in its class
-    index = (place < each).nonzero().flatten()
-    return LabelledSet(
-        data.items[index], data.labels[index], data.class_names, data.superclasses, data.taxonomy
-    )
+    return _taken(data, (place < each).nonzero().flatten())
+
+
+def _spread(data: PackedDataset, images: int) -> LabelledSet:
+    """About so many images at equal distances, whatever their classes."""
+    return _taken(data, torch.arange(0, len(data), max(1, len(data) // images)))
+
+
+def _taken(data: PackedDataset, index: Tensor) -> LabelledSet:
+    return LabelledSet(data.items[index], data.labels[index], data.class_names)
 
 
 @contextmanager

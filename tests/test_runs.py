@@ -18,7 +18,8 @@ def test_a_run_that_stands_there_is_moved_and_none_is_lost(tmp_path):
         run = RunFolder(tmp_path / "a", Config(seed=seed))
         run.log({"seed": seed})
         if seed == 0:  # the first is finished, the second is not
-            run.finish([{"accuracy": 50.0}])
+            run.write_results([{"accuracy": 50.0}])
+            run.finish()
         run.close()
     assert names(tmp_path) == ["a", "a.1", "a.2"]
     seeds = {name: configs.read(tmp_path / name / "config.yaml").seed for name in names(tmp_path)}
@@ -56,7 +57,9 @@ def test_finished_means_results_and_no_state(tmp_path):
     assert not run.finished
     run.write_state({})
     assert not run.finished
-    run.finish([])
+    run.write_results([])
+    assert not run.finished  # its report may still be missing
+    run.finish()
     assert run.finished
     assert RunFolder(tmp_path / "a", Config(), resume=True).finished
 

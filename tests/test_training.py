@@ -94,7 +94,7 @@ def metrics(folder):
 
 
 def test_a_run_leaves_all_that_it_promises(whole, config):
-    promised = {"config.yaml", "metrics.jsonl", "results.json", "checkpoint.pt"}
+    promised = {"config.yaml", "metrics.jsonl", "results.json", "checkpoint.pt", "report.html"}
     assert promised <= {p.name for p in whole.iterdir()}
     assert not (whole / "state.pt").exists()
     assert configs.read(whole / "config.yaml") == config
@@ -136,7 +136,7 @@ def test_a_run_that_was_killed_again_and_again_ends_the_same(whole, config, tmp_
     moments = [
         ("RunRecorder.progress", 5),  # in pretraining
         ("RunFolder.log", 15),  # in the graph stage, before a row is written
-        ("RunFolder.finish", 1),  # after the test classes are scored
+        ("RunFolder.write_results", 1),  # after the test classes are scored
     ]
     for moment, count in moments:
         arguments = [str(folder), moment, str(count), str(tmp_path / "tiny.yaml")]
