@@ -1,0 +1,87 @@
+"""Train a shipped config, and keep its figures with the machine they were measured on.
+
+    python experiments/main_job.py glyphs
+    python experiments/main_job.py tiny-imagenet-fs --data miniimagenet:PATH/tiny-imagenet-fs.tar
+
+writes ``experiments/results/NAME.json`` and prints the table that the README shows. ``--table`` prints it
+again from the file, without training.
+"""
+
+import argparse
+import json
+import os
+import platform
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+LIBRARIES = ("torch", "torchvision", "torch-geometric", "lightning", "numpy")
+
+
+def machine() -> dict[str, str | int]:
+    """The machine and the libraries that a figure depends on."""
+    cpu = next(
+        (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
+        platform.processor(),
+    )
+    libraries = {name: version(name) for name in LIBRARIES}
+    return {"cpu": cpu, "cores": os.cpu_count() or 1, "python": platform.python_version(), **libraries}
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).is_file() else []
+
+
+def run(name: str, data: str | None, out: Path) -> dict:
+    from fewshot.config import read
+    from fewshot.training import train
+
+    config = read(name, {"data": data} if data else {})
+    start = time.perf_counter()
+    folder = train(config, out=out)
+    seconds = time.perf_counter() - start
+    return {
+        "command": f"fewshot train --config {name}" + (" --data miniimagenet:PATH" if data else ""),
+        "seed": config.seed,
+        "seconds": round(seconds),
+        "machine": machine(),
+        "rows": json.loads((folder / "results.json").read_text()),
+    }
+
+
+def table(result: dict) -> str:
+    """The README's table: one row a method and mode, one column a way and shot."""
+    rows = result["rows"]
+    columns = list(dict.fromkeys((row["way"], row["shot"]) for row in rows))
+    names = list(dict.fromkeys((row["method"], row["mode"]) for row in rows))
+    cells = {
+        (r["method"], r["mode"], r["way"], r["shot"]): f"{r['accuracy']:.1f} ± {r['ci95']:.1f}" for r in rows
+    }
+    lines = ["| method | mode | " + " | ".join(f"{way}-way {shot}-shot" for way, shot in columns) + " |"]
+    lines.append("|---|---|" + "---|" * len(columns))
+    for method, mode in names:
+        values = " | ".join(cells[method, mode, way, shot] for way, shot in columns)
+        lines.append(f"| {method} | {mode} | {values} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("name", help="a config: glyphs or tiny-imagenet-fs")
+    parser.add_argument("--data", help="SPEC of the data, where it does not come with the package")
+    parser.add_argument("--out", type=Path, help="folder of the run (default runs/NAME)")
+    parser.add_argument("--table", action="store_true", help="only print the table of the kept figures")
+    arguments = parser.parse_args()
+    file = RESULTS / f"{arguments.name}.json"
+    if not arguments.table:
+        result = run(arguments.name, arguments.data, arguments.out or Path("runs") / arguments.name)
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps(result, indent=1) + "\n")
+    print(table(json.loads(file.read_text())))
+
+
+if __name__ == "__main__":
+    main()
