@@ -70,12 +70,17 @@ def save(path: str | Path, picture: Picture) -> Path:
         InputError: another extension than .png, .html, .graphml or .json.
     """
     path = Path(path)
-    write = WRITERS.get(path.suffix.lower())
-    if write is None:
-        raise InputError(f"out: expected a file that ends in {', '.join(WRITERS)}, got {path.name!r}")
+    check_extension(path)
+    write = WRITERS[path.suffix.lower()]
     with replacing(path) as temporary:
         write(temporary, picture)
     return path
+
+
+def check_extension(path: Path) -> None:
+    """Raise an InputError for a file that `save` could not write."""
+    if path.suffix.lower() not in WRITERS:
+        raise InputError(f"out: expected a file that ends in {', '.join(WRITERS)}, got {path.name!r}")
 
 
 def to_networkx(picture: Picture) -> networkx.DiGraph:

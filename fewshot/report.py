@@ -140,9 +140,10 @@ def episode_picture(
     model: GraphFewShot, data: LabelledSet, *, way: int = 5, shot: int = 5, seed: int = 0
 ) -> Picture:
     """The class graph of the first test episode, of as many classes and images as there are, up to these."""
-    way, shot = min(way, data.num_classes), min(shot, int(data.counts.min()) - 1)
+    way, shot = min(way, data.num_classes), max(1, min(shot, int(data.counts.min()) - 1))
     episode = next(iter(EpisodeSampler(data, way, shot, query=1, batch=1, episodes=1, seed=seed)))
-    assert episode.support is not None and episode.query is not None  # gathered by default
+    assert episode.support is not None  # gathered by default
+    assert episode.query is not None
     device = model.base_mean.device
     with torch.no_grad():
         output = model(episode.support.to(device), episode.query.to(device))

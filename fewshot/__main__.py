@@ -1,0 +1,7 @@
+"""`python -m fewshot`."""
+
+import sys
+
+from fewshot.cli import main
+
+sys.exit(main())

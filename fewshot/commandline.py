@@ -1,0 +1,134 @@
+"""Parsers of the command line from typed functions. Imports nothing heavy, so that ``--help`` is instant."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from inspect import Parameter, signature
+from typing import Any, NoReturn, get_args, get_origin, get_type_hints
+
+import docstring_parser
+from jsonargparse import ArgumentParser, DefaultHelpFormatter
+
+Command = Callable[..., None]
+
+
+class Formatter(DefaultHelpFormatter):
+    """Keeps the lines of a description, so that an example stays one."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n".join(indent + line for line in text.splitlines())
+
+
+class Parser(ArgumentParser):
+    """Answers what is wrong with one line on standard error, and exit status 2."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=Formatter, allow_abbrev=False, **options)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if message.startswith("unrecognized arguments: --"):
+            wrong = message.split()[2].split("=")[0]
+            near = get_close_matches(wrong, self._option_string_actions, n=1)
+            message = f"unknown option {wrong}" + (f" (did you mean {near[0]}?)" if near else "")
+        complain(self.prog, message)
+        sys.exit(2)
+
+
+def complain(who: str, message: str) -> None:
+    """Write one line to standard error: who, and what is wrong."""
+    line = " ".join(message.split())
+    line = re.sub(r'^Parser key "([\w.]+)"( element \d+)?: ', r"\1: ", line)
+    print(f"{who}: error: {line}", file=sys.stderr)
+
+
+def add_commands(
+    parser: Parser, commands: Mapping[str, Command | Mapping[str, Command]]
+) -> dict[str, Parser]:
+    """Give a parser subcommands, each from a typed function, or from several with a name each.
+
+    A function's positional parameters are positional; keyword-only ones are options: a bool is a flag, a list
+    takes several values. What the help says is the function's docstring.
+    """
+    group = parser.add_subcommands(required=True, title="commands", metavar="COMMAND")
+    parsers = {}
+    for name, command in commands.items():
+        if callable(command):
+            parsers[name] = from_function(command)
+        else:
+            parsers[name] = Parser(description=f"Data sets: {', '.join(command)}.")
+        group.add_subcommand(name, parsers[name], help=(parsers[name].description or "").split("\n")[0])
+        parsers[name].prog = f"{parser.prog} {name}"
+        if not callable(command):
+            add_commands(parsers[name], command)
+    return parsers
+
+
+def from_function(function: Command) -> Parser:
+    """The parser of one command."""
+    text = docstring_parser.parse(function.__doc__ or "")
+    parser = Parser(description="\n\n".join(filter(None, [text.short_description, text.long_description])))
+    about = {entry.arg_name: entry.description for entry in text.params}
+    hints = get_type_hints(function)
+    for name, parameter in signature(function).parameters.items():
+        if parameter.kind is not Parameter.VAR_KEYWORD:
+            _add(parser, parameter, hints[name], about[name] or "")
+    return parser
+
+
+def _add(parser: Parser, parameter: Parameter, hint: Any, about: str) -> None:
+    required = parameter.default is Parameter.empty
+    if parameter.kind is not Parameter.KEYWORD_ONLY:
+        parser.add_argument(parameter.name, type=hint, help=about)
+        return
+    option = "--" + parameter.name.replace("_", "-")
+    if hint is bool:
+        parser.add_argument(option, dest=parameter.name, action="store_true", help=about)
+        return
+    options: dict[str, Any] = {"type": hint, "required": True} if required else {"type": hint}
+    if get_origin(hint) is list:
+        options |= {"type": get_args(hint)[0], "nargs": "+"}
+    if not required:
+        options["default"] = parameter.default
+    parser.add_argument(option, dest=parameter.name, help=about, **options)
+
+
+def add_overrides(parser: Parser, config: type, taken: set[str]) -> None:
+    """Give a parser ``--section.key VALUE`` for every key of a config's dataclass, but for those it has.
+
+    The values are not checked here but where the config is read, which knows all keys and ranges.
+    """
+    group = parser.add_argument_group("keys of the config (a list as [5,20])")
+    for key, kind in config_keys(config):
+        if key not in taken:
+            hint: Any = str if kind == "str" else Any
+            group.add_argument(
+                f"--{key}", type=hint, metavar=_words(kind), default=argparse.SUPPRESS, help=" "
+            )
+
+
+def _words(kind: str) -> str:
+    """A type as the help shows it.
+
+    >>> _words("tuple[int, ...] | None")
+    'INT,...'
+    """
+    kind = kind.removesuffix(" | None")
+    if kind.startswith("Literal"):
+        return kind.removeprefix("Literal[").removesuffix("]").replace("'", "").replace(", ", "|")
+    return kind.replace("tuple[", "").replace(", ...]", ",...").upper()
+
+
+def config_keys(config: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """All keys of a config's dataclass, dotted, each with its type in words."""
+    hints = get_type_hints(config)
+    for field in fields(config):
+        kinds = [kind for kind in get_args(hints[field.name]) or [hints[field.name]] if is_dataclass(kind)]
+        if kinds:
+            yield from config_keys(kinds[0], f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name, str(field.type)
