@@ -4,9 +4,9 @@
 
 FEATURES.npz holds features of photographs (its train and val splits are used, test is not read); the
 checkpoint's backbone encodes the built-in letters' train and val splits. A third kind are made-up features,
-Gaussian clusters of several sizes and spreads, so that the graph is sound on features it never saw. The steps go
-round the three kinds, and within each round ways, shots, query shares and label noise. The weights that are best
-on the validation classes are written to ``fewshot/weights/class_graph``, the figures to
+Gaussian clusters of several sizes and spreads, so that the graph is sound on features it never saw. The
+steps go round the three kinds, and within each round ways, shots, query shares and label noise. The weights
+that are best on the validation classes are written to ``fewshot/weights/class_graph``, the figures to
 ``experiments/results/class_graph_weights.json``.
 """
 

@@ -20,7 +20,8 @@ class PrototypeHead(nn.Module):
     Shapes: query **[B, M, D]**, prototypes **[B, N, D]**, bias **[B, N]** or None; logits **[B, M, N]**.
 
     >>> head = PrototypeHead(scale=10.0)
-    >>> head(torch.tensor([[[3.0, 4.0]]]), torch.tensor([[[1.0, 0.0], [0.0, 2.0]]])).detach().round(decimals=3)
+    >>> prototypes = torch.tensor([[[1.0, 0.0], [0.0, 2.0]]])
+    >>> head(torch.tensor([[[3.0, 4.0]]]), prototypes).detach().round(decimals=3)
     tensor([[[6., 8.]]])
     """
 
