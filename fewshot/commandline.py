@@ -39,10 +39,26 @@ class Parser(ArgumentParser):
         sys.exit(2)
 
 
+PLAINER = [  # jsonargparse's messages, in the words of the package's own
+    (r'^Parser key "([\w.]+)"(?: element \d+)?: ', r"\1: "),
+    (r"Expected a <class '(\w+)'>\. Got value: ", r"expected \1, got "),
+    (r"Expected a typing\.Literal\[(.*?)\]\. Got value: ", r"expected one of \1, got "),
+    (r'expected "[\w.]*subcommand" to be one of {(.*)}, but it was not provided\.', r"expected one of \1"),
+    (r"argument COMMAND: invalid choice: (\S+) \(choose from (.*)\)", r"expected one of \2, got \1"),
+]
+
+
 def complain(who: str, message: str) -> None:
-    """Write one line to standard error: who, and what is wrong."""
+    """Write one line to standard error: who, and what is wrong.
+
+    >>> from contextlib import redirect_stderr
+    >>> with redirect_stderr(sys.stdout):
+    ...     complain("fewshot evaluate", "way: Expected a <class 'int'>. Got value: y")
+    fewshot evaluate: error: way: expected int, got y
+    """
     line = " ".join(message.split())
-    line = re.sub(r'^Parser key "([\w.]+)"( element \d+)?: ', r"\1: ", line)
+    for pattern, words in PLAINER:
+        line = re.sub(pattern, words, line)
     print(f"{who}: error: {line}", file=sys.stderr)
 
 
