@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import netrc
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 from fewshot.config import Config, to_dict
 from fewshot.errors import InputError
@@ -46,6 +48,8 @@ class Loggers:
         """Write out what is left."""
         for name, logger in list(self._loggers.items()):
             self._guard(name, logger.finalize, "success")
+            if name == "wandb":  # else a later run of this process would go on in this one
+                self._guard(name, logger.experiment.finish)
 
     def _guard(self, name: str, action: Callable[..., Any], *arguments: Any) -> Any:
         try:
@@ -81,20 +85,27 @@ def _tensorboard(folder: Path, config: Config) -> Any:
 
 
 def _wandb(folder: Path, config: Config) -> Any:
-    import wandb
     from lightning.pytorch.loggers import WandbLogger
 
-    signed_in = bool(os.environ.get("WANDB_API_KEY") or wandb.api.api_key)
-    mode = os.environ.get("WANDB_MODE", "online" if signed_in else "offline")
-    logger = WandbLogger(
-        name=config.name,
-        save_dir=folder,
-        project="fewshot",
-        offline=mode == "offline",
-        config=to_dict(config),
-    )
+    mode = os.environ.get("WANDB_MODE") or ("online" if _signed_in_to_wandb() else "offline")
+    options: dict[str, Any] = {
+        "project": "fewshot",
+        "name": config.name,
+        "mode": mode,
+        "config": to_dict(config),
+    }
+    logger = WandbLogger(save_dir=folder, **options)
     _ = logger.experiment  # starts it here, where a failure is told
     return logger
+
+
+def _signed_in_to_wandb() -> bool:
+    """Whether there is a key, given or kept by ``wandb login``; asks neither the user nor the network."""
+    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    try:
+        return bool(os.environ.get("WANDB_API_KEY") or netrc.netrc().authenticators(host))
+    except (OSError, netrc.NetrcParseError):  # no such file, or one that is not for machines
+        return False
 
 
 _MAKE: dict[str, Callable[[Path, Config], Any]] = {"csv": _csv, "tensorboard": _tensorboard, "wandb": _wandb}

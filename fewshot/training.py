@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.strategies import DDPStrategy
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
 from fewshot import backbones, stages
@@ -64,8 +66,7 @@ def train(
         KeyboardInterrupt: on SIGINT, with the state saved.
     """
     check_loggers(loggers)
-    # Only the backbone computes in bfloat16: Fabric's own mixed precision would round its inputs too.
-    fabric = Fabric(devices=devices, precision="32-true")
+    fabric = _fabric(devices)
     fabric.launch()
     with fabric.rank_zero_first():  # the first process packs, the others find the pack
         splits = load(config.data, size=config.images.size, channels=config.images.channels)
@@ -83,6 +84,20 @@ def train(
         if folder is not None:
             folder.close()
     return path
+
+
+def _fabric(devices: str | int) -> Fabric:
+    if devices != "auto" and not (str(devices).isdigit() and int(devices) > 0):
+        raise InputError(f"devices: expected auto or a number from 1 up, got {devices!r}")
+    several = torch.cuda.device_count() > 1 if devices == "auto" else int(devices) > 1
+    # Not every loss asks all of the graph's scalars, which several processes must be told.
+    strategy = DDPStrategy(find_unused_parameters=True) if several else "auto"
+    try:
+        # Only the backbone computes in bfloat16: Fabric's own mixed precision would round its inputs too.
+        number = "auto" if devices == "auto" else int(devices)
+        return Fabric(devices=number, strategy=strategy, precision="32-true")
+    except (MisconfigurationException, ValueError) as error:
+        raise InputError(f"devices: {' '.join(str(error).split())}") from error
 
 
 def check(config: Config, splits: Splits) -> None:

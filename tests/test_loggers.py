@@ -67,3 +67,17 @@ def test_unknown_and_missing_ones_are_named(monkeypatch):
         InputError, match=r"logger: wandb is not installed \(pip install 'fewshot\[wandb\]'\)"
     ):
         loggers.check(["wandb"])
+
+
+def test_wandb_is_offline_without_a_key(tmp_path, monkeypatch):
+    for name in ("WANDB_API_KEY", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert not loggers._signed_in_to_wandb()
+    (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password secret\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    assert loggers._signed_in_to_wandb()
+    (tmp_path / ".netrc").write_text("machine elsewhere.org login user password secret\n")
+    assert not loggers._signed_in_to_wandb()
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    assert loggers._signed_in_to_wandb()

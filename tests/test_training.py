@@ -228,6 +228,12 @@ def test_what_the_data_cannot_serve_is_told_before_anything_starts(config, tmp_p
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("devices", ["many", 0, "-1"])
+def test_devices_are_a_number_or_auto(config, devices):
+    with pytest.raises(InputError, match="devices: expected auto or a number from 1 up, got"):
+        train(config, devices=devices)
+
+
 def test_a_strangers_weights_are_taken_whole_or_not_at_all(tmp_path):
     path = tmp_path / "weights.pt"
     theirs, ours = backbones.conv4(1, 4), backbones.conv4(1, 4)
