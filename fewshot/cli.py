@@ -123,11 +123,11 @@ def evaluate(
 
     model = GraphFewShot.load(checkpoint)
     images = getattr(_load_data(model, data), split)
-    options: dict[str, Any] = {"classes": classes, "queries": queries, "label_noise": label_noise}
+    options: dict[str, Any] = {"seed": seed, "queries": queries, "label_noise": label_noise}
     # Of the images first: what does not fit is told before they are encoded.
-    EpisodeSampler(images, way, shot, query, episodes=episodes, seed=seed, **options)
-    features = model.features(images)
-    sampler = EpisodeSampler(features, way, shot, query, episodes=episodes, seed=seed, **options)
+    EpisodeSampler(images, way, shot, query, episodes=episodes, **options)
+    options["classes"] = classes  # which are near may follow from the features
+    sampler = EpisodeSampler(model.features(images), way, shot, query, episodes=episodes, **options)
     known = proportions == "known"
     label = f"{mode}-known" if known else mode
     graph = ev.evaluate(
@@ -146,7 +146,7 @@ def evaluate(
     content = {
         "checkpoint": str(checkpoint),
         "split": split,
-        "episodes": {"query": query, "seed": seed, "proportions": proportions, **options},
+        "episodes": {"query": query, "proportions": proportions, **options},
         "rows": rows,
         "difference": dict(zip(("accuracy", "ci95"), difference, strict=True)),
         "per_class": graph.per_class,
@@ -284,26 +284,35 @@ def build_parser() -> Parser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, or 2 after one line on standard error for bad input."""
-    chosen = build_parser().parse_args(arguments)
-    command, who = COMMANDS[chosen.subcommand], f"fewshot {chosen.subcommand}"
-    options = chosen[chosen.subcommand]
-    if isinstance(command, Mapping):
-        who, command, options = (
-            f"{who} {options.subcommand}",
-            command[options.subcommand],
-            options[options.subcommand],
-        )
     try:
-        command(**_flat(options.as_dict()))
-        sys.stdout.flush()
+        try:
+            return _run(arguments)
+        finally:
+            sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as `head`, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    chosen = build_parser().parse_args(arguments)
+    who, command, options = (
+        f"fewshot {chosen.subcommand}",
+        COMMANDS[chosen.subcommand],
+        chosen[chosen.subcommand],
+    )
+    if isinstance(command, Mapping):
+        name = options.subcommand
+        who, command, options = f"{who} {name}", command[name], options[name]
+    try:
+        command(**_flat(options.as_dict()))
+    except BrokenPipeError:
+        raise
     except (InputError, OSError) as error:
         complain(who, str(error))
         return 2
-    except KeyboardInterrupt:
-        return 130
     return 0
 
 

@@ -1,0 +1,253 @@
+"""The command line as a user meets it: output, files, exit status, one line for what is wrong."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import matplotlib
+import pytest
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from fewshot import backbones, training
+from fewshot.cli import main
+from fewshot.config import read
+from fewshot.graph import ClassGraph
+from fewshot.model import GraphFewShot, Preprocess
+
+LETTERS = "ABCDEFGHIKLMNOPRST"
+
+
+def run(*arguments):
+    """The exit status of a command."""
+    try:
+        return main([str(argument) for argument in arguments])
+    except SystemExit as end:
+        return end.code
+
+
+@pytest.fixture(scope="module")
+def letters(tmp_path_factory):
+    """A folder a letter, each letter in three faces and six places."""
+    folder = tmp_path_factory.mktemp("letters")
+    for letter in LETTERS:
+        for face in ("DejaVuSans", "DejaVuSerif", "DejaVuSansMono-Bold"):
+            font = ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/{face}.ttf", 22)
+            for shift in range(6):
+                image = Image.new("L", (32, 32))
+                ImageDraw.Draw(image).text((13 + shift, 16), letter, font=font, anchor="mm", fill=255)
+                (folder / letter).mkdir(exist_ok=True)
+                image.save(folder / letter / f"{face}{shift}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory, letters):
+    torch.manual_seed(0)
+    backbone = backbones.conv4(in_channels=1, width=8)
+    model = GraphFewShot(backbone, ClassGraph(), preprocess=Preprocess(32, 1)).eval()
+    path = tmp_path_factory.mktemp("run") / "checkpoint.pt"
+    model.save(path, {"config": {"data": f"folder:{letters}"}})
+    return path
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("FEWSHOT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["evaluate", "--help"],
+        ["data", "check", "--help"],
+        ["evaluate", "--no"],
+    ],
+)
+def test_help_and_wrong_options_import_nothing_heavy(arguments):
+    code = (
+        "import sys\n"
+        "from fewshot.cli import main\n"
+        "try:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'numpy', 'matplotlib', 'sklearn', 'lightning', 'networkx', 'PIL', 'pandas'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_module_runs_as_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "fewshot", "evaluate"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("fewshot: error: ")
+    assert done.stdout == ""
+
+
+def test_evaluate(checkpoint, tmp_path, capsys):
+    options = ["--way", 3, "--query", 5, "--episodes", 40, "--split", "train"]
+    assert run("evaluate", checkpoint, *options, "--json", tmp_path / "e.json") == 0
+    shown = capsys.readouterr().out
+    content = json.loads((tmp_path / "e.json").read_text())
+    graph, yardstick = content["rows"]
+    assert (graph["method"], yardstick["method"]) == ("class-graph", "prototypes")
+    assert graph["fingerprint"] == yardstick["fingerprint"]
+    assert content["difference"]["accuracy"] == pytest.approx(
+        graph["accuracy"] - yardstick["accuracy"], abs=2e-3
+    )
+    for needed in (
+        graph["fingerprint"],
+        f"{graph['accuracy']:.2f} ± {graph['ci95']:.2f}",
+        "Accuracy by class",
+    ):
+        assert needed in shown
+    assert set(content["per_class"]) <= set(LETTERS)
+    # The same again, asked of all queries together: other figures on the very same episodes.
+    joint = ["--mode", "joint", "--proportions", "known", "--json", tmp_path / "j.json"]
+    assert run("evaluate", checkpoint, *options, *joint) == 0
+    other = json.loads((tmp_path / "j.json").read_text())["rows"]
+    assert other[0]["mode"] == "joint-known"
+    assert other[1] == yardstick
+
+
+def test_every_episode_option_changes_the_episodes(checkpoint, tmp_path):
+    plain = ["--way", 3, "--shot", 5, "--query", 2, "--episodes", 5, "--split", "train"]
+    prints = set()
+    for options in (
+        [],
+        ["--seed", 1],
+        ["--queries", "dirichlet:1"],
+        ["--label-noise", 0.4],
+        ["--classes", "hard"],
+    ):
+        assert run("evaluate", checkpoint, *plain, *options, "--json", tmp_path / "e.json") == 0
+        prints.add(json.loads((tmp_path / "e.json").read_text())["rows"][0]["fingerprint"])
+    assert len(prints) == 5
+
+
+def test_predict_and_graph_on_folders_of_letters(checkpoint, letters, tmp_path, capsys):
+    support, queries = tmp_path / "support", []
+    for letter in "ABC":
+        (support / letter).mkdir(parents=True)
+        for file in sorted((letters / letter).iterdir())[:3]:
+            (support / letter / file.name).write_bytes(file.read_bytes())
+        queries.append(sorted((letters / letter).iterdir())[3])
+    table = tmp_path / "out" / "p.csv"
+    arguments = [
+        "--support",
+        support,
+        "--query",
+        *queries,
+        letters / "A",
+        "--absent",
+        "B",
+        "--present",
+        "A",
+        "C",
+    ]
+    assert run("predict", checkpoint, *arguments, "--csv", table) == 0
+    shown = capsys.readouterr().out
+    rows = list(csv.DictReader(table.open()))
+    assert len(rows) == 3 + 17  # of the letter A one file was named already
+    assert [row["file"] for row in rows[:3]] == [str(file) for file in queries]
+    assert all(float(row["B"]) == 0 for row in rows)
+    assert {row["class"] for row in rows} <= {"A", "C"}
+    assert all(line.split()[0] in shown for line in map(str, queries))
+    for name in ("g.png", "g.html", "g.graphml", "g.json"):
+        assert run("graph", checkpoint, "--support", support, "--out", tmp_path / name) == 0
+        assert capsys.readouterr().out.strip() == str(tmp_path / name)
+        assert (tmp_path / name).stat().st_size > 500
+
+
+def test_data_commands(letters, tmp_path, capsys):
+    assert (
+        run("data", "pack", f"folder:{letters}", "--out", tmp_path / "pack", "--size", 16, "--channels", 1)
+        == 0
+    )
+    assert run("data", "info", f"packed:{tmp_path / 'pack'}", "--json", tmp_path / "i.json") == 0
+    content = json.loads((tmp_path / "i.json").read_text())
+    assert (content["size"], content["channels"]) == (16, 1)
+    assert sum(split["classes"] for split in content["splits"].values()) == len(LETTERS)
+    assert run("data", "check", f"packed:{tmp_path / 'pack'}") == 0
+    assert "as it should be" in capsys.readouterr().out
+    assert run("data", "check", f"packed:{tmp_path / 'pack'}", "--against", "miniimagenet") == 2
+    shown = capsys.readouterr()
+    assert "is missing" in shown.out
+    assert "differences from miniimagenet" in shown.err
+
+
+def test_train_passes_on_what_it_was_told(tmp_path, monkeypatch, capsys):
+    rows = [
+        {"method": "prototypes", "mode": "inductive", "way": 5, "shot": 1, "accuracy": 50.0, "ci95": 1.0,
+         "episodes": 9, "fingerprint": "abc", "ece": 0.1},
+    ]  # fmt: skip
+    seen = {}
+
+    def fake(config, **options):
+        seen.update(options, config=config)
+        (tmp_path / "results.json").write_text(json.dumps(rows))
+        return tmp_path
+
+    monkeypatch.setattr(training, "train", fake)
+    given = ["--seed", 3, "--data", "glyphs", "--meta.steps", 7, "--evaluate.ways", "[5,6]", "--resume"]
+    more = ["--devices", 2, "--logger", "csv,wandb", "--out", tmp_path, "--json", tmp_path / "copy.json"]
+    assert run("train", "--config", "glyphs", *given, *more) == 0
+    overrides = {"seed": 3, "data": "glyphs", "meta.steps": 7, "evaluate.ways": [5, 6]}
+    assert seen.pop("config") == read("glyphs", overrides)
+    assert seen == {"out": tmp_path, "resume": True, "devices": 2, "loggers": ["csv", "wandb"]}
+    shown = capsys.readouterr().out
+    assert "50.00 ± 1.00" in shown
+    assert str(tmp_path / "results.json") in shown
+    assert json.loads((tmp_path / "copy.json").read_text()) == rows
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "fewshot: error: expected one of train,evaluate,predict,graph,data"),
+        (["trian"],
+         "fewshot: error: expected one of 'train', 'evaluate', 'predict', 'graph', 'data', got 'trian'"),
+        (["evaluate", "x", "--way", "y"], "fewshot evaluate: error: way: expected int, got y"),
+        (["evaluate", "x", "--mode", "z"],
+         "fewshot evaluate: error: mode: expected one of 'inductive', 'joint', got z"),
+        (["train", "--config", "glyphs", "--meta.step", "5"],
+         "fewshot train: error: unknown option --meta.step (did you mean --meta.steps?)"),
+        (["train", "--config", "glyphs", "--meta.steps", "x"],
+         "fewshot train: error: meta.steps: expected a whole number, got 'x'"),
+        (["evaluate", "/no/file"],
+         "fewshot evaluate: error: checkpoint: expected a file that `fewshot train` wrote, got /no/file"),
+        (["graph", "x", "--support", "y", "--out", "z.gif"],
+         "fewshot graph: error: out: expected a file that ends in .png, .html, .graphml, .json, got 'z.gif'"),
+        (["data", "info", "nothing"],
+         "fewshot data info: error: data: expected "),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_one_line(arguments, message, capsys):
+    assert run(*arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.count("\n") == 1
+    assert shown.err.startswith(message)
+
+
+def test_interrupt(monkeypatch, checkpoint):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(GraphFewShot, "load", interrupted)
+    assert run("evaluate", checkpoint) == 130
+
+
+def test_a_reader_that_goes_away_is_no_error(letters, tmp_path):
+    assert run("data", "pack", f"folder:{letters}", "--out", tmp_path / "pack", "--size", 16) == 0
+    command = [sys.executable, "-m", "fewshot", "data", "info", f"packed:{tmp_path / 'pack'}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
