@@ -129,7 +129,7 @@ class PrototypeLoss(nn.Module):
 
 
 class GraphLoss(nn.Module):
-    """Cross-entropy of the class graph, averaged over `MODES`."""
+    """Cross-entropy of the class graph, averaged over `MODES` and joint, told which classes occur."""
 
     def __init__(self, graph: nn.Module) -> None:
         super().__init__()
@@ -142,13 +142,14 @@ class GraphLoss(nn.Module):
         labels: Int64[Tensor, "B M"],
         shares: Float[Tensor, "B N"],
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        outputs = [
-            self.graph(support, query, joint=joint, proportions=shares if known else None)
-            for joint, known in MODES.values()
-        ]
-        scores = torch.stack([out.logits for out in outputs])  # [modes, B, M, N]
-        every = labels.expand(len(MODES), -1, -1)
-        return cross_entropy(scores.flatten(0, 2), every.flatten()), _accuracy(scores, every)
+        with torch.autocast(query.device.type, enabled=False):
+            options: list[dict[str, Any]] = [
+                {"joint": joint, "proportions": shares if known else None} for joint, known in MODES.values()
+            ]
+            options.append({"joint": True, "evidence": (shares > 0).to(shares.dtype)})
+            scores = torch.stack([self.graph(support, query, **told).logits for told in options])
+            every = labels.expand(len(options), -1, -1)  # [modes, B, M]
+            return cross_entropy(scores.flatten(0, 2), every.flatten()), _accuracy(scores, every)
 
 
 # What a class graph may look at: (all queries together, the classes' shares of them).

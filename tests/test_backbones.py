@@ -71,3 +71,10 @@ def test_build_names_what_it_knows():
 def test_in_channels_of_a_strangers_backbone():
     assert backbones.in_channels(torch.nn.Sequential(torch.nn.Conv2d(5, 2, 3))) == 5
     assert backbones.in_channels(torch.nn.Flatten()) is None
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 9), (2, 3)])
+def test_max_pool_without_gradient_is_torchs(size: tuple[int, int]) -> None:
+    x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(backbones.max_pool(x), torch.nn.functional.max_pool2d(x, 2))

@@ -112,7 +112,8 @@ def test_graph_loss_is_the_mean_over_what_the_graph_may_look_at():
     graph = ClassGraph()
     support, query, shares = torch.randn(2, 3, 2, 5), torch.randn(2, 4, 5), torch.full((2, 3), 1 / 3)
     labels = torch.randint(3, (2, 4))
-    options = [{}, {"joint": True}, {"joint": True, "proportions": shares}]
+    known = {"proportions": shares}, {"evidence": torch.ones(2, 3)}
+    options = [{}, {"joint": True}, *({"joint": True, **told} for told in known)]
     losses = [
         nn.functional.cross_entropy(graph(support, query, **o).logits.flatten(0, 1), labels.flatten())
         for o in options
