@@ -71,7 +71,7 @@ class Augment(_Section):
     crop: int = 0  # reflect-padded crops moved by up to so many pixels
     flip: bool = False  # mirror every second image
     brightness: float = 0.0  # values times 1 ± so much
-    noise: float = 0.0  # standard deviation of added noise, in those of the images' values
+    noise: float = 0.0  # largest standard deviation of added noise, in those of the images' values
     rotate: float = 0.0  # degrees either way
     scale: float = 0.0  # zoom from 1 / (1 + so much) to 1 + so much
     shear: float = 0.0  # degrees either way

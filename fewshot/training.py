@@ -29,6 +29,7 @@ from fewshot.loggers import check as check_loggers
 from fewshot.loop import Stage, fit
 from fewshot.methods.prototypes import prototypes
 from fewshot.model import GraphFewShot, Preprocess
+from fewshot.precision import autocast
 from fewshot.recorder import RunRecorder
 from fewshot.runs import RunFolder
 from fewshot.stages import MODES
@@ -257,13 +258,26 @@ def _base_features(model: GraphFewShot, data: LabelledSet) -> FeatureSet:
     return features
 
 
+def _calibrate(model: GraphFewShot, base: LabelledSet) -> None:
+    """Take the statistics of batch norm anew, from base images as they are.
+
+    Those that training gathers are of augmented images and of weights that have moved on since (Wu and Johnson,
+    2021, Rethinking "Batch" in BatchNorm). The loop keeps them with the weights that it finds best.
+    """
+    order = torch.randperm(len(base), generator=torch.Generator().manual_seed(0))
+    batches = (stages.prepare(model, base.items[index]) for index in order.split(256))
+    with autocast(model.base_mean.device, model.precision):
+        update_bn(batches, model.backbone)
+
+
 def _validate_images(
     config: Config, model: GraphFewShot, splits: Splits, graph_modes: list[str]
 ) -> stages.Validate:
     """Scores on features of validation images: of prototypes, or of the graph in some modes."""
-    base, val = _spread(splits.train, VAL_IMAGES // 2), _first_of_each(splits.val, VAL_IMAGES)
+    base, val = _spread(splits.train, VAL_IMAGES), _first_of_each(splits.val, VAL_IMAGES)
 
     def validate() -> dict[str, float]:
+        _calibrate(model, base)
         _base_features(model, base)
         features = model.features(val)
         model.base_mean = model.base_mean.new_zeros(0)

@@ -17,13 +17,14 @@ class Augment(nn.Module):
 
     Each image is moved by whole pixels and mirrored; with ``rotate``, ``scale``, ``shear`` or ``translate``
     all of that becomes one bilinear affine map. Beyond its edges an image is reflected. Then
-    ``x * (1 + brightness * u) + noise * z``, u uniform in -1 .. 1 for each image, z normal for each value.
+    ``x * (1 + brightness * u) + noise * v * z``, for each image u uniform in -1 .. 1 and v in 0 .. 1, and z
+    normal for each value.
 
     Args:
         crop: moves in pixels, -crop .. crop, as of a crop from the padded image.
         flip: mirror left and right with probability 1/2.
         brightness: share by which an image becomes brighter or darker at most, 0 .. 1.
-        noise: standard deviation, in units of the (normalised) images.
+        noise: largest standard deviation, in units of the (normalised) images.
         rotate: degrees at most.
         scale: zoom by ``1 - scale`` to ``1 + scale``; below 1.
         shear: degrees at most, along x.
@@ -76,7 +77,7 @@ class Augment(nn.Module):
         on = generator.device
         moves = torch.randint(-self.crop, self.crop + 1, (2, n), generator=generator, device=on)
         mirrored = torch.rand(n, generator=generator, device=on) < (0.5 if self.flip else 0.0)
-        affine, bright = (torch.rand(6, n, generator=generator, device=on) * 2 - 1).split([5, 1])
+        affine, bright, loud = (torch.rand(7, n, generator=generator, device=on) * 2 - 1).split([5, 1, 1])
         moves, mirrored = moves.to(images.device), mirrored.to(images.device)
         if self.rotate or self.scale or self.shear or self.translate:
             images = self._map(images, moves, mirrored, affine.to(images.device))
@@ -87,7 +88,8 @@ class Augment(nn.Module):
         if self.noise:
             local = _on_device(generator, images.device)
             noise = torch.randn(images.shape, generator=local, device=images.device, dtype=images.dtype)
-            images = noise.mul_(self.noise).add_(images)
+            level = self.noise * (loud.to(images)[0, :, None, None, None] + 1) / 2
+            images = noise.mul_(level).add_(images)
         return images
 
     def _map(

@@ -53,10 +53,14 @@ def test_brightness_is_one_factor_an_image() -> None:
     assert 1.28 < factors.max() <= 1.3
 
 
-def test_noise_has_the_asked_deviation() -> None:
-    noise = Augment(**OFF | {"noise": 0.5})(torch.zeros(64, 3, 16, 16), generator())
-    assert noise.std().item() == pytest.approx(0.5, rel=0.02)
+def test_each_images_noise_is_up_to_the_asked_deviation() -> None:
+    noise = Augment(**OFF | {"noise": 0.5})(torch.zeros(2000, 3, 16, 16), generator())
     assert noise.mean().item() == pytest.approx(0.0, abs=0.01)
+    each = noise.flatten(1).std(1)  # uniform from 0 to 0.5
+    assert 0.48 < each.max() < 0.55
+    assert each.min() < 0.02
+    assert each.mean().item() == pytest.approx(0.25, rel=0.05)
+    assert each.std().item() == pytest.approx(0.5 / 12**0.5, rel=0.05)
 
 
 def test_the_affine_path_agrees_with_indexing_where_it_maps_whole_pixels() -> None:

@@ -1,0 +1,17 @@
+"""The README's figures are those of the result files."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "experiments"))
+main_job = pytest.importorskip("main_job")
+
+
+@pytest.mark.parametrize("name", ["glyphs", "tiny-imagenet-fs"])
+def test_tables_are_those_of_the_result_files(name: str) -> None:
+    result = json.loads((ROOT / "experiments" / "results" / f"{name}.json").read_text())
+    assert main_job.table(result) in (ROOT / "README.md").read_text()
