@@ -16,7 +16,9 @@ from fewshot.report import episode_picture
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--data", default="glyphs", help="SPEC (default glyphs)")
     parser.add_argument("--way", type=int, default=10)

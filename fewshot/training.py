@@ -14,6 +14,7 @@ from lightning.fabric import Fabric
 from lightning.fabric.strategies import DDPStrategy
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from fewshot import backbones, stages
 from fewshot.config import Config, to_dict
@@ -261,8 +262,8 @@ def _base_features(model: GraphFewShot, data: LabelledSet) -> FeatureSet:
 def _calibrate(model: GraphFewShot, base: LabelledSet) -> None:
     """Take the statistics of batch norm anew, from base images as they are.
 
-    Those that training gathers are of augmented images and of weights that have moved on since (Wu and Johnson,
-    2021, Rethinking "Batch" in BatchNorm). The loop keeps them with the weights that it finds best.
+    Those that training gathers are of augmented images and of weights that have moved on since (Wu and
+    Johnson, 2021, Rethinking "Batch" in BatchNorm). The loop keeps them with the weights it finds best.
     """
     order = torch.randperm(len(base), generator=torch.Generator().manual_seed(0))
     batches = (stages.prepare(model, base.items[index]) for index in order.split(256))
