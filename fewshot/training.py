@@ -265,9 +265,10 @@ def _calibrate(model: GraphFewShot, base: LabelledSet) -> None:
     Those that training gathers are of augmented images and of weights that have moved on since (Wu and
     Johnson, 2021, Rethinking "Batch" in BatchNorm). The loop keeps them with the weights it finds best.
     """
+    here = model.base_mean.device
     order = torch.randperm(len(base), generator=torch.Generator().manual_seed(0))
-    batches = (stages.prepare(model, base.items[index]) for index in order.split(256))
-    with autocast(model.base_mean.device, model.precision):
+    batches = (model.preprocess(base.items[index].to(here)) for index in order.split(256))
+    with autocast(here, model.precision):
         update_bn(batches, model.backbone)
 
 
