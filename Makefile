@@ -1,5 +1,6 @@
 # `make train` and `make test` do everything on a fresh machine with Python >= 3.11, gcc and a package index.
-PYTHON ?= $(firstword $(foreach v,3.13 3.12 3.11,$(shell command -v python$(v))) python3)
+NEW := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do $$p -c '$(NEW)' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
@@ -15,7 +16,7 @@ help:
 setup: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fewshot needs Python 3.11 or later")'
+	@test -n "$(PYTHON)" || { echo "fewshot needs Python 3.11 or later; make PYTHON=... names one"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev,wandb,tensorboard]'
 	@# learn2learn 0.2.0 ships C files that Python 3.11 no longer compiles; built from its Cython sources it works.

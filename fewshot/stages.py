@@ -142,14 +142,13 @@ class GraphLoss(nn.Module):
         labels: Int64[Tensor, "B M"],
         shares: Float[Tensor, "B N"],
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        with torch.autocast(query.device.type, enabled=False):
-            options: list[dict[str, Any]] = [
-                {"joint": joint, "proportions": shares if known else None} for joint, known in MODES.values()
-            ]
-            options.append({"joint": True, "evidence": (shares > 0).to(shares.dtype)})
-            scores = torch.stack([self.graph(support, query, **told).logits for told in options])
-            every = labels.expand(len(options), -1, -1)  # [modes, B, M]
-            return cross_entropy(scores.flatten(0, 2), every.flatten()), _accuracy(scores, every)
+        options: list[dict[str, Any]] = [
+            {"joint": joint, "proportions": shares if known else None} for joint, known in MODES.values()
+        ]
+        options.append({"joint": True, "evidence": (shares > 0).to(shares.dtype)})
+        scores = torch.stack([self.graph(support, query, **told).logits for told in options])
+        every = labels.expand(len(options), -1, -1)  # [modes, B, M]
+        return cross_entropy(scores.flatten(0, 2), every.flatten()), _accuracy(scores, every)
 
 
 # What a class graph may look at: (all queries together, the classes' shares of them).
