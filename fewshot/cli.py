@@ -117,11 +117,11 @@ def evaluate(
         label_noise: Share of the supports that carry a wrong label.
         json: Also write all figures to this file.
     """
-    from fewshot import EpisodeSampler, GraphFewShot
+    from fewshot import EpisodeSampler
     from fewshot import evaluation as ev
     from fewshot.methods.prototypes import prototypes
 
-    model = GraphFewShot.load(checkpoint)
+    model = _load_model(checkpoint)
     images = getattr(_load_data(model, data), split)
     options: dict[str, Any] = {"seed": seed, "queries": queries, "label_noise": label_noise}
     # Of the images first: what does not fit is told before they are encoded.
@@ -151,6 +151,8 @@ def evaluate(
         "difference": dict(zip(("accuracy", "ci95"), difference, strict=True)),
         "per_class": graph.per_class,
         "hardest_pairs": pairs,
+        "classes": list(images.class_names),
+        "confusion": graph.confusion.tolist(),  # row: the class, column: what it was taken for
     }
     write_json(json, content)
 
@@ -179,9 +181,8 @@ def predict(
         csv: Also write the probabilities of all classes to this file.
     """
     from fewshot import predict as own
-    from fewshot.model import GraphFewShot
 
-    model = GraphFewShot.load(checkpoint)
+    model = _load_model(checkpoint)
     found = own.predict(model, support, query, mode=mode, absent=absent, present=present)
     rows = [(str(p.file), p.name, f"{p.probability:.3f}") for p in found]
     print_table(("file", "class", "probability"), rows)
@@ -203,10 +204,9 @@ def graph(checkpoint: Path, *, support: Path, out: Path) -> None:
     """
     from fewshot import drawing
     from fewshot import predict as own
-    from fewshot.model import GraphFewShot
 
     drawing.check_extension(out)
-    picture = own.class_picture(GraphFewShot.load(checkpoint), support)
+    picture = own.class_picture(_load_model(checkpoint), support)
     print(drawing.save(out, picture))
 
 
@@ -314,6 +314,15 @@ def _run(arguments: Sequence[str] | None) -> int:
         complain(who, str(error))
         return 2
     return 0
+
+
+def _load_model(checkpoint: Path) -> GraphFewShot:
+    """A checkpoint, on the GPU where there is one."""
+    import torch
+
+    from fewshot.model import GraphFewShot
+
+    return GraphFewShot.load(checkpoint).to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _load_data(model: GraphFewShot, spec: str | None) -> Any:

@@ -73,15 +73,17 @@ class Augment(_Section):
     brightness: float = 0.0  # values times 1 ± so much
     noise: float = 0.0  # largest standard deviation of added noise, in those of the images' values
     rotate: float = 0.0  # degrees either way
-    scale: float = 0.0  # zoom from 1 / (1 + so much) to 1 + so much
+    scale: float = 0.0  # zoom by 1 ± so much
     shear: float = 0.0  # degrees either way
-    translate: float = 0.0  # moves by parts of pixels, up to so many pixels, beside those of crop
+    translate: float = 0.0  # share of the image's side either way, beside the moves of crop
 
     _name: ClassVar[str] = "augment"
 
     def __post_init__(self) -> None:
-        self._not_negative("crop", "noise", "rotate", "scale", "shear", "translate")
-        self._share("brightness")
+        self._not_negative("crop", "noise", "rotate", "shear")
+        self._share("brightness", "translate")
+        self._require("scale", 0 <= self.scale < 1, "a share from 0 to below 1")
+        self._require("shear", self.shear <= 89, "at most 89 degrees")
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics.functional.classification import binary_calibration_error
 
-from fewshot.episodes import Episode, EpisodeSampler
+from fewshot.episodes import Episode, EpisodeSampler, Fingerprint
 from fewshot.errors import InputError
 
 Predict = Callable[[Episode], Tensor]
@@ -80,6 +80,8 @@ def as_predict(method: Callable[..., Any], *, joint: bool = False, know_proporti
     """
 
     def predict(episode: Episode) -> Tensor:
+        if isinstance(method, nn.Module):
+            episode = episode.to(next(method.parameters()).device)
         out = method(
             episode.support,
             episode.query,
@@ -120,7 +122,9 @@ def evaluate(predict: Predict, sampler: EpisodeSampler, *, method: str, mode: st
     data = sampler.data
     confusion = torch.zeros(data.num_classes, data.num_classes, dtype=torch.int64)
     accuracies, confidences, hits = [], [], []
+    fingerprint = Fingerprint()
     for episode in sampler:
+        fingerprint.update(episode)
         logits = predict(episode)
         _check(logits, episode, method)
         here = logits.device
@@ -152,7 +156,7 @@ def evaluate(predict: Predict, sampler: EpisodeSampler, *, method: str, mode: st
         accuracy=accuracy,
         ci95=ci95,
         episodes=len(per_episode),
-        fingerprint=sampler.fingerprint(),
+        fingerprint=fingerprint.hexdigest(),
         ece=binary_calibration_error(torch.cat(confidences), torch.cat(hits).int(), n_bins=15).item(),
         per_class={data.class_names[c]: shares[c].item() for c in seen.nonzero().flatten().tolist()},
         confusion=confusion,

@@ -193,6 +193,8 @@ def check_episodes(
     if support.dim() != 4 or not support.is_floating_point():
         raise ValueError(f"support: expected floats [B, N, K, D], got {_kind(support)}")
     b, n, k, d = support.shape
+    if 0 in (n, k, d):
+        raise ValueError(f"support: expected at least one class, shot and feature, got {_kind(support)}")
     if query.dim() != 3 or not query.is_floating_point() or (query.shape[0], query.shape[2]) != (b, d):
         raise ValueError(f"query: expected floats [B, M, D] with B = {b} and D = {d}, got {_kind(query)}")
     m = query.shape[1]
@@ -206,10 +208,19 @@ def check_episodes(
     for name, known in (("evidence", evidence), ("proportions", proportions)):
         if known is not None and (not known.is_floating_point() or tuple(known.shape) != (b, n)):
             raise ValueError(f"{name}: expected floats {[b, n]}, got {_kind(known)}")
+    if proportions is not None and not _are_shares(proportions):
+        raise ValueError("proportions: expected shares from 0 up and not all 0, got others or nan")
     if prior is not None and tuple(prior.shape) not in ((n, n), (b, n, n)):
         raise ValueError(f"prior: expected {[n, n]} or {[b, n, n]}, got {_kind(prior)}")
     if neighbours is not None and neighbours < 1:
         raise ValueError(f"neighbours: expected at least 1, or None for all classes, got {neighbours}")
+
+
+def _are_shares(proportions: Tensor) -> bool:
+    """False where that can be seen: not on a GPU, where one would wait for it, nor while being traced."""
+    if proportions.device.type != "cpu" or torch.compiler.is_compiling():
+        return True
+    return bool((proportions >= 0).all() and (proportions > 0).any(-1).all())
 
 
 def _kind(x: Tensor) -> str:

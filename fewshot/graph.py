@@ -259,13 +259,18 @@ class ClassGraph(nn.Module):
         """
         masks = (support_mask, class_mask, query_mask)
         check_episodes(support, query, *masks, evidence, proportions, prior, neighbours)
+        kind = self.message.dtype  # cosines in half precision would be too coarse
+        support, query = support.to(kind), query.to(kind)
+        evidence = None if evidence is None else evidence.to(kind)
+        proportions = None if proportions is None else proportions.to(kind)
         b, n, k, _ = support.shape
         if support_mask is None:
             support_mask = support.new_ones((b, n, k), dtype=torch.bool)
         classes = support_mask.any(-1) if class_mask is None else class_mask & support_mask.any(-1)
         support_mask = support_mask & classes[..., None]
-        support = normalize(support) * support_mask[..., None]
-        query = normalize(query)
+        # Whatever stands in padding, nan too, must not matter.
+        support = normalize(support.masked_fill(~support_mask[..., None], 0.0))
+        query = normalize(query if query_mask is None else query.masked_fill(~query_mask[..., None], 0.0))
         facts = self._facts(classes, evidence, proportions)
         prior = None if prior is None else prior.to(support.dtype).expand(b, n, n)
 
@@ -337,8 +342,8 @@ class ClassGraph(nn.Module):
     ) -> Float[Tensor, "B N D"]:
         """Sum of each class's supports; one whose label is doubtful counts for other classes too."""
         b, n, k, _ = support.shape
-        if k == 1:  # nothing can speak against the only support of a class
-            return support[:, :, 0]
+        if k == 1 or n == 1:  # nothing can speak against the only support of a class, or the only class
+            return support.sum(2)
         if near is None:
             candidates = None
             own = torch.eye(n, dtype=torch.bool, device=support.device)[None, :, None]  # [1, N, 1, N]

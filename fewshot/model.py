@@ -25,8 +25,8 @@ LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as PIL's mode "L"
 class Preprocess(nn.Module):
     """Turn images of 8 bits into a backbone's input: channels, size, values.
 
-    Grey becomes colour by repeating it, colour becomes grey by its luminance; then a bilinear resize with
-    antialiasing; then ``(image / 255 - mean) / std``.
+    Grey becomes colour by repeating it, colour becomes grey by its luminance; then the middle square, resized
+    bilinearly with antialiasing; then ``(image / 255 - mean) / std``.
 
     Args:
         size: the side in pixels, of both height and width; default None leaves images as large as they are.
@@ -62,6 +62,10 @@ class Preprocess(nn.Module):
     def forward(self, images: Tensor) -> Float[Tensor, "n c h w"]:
         _check_images("images", images, "n C H W")
         x = self._convert(images.float() / 255)
+        if self.size is not None:  # as when a data set is packed: the middle square
+            side = min(x.shape[-2:])
+            top, left = (x.shape[-2] - side) // 2, (x.shape[-1] - side) // 2
+            x = x[..., top : top + side, left : left + side]
         if self.size is not None and tuple(x.shape[-2:]) != (self.size, self.size):
             x = nn.functional.interpolate(x, (self.size, self.size), mode="bilinear", antialias=True)
         return ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
@@ -220,6 +224,16 @@ class GraphFewShot(nn.Module):
             InputError: no such file, a truncated or foreign one, one of another version, or another backbone.
         """
         content = _read(Path(path))
+        try:
+            return cls._from_content(content, path, backbone)
+        except (KeyError, TypeError, AttributeError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise InputError(f"{path}: not a whole checkpoint of fewshot ({reason})") from error
+
+    @classmethod
+    def _from_content(
+        cls, content: dict[str, Any], path: str | Path, backbone: nn.Module | None
+    ) -> GraphFewShot:
         if backbone is None:
             if content["backbone"] is None:
                 raise InputError(f"backbone: expected the module that {path} was saved with, got none")

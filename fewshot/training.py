@@ -217,7 +217,7 @@ def _run(
             if going_on is None:
                 recorder.save(name, None)
             fit(stage, fabric, recorder, going_on, save_every)
-        if first != "evaluate":
+        if not state or first != "evaluate":
             if features is None:
                 _base_features(model, splits.train)
             recorder.save("evaluate", None)
@@ -313,9 +313,7 @@ def _validate_graph(config: Config, model: GraphFewShot, val: PackedDataset) -> 
 
 def _graph_predict(model: GraphFewShot, mode: str) -> Predict:
     joint, known = MODES[mode]
-    device = model.base_mean.device
-    predict = as_predict(model.graph, joint=joint, know_proportions=known)
-    return lambda episode: predict(episode.to(device))
+    return as_predict(model.graph, joint=joint, know_proportions=known)
 
 
 def _accuracy(predict: Predict, sampler: EpisodeSampler) -> float:

@@ -475,3 +475,37 @@ def test_absence_leaves_gradients_finite() -> None:
     logits = ClassGraph()(support, query, joint=True, evidence=evidence, support_mask=mask).logits
     logits[..., 1:].softmax(-1)[..., 0].sum().backward()
     assert support.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16, torch.bfloat16])
+def test_other_precisions_are_computed_in_the_graphs_own(graph: ClassGraph, kind: torch.dtype) -> None:
+    support, query, _ = (x.to(kind) if x.is_floating_point() else x for x in episodes())
+    shares = torch.full((B, N), 1 / N, dtype=torch.float64)
+    out = graph(support, query, joint=True, proportions=shares)
+    again = graph(support.float(), query.float(), joint=True, proportions=shares.float())
+    close(out.logits, again.logits, 1e-6)
+
+
+def test_padding_may_be_nan(graph: ClassGraph, options: dict) -> None:
+    support, query, _ = episodes()
+    mask = torch.ones(B, N, K, dtype=torch.bool)
+    mask[:, 0, -1] = False
+    query_mask = torch.arange(M).expand(B, -1) < M - 3
+    masks = {"support_mask": mask, "query_mask": query_mask}
+    clean = graph(support, query, **masks, **options).logits
+    support, query = support.clone(), query.clone()
+    support[:, 0, -1], query[:, -3:] = torch.nan, torch.nan
+    close(graph(support, query, **masks, **options).logits[:, :-3], clean[:, :-3])
+
+
+def test_sparse_with_a_single_class(graph: ClassGraph) -> None:
+    support, query, _ = episodes(n=1)
+    dense_logits = graph(support, query, joint=True).logits
+    close(graph(support, query, joint=True, neighbours=1).logits, dense_logits)
+
+
+@pytest.mark.parametrize("shares", [[0.5, -0.1, 0.2, 0.2, 0.2], [0.0] * N, [math.nan] * N])
+def test_proportions_must_be_shares(shares: list[float]) -> None:
+    support, query, _ = episodes()
+    with pytest.raises(ValueError, match="proportions: expected shares from 0 up and not all 0"):
+        ClassGraph()(support, query, proportions=torch.tensor(shares).expand(B, N))

@@ -183,7 +183,12 @@ def _common_top(images: list[str]) -> PurePosixPath:
 
 def _by_folder(path: Path, by_class: dict[str, list[str]]) -> dict[str, list[SourceClass]] | None:
     """The classes of ``train/ val/ test/``; None where the folders are not of that layout."""
-    if any(name.split("/")[0] not in SPLITS or "/" not in name for name in by_class):
+    tops = {name.split("/")[0] for name in by_class}
+    if strangers := sorted(tops - set(SPLITS)):
+        if "train" in tops and len(tops) <= 3 and all("/" in name for name in by_class):
+            raise InputError(f"{path}: expected no folder beside train/, val/, test/, got {strangers[0]}/")
+        return None
+    if any("/" not in name for name in by_class):
         return None
     splits: dict[str, list[SourceClass]] = {split: [] for split in SPLITS}
     for name in sorted(by_class):

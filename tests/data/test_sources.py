@@ -291,3 +291,11 @@ def test_wrong_sizes_and_channels_are_named(read: Callable[..., Splits]) -> None
         read(ravi(), "miniimagenet", size=0)
     with pytest.raises(InputError, match="channels: expected 1 or 3, got 2"):
         read(ravi(), "miniimagenet", channels=2)
+
+
+def test_a_misnamed_split_is_not_taken_for_a_class(tmp_path: Path) -> None:
+    for place in ("train/a", "train/b", "valid/a", "valid/b", "test/a", "test/b"):
+        (tmp_path / "set" / place).mkdir(parents=True)
+        (tmp_path / "set" / place / "0.png").write_bytes(picture(9))
+    with pytest.raises(InputError, match=r"expected no folder beside train/, val/, test/, got valid/"):
+        load(f"folder:{tmp_path / 'set'}", cache=tmp_path / "cache", progress=False)
