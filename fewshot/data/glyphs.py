@@ -46,7 +46,7 @@ SCRIPTS = {
 }
 SAMPLES = 20  # of each letter, as Omniglot has
 SIZE = 32
-CANVAS, INK = 48, 31  # pixels: letters are first drawn on a canvas, their longer side INK long
+CANVAS, INK = 48, 27  # pixels: letters are first drawn on a canvas, their longer side INK long
 MAX_EM = 75.0  # pixels an em at most, lest small marks are blown up to fill the image
 ALIKE = 0.985  # cosine of two blurred letters in the first face from which on they are one
 VERSION = 1  # to be raised when other images come out
@@ -155,23 +155,23 @@ def distort(
 
     Args:
         canvases: uint8 ``[n, 48, 48]``.
-        affine: in -1 .. 1: rotation (17 degrees), zoom (20 %), aspect (15 %), shear (28 %),
-            moves (2 pixels).
-        elastic: moves of a 4x4 grid of control points, in units of their usual 1.1 pixels.
+        affine: in -1 .. 1: rotation (30 degrees), zoom (25 %), aspect (20 %), shear (40 %),
+            moves (2.5 pixels).
+        elastic: moves of a 4x4 grid of control points, in units of their usual 1.8 pixels.
 
     Returns:
         uint8 ``[n, 32, 32]``.
     """
-    angle = affine[:, 0] * math.radians(17)
-    zoom, aspect = torch.exp(-0.20 * affine[:, 1]), torch.exp(0.15 * affine[:, 2])
-    shear, moves = 0.28 * affine[:, 3], affine[:, 4:] * (2 / (SIZE / 2))
+    angle = affine[:, 0] * math.radians(30)
+    zoom, aspect = torch.exp(-0.25 * affine[:, 1]), torch.exp(0.2 * affine[:, 2])
+    shear, moves = 0.4 * affine[:, 3], affine[:, 4:] * (2.5 / (SIZE / 2))
     cos, sin = angle.cos(), angle.sin()
     rotation = torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)  # [n, 2, 2]
     one, zero = torch.ones_like(shear), torch.zeros_like(shear)
     stretch = torch.stack([torch.stack([aspect, shear], 1), torch.stack([zero, one / aspect], 1)], 1)
     matrix = zoom[:, None, None] * (rotation @ stretch)
     grid = F.affine_grid(torch.cat([matrix, moves[:, :, None]], 2), [len(affine), 1, SIZE, SIZE], False)
-    bend = F.interpolate(elastic * (1.1 / (SIZE / 2)), SIZE, mode="bicubic", align_corners=True)
+    bend = F.interpolate(elastic * (1.8 / (SIZE / 2)), SIZE, mode="bicubic", align_corners=True)
     images = F.grid_sample(canvases[:, None].float(), grid + bend.permute(0, 2, 3, 1), align_corners=False)
     return images[:, 0].round().clamp(0, 255).to(torch.uint8)
 

@@ -81,7 +81,8 @@ def test_a_letter_is_nearer_to_itself_than_to_others(splits: Splits) -> None:
     prototypes = torch.nn.functional.normalize(images[:, :10].mean(1), dim=1)
     found = (images[:, 10:].flatten(0, 1) @ prototypes.T).argmax(1).reshape(-1, 10)
     accuracy = (found == torch.arange(len(found))[:, None]).float().mean()
-    assert 0.15 < accuracy < 0.9  # raw pixels, hundreds of ways: readable, and not trivial
+    chance = 1 / splits.test.num_classes
+    assert 15 * chance < accuracy < 0.5  # by raw pixels: told apart, but hardly
 
 
 def test_the_seed_decides_whatever_the_threads(letters: list[glyphs.Letter]) -> None:
