@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torchmetrics.functional.classification import binary_calibration_error
 
-from fewshot.episodes import Episode, EpisodeSampler, Fingerprint
+from fewshot.episodes import Episode, EpisodeSampler
 from fewshot.errors import InputError
 
 Predict = Callable[[Episode], Tensor]
@@ -122,9 +122,7 @@ def evaluate(predict: Predict, sampler: EpisodeSampler, *, method: str, mode: st
     data = sampler.data
     confusion = torch.zeros(data.num_classes, data.num_classes, dtype=torch.int64)
     accuracies, confidences, hits = [], [], []
-    fingerprint = Fingerprint()
     for episode in sampler:
-        fingerprint.update(episode)
         logits = predict(episode)
         _check(logits, episode, method)
         here = logits.device
@@ -156,7 +154,7 @@ def evaluate(predict: Predict, sampler: EpisodeSampler, *, method: str, mode: st
         accuracy=accuracy,
         ci95=ci95,
         episodes=len(per_episode),
-        fingerprint=fingerprint.hexdigest(),
+        fingerprint=sampler.fingerprint(),
         ece=binary_calibration_error(torch.cat(confidences), torch.cat(hits).int(), n_bins=15).item(),
         per_class={data.class_names[c]: shares[c].item() for c in seen.nonzero().flatten().tolist()},
         confusion=confusion,
