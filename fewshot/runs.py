@@ -97,6 +97,7 @@ class RunFolder:
 
     def finish(self) -> None:
         """Say that all is written; from here on there is nothing to resume."""
+        (self.path / "metrics.jsonl").touch()  # a run without stages has no rows
         (self.path / "state.pt").unlink(missing_ok=True)
         self.close()
 

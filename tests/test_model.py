@@ -187,3 +187,11 @@ def test_loading_executes_nothing(tmp_path):
 def test_bad_images_are_named(model, support, query, message):
     with pytest.raises(InputError, match=message):
         model(support, query)
+
+
+def test_part_of_a_checkpoint_is_refused_in_one_line(tmp_path):
+    torch.save({"format": "fewshot", "version": 1}, tmp_path / "part.pt")
+    with pytest.raises(
+        InputError, match=r"part\.pt: not a whole checkpoint of fewshot \(KeyError: 'backbone'\)"
+    ):
+        GraphFewShot.load(tmp_path / "part.pt")

@@ -249,3 +249,22 @@ def test_a_strangers_weights_are_taken_whole_or_not_at_all(tmp_path):
     path.write_bytes(b"no")
     with pytest.raises(InputError, match="is not a state dict that torch can read"):
         training.load_weights(ours, path)
+
+
+def test_without_stages_a_given_backbone_is_scored_by_the_yardstick(config, tmp_path):
+    torch.save(
+        backbones.build({**config.backbone.arguments(), "in_channels": 1}).state_dict(), tmp_path / "w.pt"
+    )
+    bare = replace(config, weights=str(tmp_path / "w.pt"), pretrain=None, meta=None, graph=None)
+    folder = train(bare, out=tmp_path / "run")
+    model = GraphFewShot.load(folder / "checkpoint.pt")
+    base = model.features(load(config.data, size=16, channels=1).train)
+    assert base.items.mean(0).abs().max() < 1e-5  # centred on the base mean
+    assert {row["method"] for row in results(folder)} == {"prototypes"}
+    assert sorted(p.name for p in folder.iterdir() if p.is_file() and p.name[0] != ".") == [
+        "checkpoint.pt",
+        "config.yaml",
+        "metrics.jsonl",
+        "report.html",
+        "results.json",
+    ]
