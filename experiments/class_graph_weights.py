@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 from lightning.fabric import Fabric
 from main_job import RESULTS, machine
+from silent import Silent
 
 from fewshot.config import Config, Graph
 from fewshot.data import FeatureSet, load
@@ -103,18 +104,6 @@ def scores(graph: ClassGraph, sets: dict[str, FeatureSet], episodes: int = 600) 
                 difference = round(ours.accuracy - plain.accuracy, 3)
                 rows.append({**condition, **ours.row(), "over_prototypes": difference})
     return rows
-
-
-class Silent:
-    """No run folder here: the figures at the end are what is kept."""
-
-    def log(self, row: dict) -> None:
-        if "val_accuracy" in row:
-            print(f"step {row['step']}: validation {row['val_accuracy']:.2f}", flush=True)
-
-    def progress(self, stage: Stage, step: int) -> None: ...
-
-    def save(self, stage: str, state: dict) -> None: ...
 
 
 def main() -> None:

@@ -6,25 +6,27 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from fewshot.cli_data import check, info, pack
 from fewshot.commandline import Parser, add_commands, add_overrides, complain
 from fewshot.config import Config
 from fewshot.errors import InputError
 from fewshot.printing import (
+    print_checks,
     print_classes,
-    print_info,
+    print_compared,
     print_rows,
     print_table,
     read_json,
+    tell,
     write_csv,
     write_json,
 )
 
-if TYPE_CHECKING:
-    from fewshot.model import GraphFewShot
-
 Mode = Literal["inductive", "joint"]
+Split = Literal["train", "val", "test"]
+Classes = Literal["uniform", "hard"]
 
 
 def train(
@@ -84,14 +86,14 @@ def evaluate(
     checkpoint: Path,
     *,
     data: str | None = None,
-    split: Literal["train", "val", "test"] = "test",
+    split: Split = "test",
     way: int = 5,
     shot: int = 1,
     query: int = 15,
     episodes: int = 2000,
     seed: int = 0,
     mode: Mode = "inductive",
-    classes: Literal["uniform", "hard"] = "uniform",
+    classes: Classes = "uniform",
     queries: str = "balanced",
     proportions: Literal["unknown", "known"] = "unknown",
     label_noise: float = 0.0,
@@ -117,28 +119,25 @@ def evaluate(
         label_noise: Share of the supports that carry a wrong label.
         json: Also write all figures to this file.
     """
-    from fewshot import EpisodeSampler
     from fewshot import evaluation as ev
+    from fewshot.inputs import open_checkpoint
     from fewshot.methods.prototypes import prototypes
 
-    model = _load_model(checkpoint)
-    images = getattr(_load_data(model, data), split)
-    options: dict[str, Any] = {"seed": seed, "queries": queries, "label_noise": label_noise}
-    # Of the images first: what does not fit is told before they are encoded.
-    EpisodeSampler(images, way, shot, query, episodes=episodes, **options)
-    options["classes"] = classes  # which are near may follow from the features
-    sampler = EpisodeSampler(model.features(images), way, shot, query, episodes=episodes, **options)
+    source = open_checkpoint(checkpoint, data)
+    options = _episodes(way, shot, query, episodes, seed, classes, queries, label_noise)
+    sampler = source.sampler(split, **options)
     known = proportions == "known"
     label = f"{mode}-known" if known else mode
     graph = ev.evaluate(
-        ev.as_predict(model.graph, joint=mode == "joint", know_proportions=known),
+        ev.as_predict(source.graph, joint=mode == "joint", know_proportions=known),
         sampler,
         method="class-graph",
         mode=label,
     )
     yardstick = ev.evaluate(ev.as_predict(prototypes), sampler, method="prototypes")
     difference = ev.paired_difference(graph, yardstick)
-    pairs = ev.hardest_pairs(graph.confusion, images.class_names)
+    names = sampler.data.class_names
+    pairs = ev.hardest_pairs(graph.confusion, names)
     rows = [graph.row(), yardstick.row()]
     print_rows(rows)
     print(f"class-graph - prototypes: {difference[0]:+.2f} ± {difference[1]:.2f} (paired, 95 %)\n")
@@ -146,15 +145,129 @@ def evaluate(
     content = {
         "checkpoint": str(checkpoint),
         "split": split,
-        "episodes": {"query": query, "proportions": proportions, **options},
+        "episodes": {**options, "proportions": proportions},
         "rows": rows,
         "difference": dict(zip(("accuracy", "ci95"), difference, strict=True)),
         "per_class": graph.per_class,
         "hardest_pairs": pairs,
-        "classes": list(images.class_names),
+        "classes": list(names),
         "confusion": graph.confusion.tolist(),  # row: the class, column: what it was taken for
     }
     write_json(json, content)
+
+
+def compare(
+    source: Path,
+    *,
+    methods: str | None = None,
+    data: str | None = None,
+    split: Split = "test",
+    way: int = 5,
+    shot: int = 1,
+    query: int = 15,
+    episodes: int = 2000,
+    seed: int = 0,
+    mode: Literal["all", "inductive", "joint"] = "all",
+    classes: Classes = "uniform",
+    queries: str = "balanced",
+    proportions: Literal["both", "unknown", "known"] = "both",
+    label_noise: float = 0.0,
+    json: Path | None = None,
+    out: Path | None = None,
+) -> None:
+    """Score methods on the very same episodes, with the difference of each from prototypes (ProtoNet).
+
+    Each method is audited too: does its result depend on what it must not see?
+
+    Example: fewshot compare runs/glyphs/checkpoint.pt --shot 5 --out methods.png
+
+    Args:
+        source: What fewshot train wrote, or an .npz of features.
+        methods: Their names with commas between; default all but those that train on images, for minutes.
+        data: KIND[:PATH]; default what the checkpoint was trained on.
+        split: Whose classes.
+        way: Classes an episode.
+        shot: Supports a class.
+        query: Queries a class.
+        episodes: How many episodes.
+        seed: Of the episodes, and of methods that learn.
+        mode: Look at each query on its own, or at all queries together (transductive), or both ways.
+        classes: Any classes, or such as are near each other.
+        queries: The classes' shares of the queries: balanced, or dirichlet:A (smaller A, more unequal).
+        proportions: Whether joint methods are told these shares.
+        label_noise: Share of the supports that carry a wrong label.
+        json: Also write all figures to this file.
+        out: Also draw them; a file that ends in .png, .svg or .pdf.
+    """
+    from fewshot import charts, inputs
+    from fewshot import compare as comparison
+
+    if out is not None:
+        charts.check_extension(out)
+    modes = comparison.choose_modes(mode, proportions)
+    comparison.choose(methods)  # unknown names are told before anything is loaded
+    given = inputs.open_source(source, data)
+    chosen, left_out = comparison.choose(methods, modes, given.lacks(split))
+    options = _episodes(way, shot, query, episodes, seed, classes, queries, label_noise)
+    sampler = given.sampler(split, **options)
+    for line in left_out + given.remarks():
+        tell(line)
+    needs = {method.needs for method in chosen}
+    found = comparison.compare(
+        chosen,
+        given.material(sampler, split, base="base" in needs),
+        sampler,
+        given.image_sampler(split, sampler, **options) if "images" in needs else None,
+        modes,
+        progress=tell,
+    )
+    rows = [row.row() for row in found]
+    print(f"{way}-way {shot}-shot, {episodes} episodes of {split}, fingerprint {rows[0]['fingerprint']}")
+    print_compared(rows)
+    content = {
+        "source": str(source),
+        "split": split,
+        "data": given.facts(sampler.data),
+        "episodes": {**options, "fingerprint": rows[0]["fingerprint"]},
+        "rows": rows,
+    }
+    write_json(json, content)
+    if out is not None:
+        print(charts.save_comparison(out, rows, f"{source.name}, {split}: {way}-way {shot}-shot"))
+
+
+def audit(
+    subject: str,
+    *,
+    features: Path | None = None,
+    data: str | None = None,
+    seed: int = 0,
+    json: Path | None = None,
+) -> int:
+    """Check that results do not depend on what a method must not see, such as the order of the queries.
+
+    Exit status 0 where all is as it should be, 1 where a check fails.
+
+    Example: fewshot audit class-graph
+
+    Args:
+        subject: A method's name, or what fewshot train wrote.
+        features: For a method: an .npz of features; default made-up ones.
+        data: For a checkpoint: KIND[:PATH]; default what it was trained on, else made-up images.
+        seed: Of the episodes, and of methods that learn.
+        json: Also write the results to this file.
+    """
+    from fewshot import audit as protocol
+    from fewshot import inputs
+
+    call, modes, examples = inputs.open_subject(subject, features, data, seed, tell)
+    episode = protocol.small_batch(protocol.fitting_sampler(examples, seed))
+    checks = protocol.audit_modes(call, modes, episode, seed)
+    print_checks(checks)
+    failed = {mode: protocol.failures(found) for mode, found in checks.items()}
+    rows = [{"mode": mode, **vars(check)} for mode, found in checks.items() for check in found]
+    write_json(json, {"subject": subject, "tolerance": protocol.TOLERANCE, "failed": failed, "rows": rows})
+    return int(any(failed.values()))
 
 
 def predict(
@@ -181,8 +294,9 @@ def predict(
         csv: Also write the probabilities of all classes to this file.
     """
     from fewshot import predict as own
+    from fewshot.inputs import load_model
 
-    model = _load_model(checkpoint)
+    model = load_model(checkpoint)
     found = own.predict(model, support, query, mode=mode, absent=absent, present=present)
     rows = [(str(p.file), p.name, f"{p.probability:.3f}") for p in found]
     print_table(("file", "class", "probability"), rows)
@@ -204,68 +318,18 @@ def graph(checkpoint: Path, *, support: Path, out: Path) -> None:
     """
     from fewshot import drawing
     from fewshot import predict as own
+    from fewshot.inputs import load_model
 
     drawing.check_extension(out)
-    picture = own.class_picture(_load_model(checkpoint), support)
+    picture = own.class_picture(load_model(checkpoint), support)
     print(drawing.save(out, picture))
 
 
-def pack(
-    spec: str, *, out: Path, size: int | None = None, channels: int | None = None, seed: int = 0
-) -> None:
-    """Turn a data set into a packed one, to be loaded as packed:OUT.
-
-    Example: fewshot data pack folder:photos/ --out packs/photos --size 84
-
-    Args:
-        spec: KIND[:PATH]; PATH may be a folder, a .tar or a .zip.
-        out: The new folder.
-        size: Side of the images in pixels; default their own where all are equal and square, else 84.
-        channels: 1 (grey) or 3 (colour); default 1 for glyphs, else 3.
-        seed: Of what is random in a source, such as the split of a folder.
-    """
-    from fewshot import data
-
-    splits = data.pack(spec, out, size=size, channels=channels, seed=seed)
-    print_info(data.info(splits))
-
-
-def info(spec: str, *, json: Path | None = None) -> None:
-    """Describe a data set: its splits, classes and images.
-
-    Example: fewshot data info glyphs
-
-    Args:
-        spec: KIND[:PATH]; PATH may be a folder, a .tar or a .zip.
-        json: Also write the description to this file.
-    """
-    from fewshot import data
-
-    content = data.info(data.load(spec))
-    print_info(content)
-    write_json(json, content)
-
-
-def check(spec: str, *, against: str | None = None) -> None:
-    """Verify a data set's checksums, and that its classes and counts are a benchmark's.
-
-    Example: fewshot data check miniimagenet:/data/mini --against miniimagenet
-
-    Args:
-        spec: KIND[:PATH]; PATH may be a folder, a .tar or a .zip.
-        against: A benchmark's name or its YAML file.
-    """
-    from fewshot import data
-
-    if differences := data.check(spec, against=against):
-        print("\n".join(differences))
-        raise InputError(f"{spec}: {len(differences)} differences from {against}")
-    print(f"{spec}: as it should be")
-
-
-COMMANDS: dict[str, Callable[..., None] | dict[str, Callable[..., None]]] = {
+COMMANDS: dict[str, Callable[..., Any] | dict[str, Callable[..., Any]]] = {
     "train": train,
     "evaluate": evaluate,
+    "compare": compare,
+    "audit": audit,
     "predict": predict,
     "graph": graph,
     "data": {"pack": pack, "info": info, "check": check},
@@ -283,7 +347,11 @@ def build_parser() -> Parser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0, or 2 after one line on standard error for bad input."""
+    """Run a command; returns the exit status.
+
+    0; or what the command returns, as an audit in which a check fails: 1; or 2, after one line on standard
+    error, for bad input.
+    """
     try:
         try:
             return _run(arguments)
@@ -307,34 +375,19 @@ def _run(arguments: Sequence[str] | None) -> int:
         name = options.subcommand
         who, command, options = f"{who} {name}", command[name], options[name]
     try:
-        command(**_flat(options.as_dict()))
+        return command(**_flat(options.as_dict())) or 0
     except BrokenPipeError:
         raise
     except (InputError, OSError) as error:
         complain(who, str(error))
         return 2
-    return 0
 
 
-def _load_model(checkpoint: Path) -> GraphFewShot:
-    """A checkpoint, on the GPU where there is one."""
-    import torch
-
-    from fewshot.model import GraphFewShot
-
-    return GraphFewShot.load(checkpoint).to("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _load_data(model: GraphFewShot, spec: str | None) -> Any:
-    """The splits to evaluate on, by default those the model was trained on, in the size it was trained at."""
-    from fewshot.data import load
-
-    spec = spec or model.extra.get("config", {}).get("data")
-    if spec is None:
-        raise InputError("data: expected KIND[:PATH], as the checkpoint does not say what it was trained on")
-    if spec.startswith("packed:"):  # has its size already; the model resizes where need be
-        return load(spec)
-    return load(spec, size=model.preprocess.size, channels=model.preprocess.channels)
+def _episodes(
+    way: int, shot: int, query: int, episodes: int, seed: int, classes: str, queries: str, label_noise: float
+) -> dict[str, Any]:
+    """The options of an `EpisodeSampler`, as they are also written to files of figures."""
+    return dict(locals())
 
 
 def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -23,9 +23,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
             row["mode"],
             row["way"],
             row["shot"],
-            f"{row['accuracy']:.2f} ± {row['ci95']:.2f}"
-            if row["ci95"] is not None
-            else f"{row['accuracy']:.2f}",
+            plus_minus(row["accuracy"], row["ci95"]),
             f"{row['ece']:.3f}",
             row["episodes"],
             row["fingerprint"],
@@ -83,3 +81,60 @@ def print_info(content: Mapping[str, Any]) -> None:
     splits = content["splits"]
     names = list(next(iter(splits.values())))
     print_table(("split", *names), [(split, *values.values()) for split, values in splits.items()])
+
+
+def tell(text: str) -> None:
+    """Print a line of progress on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def plus_minus(value: float | None, half: float | None, form: str = ".2f") -> str:
+    """A figure with its interval, as far as there is one.
+
+    >>> plus_minus(62.5, 0.41), plus_minus(-1.0, None, "+.1f"), plus_minus(None, None)
+    ('62.50 ± 0.41', '-1.0', '')
+    """
+    if value is None:
+        return ""
+    return f"{value:{form}}" + ("" if half is None else f" ± {half:.2f}")
+
+
+def print_compared(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print a comparison, prototypes first, then the methods of each mode, the best first."""
+    first, *others = rows
+    others.sort(key=lambda row: (row["mode"], -row["accuracy"]))
+    reference = first["title"]
+    names = (
+        "method",
+        "mode",
+        "accuracy",
+        f"above {reference}",
+        "calibration error",
+        "ms an episode",
+        "audit",
+    )
+    lines = [
+        (
+            row["title"],
+            row["mode"],
+            plus_minus(row["accuracy"], row["ci95"]),
+            plus_minus(row["difference"], row["difference_ci95"], "+.2f"),
+            f"{row['ece']:.3f}",
+            f"{row['ms_per_episode']:.{3 if row['ms_per_episode'] < 1 else 1}f}",
+            ", ".join(row["audit"]) or "ok",
+        )
+        for row in (first, *others)
+    ]
+    print_table(names, lines)
+
+
+def print_checks(checks: Mapping[str, Sequence[Any]]) -> None:
+    """Print an audit: for each mode its `fewshot.audit.Check`s."""
+    words = {True: "ok", False: "FAILED", None: "not asked"}
+    lines = [
+        (mode, check.name, words[check.passed], f"{check.deviation:.1e}" if check.passed is not None else "",
+         check.explanation)
+        for mode, found in checks.items()
+        for check in found
+    ]  # fmt: skip
+    print_table(("mode", "check", "result", "largest deviation", "what was asked"), lines)

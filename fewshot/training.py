@@ -212,11 +212,12 @@ def _run(
             if name == "graph":
                 features = _base_features(model, splits.train)
             with _seeded(config, names.index(name) + 1):
-                stage = _stage(name, config, splits, model, features, (fabric.global_rank, fabric.world_size))
+                workers = (fabric.global_rank, fabric.world_size)
+                current = stage(name, config, splits, model, features, workers)
             going_on = state.get("fit") if name == first else None
             if going_on is None:
                 recorder.save(name, None)
-            fit(stage, fabric, recorder, going_on, save_every)
+            fit(current, fabric, recorder, going_on, save_every)
         if not state or first != "evaluate":
             if features is None:
                 _base_features(model, splits.train)
@@ -231,14 +232,18 @@ def _run(
     fabric.barrier()
 
 
-def _stage(
+def stage(
     name: str,
     config: Config,
     splits: Splits,
     model: GraphFewShot,
-    features: FeatureSet | None,
-    workers: stages.Workers,
+    features: FeatureSet | None = None,
+    workers: stages.Workers = (0, 1),
 ) -> Stage:
+    """The stage of that name ("pretrain", "meta" or "graph"), judged on the validation classes.
+
+    The graph's needs the features of the base classes.
+    """
     if name == "graph":
         assert features is not None
         validate = _validate_graph(config, model, splits.val)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import matplotlib
+import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -14,6 +15,9 @@ from fewshot import backbones, training
 from fewshot.cli import main
 from fewshot.config import read
 from fewshot.graph import ClassGraph
+from fewshot.methods import catalogue
+from fewshot.methods.catalogue import Method
+from fewshot.methods.prototypes import prototypes
 from fewshot.model import GraphFewShot, Preprocess
 
 LETTERS = "ABCDEFGHIKLMNOPRST"
@@ -63,6 +67,8 @@ def cache(tmp_path_factory, monkeypatch):
         ["--help"],
         ["train", "--help"],
         ["evaluate", "--help"],
+        ["compare", "--help"],
+        ["audit", "--help"],
         ["data", "check", "--help"],
         ["evaluate", "--no"],
     ],
@@ -129,6 +135,176 @@ def test_every_episode_option_changes_the_episodes(checkpoint, tmp_path):
         assert run("evaluate", checkpoint, *plain, *options, "--json", tmp_path / "e.json") == 0
         prints.add(json.loads((tmp_path / "e.json").read_text())["rows"][0]["fingerprint"])
     assert len(prints) == 5
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory):
+    """A file of made-up features: three splits of 6 classes."""
+    file = tmp_path_factory.mktemp("features") / "f.npz"
+    rng = np.random.default_rng(0)
+    items = rng.normal(0, 1, (18, 1, 16)) + rng.normal(0, 1.2, (18, 12, 16)) + 5
+    names = np.array([f"n{i}" for i in range(18)])
+    np.savez(file, features=items, wnids=names, split=np.repeat(["train", "val", "test"], 6))
+    return file
+
+
+SMALL = ["--way", 3, "--query", 5, "--episodes", 20]
+
+
+def pixels(support, query, **_):
+    return prototypes(support.flatten(3).float(), query.flatten(2).float())
+
+
+@pytest.fixture
+def methods(monkeypatch):
+    """A catalogue of the yardstick, the class graph, and made-up methods that need more."""
+    known = (
+        *catalogue.find("prototypes,class-graph"),
+        Method("pixels", "pixels", "nobody", lambda material: pixels, needs="images"),
+        Method("base", "base", "nobody", lambda m: lambda s, q, **_: prototypes(s, q), needs="base"),
+        Method("cheat", "cheat", "nobody", lambda m: lambda s, q, **_: prototypes(s, q - q.mean(1, True))),
+    )
+    monkeypatch.setattr(catalogue, "METHODS", known)
+
+
+@pytest.mark.usefixtures("methods")
+def test_compare_features(features, tmp_path, capsys):
+    files = ["--json", tmp_path / "c.json", "--out", tmp_path / "c.png"]
+    assert run("compare", features, *SMALL, *files) == 0
+    shown = capsys.readouterr()
+    content = json.loads((tmp_path / "c.json").read_text())
+    rows = content["rows"]
+    assert [(row["method"], row["mode"]) for row in rows] == [
+        ("prototypes", "inductive"), ("class-graph", "inductive"), ("class-graph", "joint"),
+        ("class-graph", "joint-known"), ("base", "inductive"), ("cheat", "inductive"),
+    ]  # fmt: skip
+    assert [row["audit"] for row in rows] == [[]] * 5 + [["other queries"]]
+    assert rows[4]["difference"] == rows[4]["difference_ci95"] == 0
+    assert content["data"] == {"classes": 6, "items": 72, "features": 16}
+    assert content["episodes"] == {
+        "way": 3, "shot": 1, "query": 5, "episodes": 20, "seed": 0, "classes": "uniform",
+        "queries": "balanced", "label_noise": 0.0, "fingerprint": rows[0]["fingerprint"],
+    }  # fmt: skip
+    graph = rows[2]
+    for needed in (
+        "above ProtoNet",
+        f"{graph['accuracy']:.2f} ± {graph['ci95']:.2f}",
+        f"{graph['difference']:+.2f} ± {graph['difference_ci95']:.2f}",
+        graph["fingerprint"],
+        str(tmp_path / "c.png"),
+    ):
+        assert needed in shown.out
+    assert "scoring" not in shown.out
+    assert "class-graph, joint: scoring 20 episodes" in shown.err
+    assert "left out: pixels (no images without a checkpoint)" in shown.err
+    assert Image.open(tmp_path / "c.png").width == 1600
+
+
+@pytest.mark.usefixtures("methods")
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--methods", "class-graph"], ["inductive", "inductive", "joint", "joint-known"]),
+        (["--methods", "class-graph", "--mode", "inductive"], ["inductive", "inductive"]),
+        (["--methods", "class-graph", "--mode", "joint"], ["inductive", "joint", "joint-known"]),
+        (["--mode", "joint", "--proportions", "unknown"], ["inductive", "joint"]),
+        (["--methods", "prototypes,class-graph", "--proportions", "known"],
+         ["inductive", "inductive", "joint-known"]),
+    ],
+)  # fmt: skip
+def test_compare_has_the_rows_that_are_asked_for(features, tmp_path, options, expected):
+    assert run("compare", features, *SMALL, *options, "--json", tmp_path / "c.json") == 0
+    rows = json.loads((tmp_path / "c.json").read_text())["rows"]
+    assert rows[0]["method"] == "prototypes"
+    assert [row["mode"] for row in rows] == expected
+
+
+@pytest.mark.usefixtures("methods")
+def test_compare_a_checkpoint(checkpoint, letters, tmp_path, capsys):
+    options = [*SMALL, "--split", "val", "--json", tmp_path / "c.json"]
+    assert run("compare", checkpoint, *options, "--methods", "class-graph,pixels,base") == 0
+    content = json.loads((tmp_path / "c.json").read_text())
+    assert "hash" in content["data"]
+    assert {row["method"] for row in content["rows"]} == {"prototypes", "class-graph", "pixels", "base"}
+    assert len({row["fingerprint"] for row in content["rows"]}) == 1
+    assert "left out" not in capsys.readouterr().err
+    # What evaluate says of the same episodes.
+    both = [*SMALL, "--split", "val", "--mode", "joint", "--json", tmp_path / "e.json"]
+    assert run("evaluate", checkpoint, *both) == 0
+    evaluated = json.loads((tmp_path / "e.json").read_text())
+    joint = next(row for row in content["rows"] if row["mode"] == "joint")
+    assert {key: joint[key] for key in evaluated["rows"][0]} == evaluated["rows"][0]
+    assert run("compare", checkpoint, *options, "--data", f"folder:{letters}") == 0
+    assert "left out: pixels (training on images" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("methods")
+def test_audit(features, checkpoint, tmp_path, capsys):
+    assert run("audit", "class-graph", "--json", tmp_path / "a.json") == 0
+    content = json.loads((tmp_path / "a.json").read_text())
+    assert content["failed"] == {"inductive": [], "joint": [], "joint-known": []}
+    assert {row["name"] for row in content["rows"] if row["passed"] is None} == {"other queries"}
+    assert "not asked of joint methods" in capsys.readouterr().out
+    assert run("audit", "base", "--features", features, "--seed", 1) == 0
+    assert capsys.readouterr().err == "base: learning\n"
+    assert run("audit", "cheat", "--json", tmp_path / "a.json") == 1
+    shown = capsys.readouterr()
+    assert "FAILED" in shown.out
+    assert "predictions changed" in shown.out
+    assert shown.err == ""
+    assert json.loads((tmp_path / "a.json").read_text())["failed"] == {"inductive": ["other queries"]}
+    assert run("audit", checkpoint) == 0
+    shown = capsys.readouterr()
+    assert [mode in shown.out for mode in ("inductive", "joint", "joint-known")] == [True] * 3
+    assert shown.err == ""
+
+
+def test_audit_of_a_checkpoint_whose_data_is_gone(checkpoint, tmp_path, capsys):
+    model = GraphFewShot.load(checkpoint)
+    model.save(tmp_path / "c.pt", {"config": {"data": f"folder:{tmp_path / 'gone'}"}})
+    assert run("audit", tmp_path / "c.pt") == 0
+    shown = capsys.readouterr().err
+    assert shown.startswith("made-up images are used")
+    assert shown.count("\n") == 1
+    assert run("audit", tmp_path / "c.pt", "--data", f"folder:{tmp_path / 'gone'}") == 2
+
+
+@pytest.mark.usefixtures("methods")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compare", "FEATURES", "--methods", "class-graph,nothing"],
+         "compare: error: methods: expected any of prototypes, class-graph, pixels, base, cheat, got 'no"),
+        (["compare", "FEATURES", "--methods", "pixels"],
+         "compare: error: methods: pixels cannot be compared here: no images without a checkpoint"),
+        (["compare", "FEATURES", "--split", "train", "--methods", "base"],
+         "compare: error: methods: base cannot be compared here: the train split"),
+        (["compare", "FEATURES", "--methods", "cheat", "--mode", "joint"],
+         "compare: error: methods: cheat cannot be compared here: its modes are inductive"),
+        (["compare", "FEATURES", "--mode", "both"],
+         "compare: error: mode: expected one of 'all', 'inductive', 'joint', got both"),
+        (["compare", "FEATURES", "--way", 7],
+         "compare: error: way: expected at most 6 (the classes of the data), got 7"),
+        (["compare", "FEATURES", "--data", "glyphs"],
+         "compare: error: data: expected none with a file of features, got 'glyphs'"),
+        (["compare", "FEATURES", "--out", "c.gif"],
+         "compare: error: out: expected a file that ends in .png, .svg, .pdf, got 'c.gif'"),
+        (["compare", "nothing.npz"], "compare: error: nothing.npz: expected an .npz of plain arrays"),
+        (["compare", "nothing.pt"], "compare: error: checkpoint: expected a file that `fewshot train` wrote"),
+        (["audit", "nothing"],
+         "audit: error: subject: expected prototypes, class-graph, pixels, base, cheat or a checkpoint"),
+        (["audit", "pixels"], "audit: error: subject: pixels cannot be audited here: it works on images"),
+        (["audit", "prototypes", "--data", "glyphs"], "audit: error: data: expected none with a method"),
+        (["audit", "FEATURES"], "audit: error: "),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_compared_or_audited_is_one_line(features, arguments, message, capsys):
+    given = [features if argument == "FEATURES" else argument for argument in arguments]
+    assert run(*given) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith(f"fewshot {message}")
+    assert shown.err.count("\n") == 1
 
 
 def test_predict_and_graph_on_folders_of_letters(checkpoint, letters, tmp_path, capsys):
@@ -210,9 +386,10 @@ def test_train_passes_on_what_it_was_told(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "fewshot: error: expected one of train,evaluate,predict,graph,data"),
+        ([], "fewshot: error: expected one of train,evaluate,compare,audit,predict"),
         (["trian"],
-         "fewshot: error: expected one of 'train', 'evaluate', 'predict', 'graph', 'data', got 'trian'"),
+         "fewshot: error: expected one of 'train', 'evaluate', 'compare', 'audit', 'predict', 'graph', "
+         "'data', got 'trian'"),
         (["evaluate", "x", "--way", "y"], "fewshot evaluate: error: way: expected int, got y"),
         (["evaluate", "x", "--mode", "z"],
          "fewshot evaluate: error: mode: expected one of 'inductive', 'joint', got z"),

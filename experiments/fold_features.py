@@ -1,0 +1,91 @@
+"""Features of base classes by backbones that never saw them, for training the graph on novel-like classes.
+
+    python experiments/fold_features.py --data miniimagenet:PATH/tiny-imagenet-fs.tar --out FOLDER
+
+deals the train split's classes out into folds; for each, a backbone is trained on the classes of all other
+folds by the recipe of the config, and encodes all of them. ``FOLDER/fold0.npz``, ``fold1.npz``, … hold features
+``[n, D]``, labels, and the split: "train" (the classes that the backbone saw) and "val" (those of the fold).
+The val and test splits of the data are not touched.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from silent import Silent
+
+from fewshot.config import read
+from fewshot.data import load
+from fewshot.data.packed import PackedDataset, Splits
+from fewshot.files import replacing
+from fewshot.loop import fit
+from fewshot.training import build, stage
+
+
+def take(data: PackedDataset, classes: torch.Tensor) -> PackedDataset:
+    """Some of a set's classes, ascending."""
+    chosen = torch.isin(data.labels, classes)
+    labels = torch.searchsorted(classes, data.labels[chosen])
+    names = tuple(data.class_names[c] for c in classes.tolist())
+    return replace(
+        data,
+        items=data.items[chosen],
+        labels=labels,
+        class_names=names,
+        superclasses=None,
+        taxonomy=None,
+        hash="",
+    )
+
+
+def folds(classes: int, number: int, seed: int) -> list[torch.Tensor]:
+    order = torch.randperm(classes, generator=torch.Generator().manual_seed(seed))
+    return [part.sort().values for part in order.chunk(number)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", required=True, help="SPEC of the data")
+    parser.add_argument("--config", default="tiny-imagenet-fs", help="the recipe")
+    parser.add_argument("--folds", type=int, default=2)
+    parser.add_argument("--only", type=int, help="of the folds, only this one")
+    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the .npz files")
+    arguments = parser.parse_args()
+
+    config = read(
+        arguments.config,
+        {
+            "data": arguments.data,
+            "seed": arguments.seed,
+            "pretrain.epochs": arguments.epochs,
+            "pretrain.validate_every": arguments.epochs,
+        },
+    )
+    splits = load(config.data, size=config.images.size, channels=config.images.channels)
+    parts = folds(splits.train.num_classes, arguments.folds, arguments.seed)
+    for number, held_out in enumerate(parts):
+        if arguments.only not in (None, number):
+            continue
+        seen = torch.cat([part for part in parts if part is not held_out]).sort().values
+        fold: Splits = replace(splits, train=take(splits.train, seen), val=take(splits.train, held_out))
+        torch.manual_seed(arguments.seed)
+        model = build(config, fold)
+        fit(stage("pretrain", config, fold, model), Fabric(devices=1, accelerator="cpu"), Silent())
+        features = {"train": model.features(fold.train), "val": model.features(fold.val)}
+        labels = [data.class_names[c] for data in features.values() for c in data.labels.tolist()]
+        split = [name for name, data in features.items() for _ in range(len(data))]
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        with replacing(arguments.out / f"fold{number}.npz") as path, open(path, "wb") as file:
+            items = torch.cat([data.items for data in features.values()])
+            np.savez(file, features=items.half().numpy(), labels=np.array(labels), split=np.array(split))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""A graph neural network that labels edges: two images are of one class, or of two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy
+
+from fewshot.methods.episodic import fit_on_features
+from fewshot.methods.gnn import PairNetwork
+from fewshot.methods.nodes import one_query_graphs, portions, supports_there, unit_variance
+
+if TYPE_CHECKING:  # the catalogue imports this module
+    from fewshot.methods.catalogue import Material
+
+EPSILON = 1e-6
+ALONE: dict[str, Any] = {"steps": 400, "lr": 1e-3, "query": 1}
+TOGETHER: dict[str, Any] = {"steps": 200, "lr": 1e-3, "batch": 8}
+
+
+class NodeUpdate(nn.Module):
+    r"""Nodes from their neighbours, those of the own class and those of others apart.
+
+    .. math:: x'_i = \operatorname{MLP}\left[x_i, \textstyle\sum_j \tilde e_{ij}^{=} x_j,
+              \sum_j \tilde e_{ij}^{\ne} x_j\right], \qquad
+              \tilde e_{ij} = e_{ij} / \textstyle\sum_{k \ne i} e_{ik}
+
+    Args:
+        features, out: sizes of the nodes, before and after.
+
+    Shapes: nodes ``[G, T, features]`` and edges ``[G, 2, T, T]``, zero where nobody listens, to
+    ``[G, T, out]``.
+    """
+
+    def __init__(self, features: int, out: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(3 * features, 2 * out, bias=False),
+            nn.BatchNorm1d(2 * out),
+            nn.LeakyReLU(),
+            nn.Linear(2 * out, out, bias=False),
+            nn.BatchNorm1d(out),
+            nn.LeakyReLU(),
+        )
+
+    def forward(
+        self, x: Float[Tensor, "G T F"], edges: Float[Tensor, "G 2 T T"]
+    ) -> Float[Tensor, "G T out"]:
+        heard = _shares(edges) @ x.unsqueeze(1)  # [G, 2, T, F]
+        new = torch.cat([x, heard[:, 0], heard[:, 1]], -1)
+        return self.layers(new.flatten(0, 1)).view(*x.shape[:2], -1)
+
+
+class EdgeUpdate(nn.Module):
+    r"""Edges from their ends: the likelier of one class (=) or of two (≠), the more of that they keep.
+
+    With :math:`s_{ij} = \operatorname{sigmoid} \operatorname{MLP}(|x_i - x_j|)`, and
+    :math:`1 - s_{ij}` likewise for :math:`e^{\ne}`:
+
+    .. math:: \bar e_{ij}^{=} = \frac{s_{ij} \, e_{ij}^{=}}
+              {\sum_k s_{ik} e_{ik}^{=} \,/\, \sum_k e_{ik}^{=}}, \qquad
+              e'_{ij} = \bar e_{ij} \,/\, (\bar e_{ij}^{=} + \bar e_{ij}^{\ne})
+
+    Args:
+        features: size of the nodes, and of the MLP's narrower layers.
+
+    Shapes: nodes ``[G, T, F]`` and edges ``[G, 2, T, T]``, zero where nobody listens, to ``[G, 2, T, T]``.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.pairs = PairNetwork(features, (2 * features, 2 * features, features, features))
+
+    def forward(
+        self, x: Float[Tensor, "G T F"], edges: Float[Tensor, "G 2 T T"]
+    ) -> Float[Tensor, "G 2 T T"]:
+        alike = self.pairs(x).sigmoid()
+        kept = torch.stack([alike, 1 - alike], 1) * edges
+        kept = _shares(kept) * edges.sum(-1, keepdim=True) + EPSILON
+        return kept / kept.sum(1, keepdim=True)
+
+
+class EGNN(nn.Module):
+    r"""Edge-labelling graph neural network (Kim et al., CVPR 2019), on given features.
+
+    The nodes are an episode's images, each with its features; the edges start as what the labels say, 1
+    and 0 between supports, ½ and ½ at a query. Each layer updates nodes, then edges (`NodeUpdate`,
+    `EdgeUpdate`). In the end a query's probability of class i is its supports' share of the query's edges:
+
+    .. math:: \operatorname{logit}_{mi} = \log \operatorname{mean}_k e^{=}_{m, ik}
+
+    Alone, each query has a graph of its own with all supports; together, with ``joint``, all queries of an
+    episode share one. Either is trained for itself. Training asks every layer for the edges at queries.
+
+    Args:
+        features: size D.
+        width: of the nodes after the first layer; default 32 (in the paper 96).
+        layers: default 3.
+
+    Shapes: support **[B, N, K, D]**, query **[B, M, D]**, support_mask **[B, N, K]**, class_mask
+    **[B, N]** and query_mask **[B, M]** (False where something is padding) to logits **[B, M, N]**; any way,
+    any shot, queries in any order. Further options of the class graph's call change nothing.
+
+    >>> egnn = EGNN(features=16).eval()
+    >>> egnn(torch.randn(2, 5, 1, 16), torch.randn(2, 15, 16), joint=True).shape
+    torch.Size([2, 15, 5])
+    """
+
+    def __init__(self, features: int, width: int = 32, layers: int = 3) -> None:
+        super().__init__()
+        sizes = (features, *[width] * layers)
+        self.nodes = nn.ModuleList(NodeUpdate(sizes[i], sizes[i + 1]) for i in range(layers))
+        self.edges = nn.ModuleList(EdgeUpdate(width) for _ in range(layers))
+
+    def forward(
+        self,
+        support: Float[Tensor, "B N K D"],
+        query: Float[Tensor, "B M D"],
+        *,
+        joint: bool = False,
+        support_mask: Bool[Tensor, "B N K"] | None = None,
+        class_mask: Bool[Tensor, "B N"] | None = None,
+        query_mask: Bool[Tensor, "B M"] | None = None,
+        **_: object,
+    ) -> Float[Tensor, "B M N"]:
+        there = supports_there(support, support_mask, class_mask)
+        asked = torch.ones_like(query[..., 0], dtype=torch.bool) if query_mask is None else query_mask
+        nodes = _graphs(unit_variance(query, asked), unit_variance(support, there).flatten(1, 2), joint)
+        present = _graphs(asked, there.flatten(1), joint)
+        start = _known_edges(nodes, *support.shape[1:3])
+        votes = torch.cat([self._edges(x, real, start)[-1] for x, real in portions(nodes, present)])
+        votes = _of_queries(votes, *support.shape[1:3]).view(*query.shape[:2], *support.shape[1:3])
+        return _log_shares(votes, there, class_mask)
+
+    def losses(
+        self,
+        support: Float[Tensor, "B N K D"],
+        query: Float[Tensor, "B M D"],
+        labels: Int64[Tensor, "B M"],
+        *,
+        joint: bool = False,
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "B M N"]]:
+        """The paper's loss, for the edges of every layer, and the logits."""
+        (b, n, k), m = support.shape[:3], query.shape[1]
+        nodes = _graphs(unit_variance(query), unit_variance(support).flatten(1, 2), joint)
+        own = torch.arange(n, device=labels.device).repeat_interleave(k).expand(b, -1)
+        classes = _graphs(labels, own, joint)
+        same = classes.unsqueeze(1) == classes.unsqueeze(2)  # [G, T, T]
+        present = torch.ones_like(classes, dtype=torch.bool)
+        edges = self._edges(nodes, present, _known_edges(nodes, n, k))
+        weights = [0.5] * (len(edges) - 1) + [1.0]
+        loss = sum(w * edge_loss(e[:, 0], same, n * k) for w, e in zip(weights, edges, strict=True))
+        votes = _of_queries(edges[-1], n, k).view(b, m, n, k)
+        return loss, _log_shares(votes, torch.ones_like(votes[:, 0], dtype=torch.bool), None)
+
+    def _edges(
+        self, x: Float[Tensor, "G T F"], present: Bool[Tensor, "G T"], start: Float[Tensor, "2 T T"]
+    ) -> list[Float[Tensor, "G 2 T T"]]:
+        """The edges after each layer; zero to nodes that are not there, and from a node to itself."""
+        own = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
+        heard = (present.unsqueeze(1) & ~own).unsqueeze(1)  # [G, 1, T, T]
+        found = [start * heard]
+        for node_update, edge_update in zip(self.nodes, self.edges, strict=True):
+            x = node_update(x, found[-1])
+            found.append(edge_update(x, found[-1]) * heard)
+        return found[1:]
+
+
+def edge_loss(
+    edges: Float[Tensor, "G T T"], same: Bool[Tensor, "G T T"], supports: int
+) -> Float[Tensor, ""]:
+    """Binary cross-entropy of the edges at queries, as much for the same class as for different ones."""
+    queries = torch.arange(same.shape[1], device=same.device) < same.shape[1] - supports  # these come first
+    asked = (queries | queries.unsqueeze(1)).fill_diagonal_(False)
+    error = binary_cross_entropy(edges, same.to(edges.dtype), reduction="none")
+    return error[same & asked].mean() + error[~same & asked].mean()
+
+
+def make_egnn(material: Material) -> Callable[..., Tensor]:
+    """Two of them, trained on the base classes' features: one for queries alone, one for all together."""
+    trained = {
+        joint: fit_on_features(material, EGNN, joint=joint, **options)
+        for joint, options in ((False, ALONE), (True, TOGETHER))
+    }
+
+    def egnn(support: Tensor, query: Tensor, *, joint: bool = False, **options: Any) -> Tensor:
+        return trained[joint](support, query, joint=joint, **options)
+
+    return egnn
+
+
+def _graphs(query: Tensor, support: Tensor, joint: bool) -> Tensor:
+    """The nodes of an episode's graph, or of its graphs of one query each: queries, then supports."""
+    return torch.cat([query, support], 1) if joint else one_query_graphs(query, support)
+
+
+def _known_edges(nodes: Float[Tensor, "G T F"], n: int, k: int) -> Float[Tensor, "2 T T"]:
+    """What the labels say: 1 between supports of one class, 0 between those of two, 1/2 at queries."""
+    labels = torch.arange(n, device=nodes.device).repeat_interleave(k)
+    edges = nodes.new_full((nodes.shape[1], nodes.shape[1]), 0.5)
+    edges[-n * k :, -n * k :] = (labels.unsqueeze(1) == labels).to(edges.dtype)
+    return torch.stack([edges, 1 - edges])
+
+
+def _of_queries(edges: Float[Tensor, "G 2 T T"], n: int, k: int) -> Float[Tensor, "G q NK"]:
+    """From queries to supports, to be of one class."""
+    return edges[:, 0, : -n * k, -n * k :]
+
+
+def _log_shares(
+    votes: Float[Tensor, "B M N K"], there: Bool[Tensor, "B N K"], class_mask: Bool[Tensor, "B N"] | None
+) -> Float[Tensor, "B M N"]:
+    """Logarithms of the classes' mean votes; -inf for classes that are padding."""
+    count = there.sum(-1).clamp_min(1).unsqueeze(1)
+    logits = (votes.sum(-1) / count).clamp_min(EPSILON).log()  # there are no votes of padding
+    return logits if class_mask is None else logits.masked_fill(~class_mask.unsqueeze(1), -torch.inf)
+
+
+def _shares(edges: Float[Tensor, "G 2 T T"]) -> Float[Tensor, "G 2 T T"]:
+    """Each node's edges over their sum."""
+    return edges / edges.sum(-1, keepdim=True).clamp_min(EPSILON)
