@@ -105,16 +105,19 @@ def leave_one_out_cosines(
     assignments: Float[Tensor, "B N K C"],
     candidates: Int64[Tensor, "B N C"] | None,
     own: Bool[Tensor, "#B #N 1 C"],
+    beside: Float[Tensor, "B N D"] | None = None,
 ) -> Float[Tensor, "B N K C"]:
     r"""Cosine of each support to its candidates' means, itself left out of its own class's mean.
 
     .. math:: c_{ikj} = \hat s_{ik} \cdot \widehat{t_j}, \quad
               c_{iki} = \hat s_{ik} \cdot \widehat{(t_i - r_{iki} \hat s_{ik})}, \quad
-              t_j = \textstyle\sum_{ik} r_{ikj} \hat s_{ik}
+              t_j = b_j + \textstyle\sum_{ik} r_{ikj} \hat s_{ik}
 
-    Left in, a support would vouch for its own label.
+    Left in, a support would vouch for its own label. ``beside`` is b, what else speaks for a class (None: 0).
     """
     totals = collect(assignments, support, candidates)
+    if beside is not None:
+        totals = totals + beside
     cosines = candidate_cosines(support, normalize(totals), candidates)
     weight = (assignments * own).sum(-1, keepdim=True)  # [B, N, K, 1]
     others = normalize(totals[:, :, None] - weight * support)
@@ -158,6 +161,72 @@ def label_posterior(
     spread = rivals.sum(-1, keepdim=True).clamp_min(1)  # [B, N, 1, 1]
     log_prior = torch.where(own, (1 - rho).log(), (rho / spread).log())
     return masked_softmax(scores + log_prior, own | rivals)
+
+
+def pairwise_cosine(
+    support: Float[Tensor, "B N K D"], weight: Float[Tensor, "B N K"]
+) -> Float[Tensor, "B N"]:
+    r"""Mean cosine between two supports of a class, weighted: how tight the class is.
+
+    .. math:: c_i = \frac{\lVert \sum_k w_{ik} \hat s_{ik} \rVert^2 - \sum_k w_{ik}^2}
+                         {(\sum_k w_{ik})^2 - \sum_k w_{ik}^2}
+
+    Unlike the length of the mean it does not depend on how many supports there are. Classes with a single
+    support get the mean of the others (0 where there are none).
+
+    >>> support = torch.tensor([[[[1.0, 0.0], [0.6, 0.8]], [[0.0, 1.0], [0.0, 1.0]]]])
+    >>> pairwise_cosine(support, torch.tensor([[[1.0, 1.0], [1.0, 0.0]]]))
+    tensor([[0.6000, 0.6000]])
+    """
+    squares = (weight**2).sum(-1)
+    pairs = weight.sum(-1) ** 2 - squares
+    total = (weight[..., None] * support).sum(2)
+    several = pairs > 1e-3
+    cosine = ((total**2).sum(-1) - squares) / pairs.clamp_min(1e-3) * several
+    mean = cosine.sum(-1, keepdim=True) / several.sum(-1, keepdim=True).clamp_min(1)
+    return torch.where(several, cosine, mean)
+
+
+def suppress(
+    nodes: Float[Tensor, "B N D"],
+    residuals: Float[Tensor, "B n D"],
+    count: Float[Tensor, "B 1 1"],
+    strength: Float[Tensor, ""],
+    steps: int = 2,
+) -> Float[Tensor, "B N D"]:
+    r"""Turn class vectors away from the directions in which classes spread out, as linear discriminants do.
+
+    .. math:: w_i = (I + \gamma \Sigma)^{-1} x_i, \qquad \Sigma = R^\top R / n
+
+    by a fixed number of steps of conjugate gradients (Hestenes and Stiefel 1952), without building [D, D].
+
+    Args:
+        nodes: class vectors x **[B, N, D]**.
+        residuals: R, images minus the mean of their class **[B, n, D]**; zeros where there is none.
+        count: n, how many images there are **[B, 1, 1]**.
+        strength: gamma.
+        steps: of conjugate gradients; default 2.
+
+    >>> residuals = torch.tensor([[[1.0, 0.0], [-1.0, 0.0]]])
+    >>> suppress(torch.ones(1, 1, 2), residuals, torch.full((1, 1, 1), 2.0), torch.tensor(3.0))
+    tensor([[[0.2500, 1.0000]]])
+    """
+
+    def apply(x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
+        return x + strength / count * ((x @ residuals.transpose(1, 2)) @ residuals)
+
+    # From the nodes themselves, which is where no spread leads.
+    solution, rest = nodes, nodes - apply(nodes)
+    direction, square = rest, (rest**2).sum(-1, keepdim=True)
+    for step in range(steps):
+        image = apply(direction)
+        length = square / (direction * image).sum(-1, keepdim=True).clamp_min(EPSILON)
+        solution = solution + length * direction
+        if step + 1 < steps:
+            rest = rest - length * image
+            before, square = square, (rest**2).sum(-1, keepdim=True)
+            direction = rest + square / before.clamp_min(EPSILON) * direction
+    return solution
 
 
 def coupling(

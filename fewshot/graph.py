@@ -26,6 +26,8 @@ from fewshot.functional import (
     masked_softmax,
     nearest_classes,
     normalize,
+    pairwise_cosine,
+    suppress,
 )
 from fewshot.heads import PrototypeHead
 
@@ -37,6 +39,8 @@ with (
     from torch_geometric.utils import softmax
 
 Messages = Callable[[Tensor], Tensor]  # nodes [B, N, D] to what each hears from the others [B, N, D]
+TRUST_ROUNDS = 3  # in which labels and classes are judged by one another
+SUPPRESSED = 2  # of the rounds of the joint mode, the last ones, which suppress the spread within classes
 WEIGHTS = Path(__file__).parent / "weights" / "class_graph"
 
 
@@ -155,6 +159,25 @@ class Facts(NamedTuple):
     given: bool  # whether the shares are known
 
 
+class Supports(NamedTuple):
+    """The supports of B episodes, and how far each label is believed."""
+
+    vectors: Float[Tensor, "B N K D"]  # of length 1; zeros where there is none
+    mask: Bool[Tensor, "B N K"]
+    candidates: Int64[Tensor, "B N C"] | None  # classes that a support may be of; None: all N
+    own: Bool[Tensor, "#B #N 1 C"]  # which of them is the label's
+    rivals: Bool[Tensor, "B N 1 C"]  # which of them another one
+    judged: Bool[Tensor, "B N K"]  # whose label others of its class can vouch for
+    doubt: Float[Tensor, " B"] | None  # share of wrong labels to reckon with; None: no label can be judged
+    assignments: Float[Tensor, "B N K C"]
+
+    def sums(self) -> Float[Tensor, "B N D"]:
+        return collect(self.assignments, self.vectors, self.candidates)
+
+    def tightness(self) -> Float[Tensor, "B N"]:
+        return pairwise_cosine(self.vectors, (self.assignments * self.own).sum(-1))
+
+
 class ClassGraph(nn.Module):
     r"""Refine the prototypes of an episode's classes by message passing, and classify the queries by them.
 
@@ -195,8 +218,6 @@ class ClassGraph(nn.Module):
     (torch.Size([2, 75, 5]), torch.Size([2, 5, 64]), torch.Size([2, 5, 5]))
     """
 
-    TRUST_ROUNDS = 3
-
     def __init__(self, steps: int = 8) -> None:
         super().__init__()
         self.config: dict[str, Any] = {"steps": steps}
@@ -205,21 +226,28 @@ class ClassGraph(nn.Module):
         self.head = PrototypeHead(scale=12.0)
         # Between classes: how much of its neighbours' vectors a class takes on (below 0: it moves away).
         self.message = _scalar(-0.05)
+        # Handicaps, in cosines: for a class whose supports agree, and for one among near classes.
+        self.tightness = _scalar(0.15)
+        self.crowding = _scalar(0.1)
         # Between supports and classes: scale of the cosines, and the share of wrong labels as a logistic
         # function of the labels' agreement and of (1, log way, log shot), centred on 5-way 5-shot.
-        self.log_trust_scale = _scalar(math.log(12.0))
+        self.log_trust_scale = _scalar(math.log(6.0))
         self.doubt_agreement = nn.Parameter(torch.tensor([-20.0, 20.0, 0.0]))
         self.doubt_size = nn.Parameter(torch.tensor([-4.0, -1.0, 2.0]))
         # Between queries and classes (joint).
         self.log_query_weight = _scalar(math.log(0.3))
+        self.log_trust_joint = _scalar(math.log(6.0))
+        self.log_kinship = _scalar(math.log(4.0))
+        self.log_suppression = _scalar(math.log(20.0))
         self.log_coupling = _scalar(0.0)
         self.log_few = _scalar(
             math.log(0.5)
         )  # expected queries a class, squared, where half the coupling is left
-        # Where proportions are unknown: the strength as a logistic function of (1, inequality, known
-        # present), and a count added to masses, so that it is weak for few queries.
-        self.coupling_free = nn.Parameter(torch.tensor([-2.0, -2.0, 0.0]))
-        self.log_floor = _scalar(math.log(4.0))
+        # Where proportions are unknown: strengths as functions of (1, log inequality, certainty, log way), and
+        # a count added to masses, so that they are weak for few queries.
+        self.balance = nn.Parameter(torch.tensor([-6.0, -2.0, 0.0, 0.0]))
+        self.follow = nn.Parameter(torch.tensor([0.5, 0.2, 0.0, 0.0]))
+        self.log_floor = _scalar(math.log(6.0))
         # Evidence: log odds of a class known to be present against one of which nothing is known.
         self.log_presence = _scalar(math.log(0.1))
 
@@ -279,23 +307,33 @@ class ClassGraph(nn.Module):
         if neighbours is not None:
             raw, k = normalize(support.sum(2)), min(neighbours, n - 1)
             near = nearest_classes(raw, classes, k, prior)
-        sums = self._trusted_sums(support, support_mask, classes, near)
+        supports = self._trusted(support, support_mask, classes, near)
+        sums = supports.sums()
         if near is None:
             messages, dependencies = self._dense_relations(normalize(sums), classes, facts, prior)
         else:  # classes listen to those that may occur only, a wrong label may be of any class
             heard = near if facts.alive is classes else nearest_classes(raw, facts.alive, k, prior)
             messages, dependencies = self._sparse_relations(normalize(sums), classes, facts, prior, *heard)
 
-        prototypes = self._refine(sums, messages)
-        logits = self.head(query, prototypes, facts.bias)
+        prototypes, biased = self._refine(sums, messages), self._biased(supports, sums, messages, facts)
+        logits = self.head(query, prototypes, biased.bias)
         if joint:
             seen = query.new_ones(query.shape[:2]) if query_mask is None else query_mask.to(query.dtype)
-            logits, prototypes = self._exchange(sums, query, seen[..., None], logits, messages, facts)
+            logits, prototypes = self._exchange(supports, query, seen[..., None], logits, messages, biased)
         return GraphOutput(logits, prototypes, dependencies)
+
+    def _biased(
+        self, supports: Supports, sums: Float[Tensor, "B N D"], messages: Messages, facts: Facts
+    ) -> Facts:
+        """Handicap classes that attract too many queries: tight ones, and those in a crowd."""
+        nodes = normalize(sums)
+        crowd = (nodes * messages(nodes)).sum(-1)  # mean cosine to the classes it listens to
+        pull = self.tightness * supports.tightness() + self.crowding * crowd
+        return facts._replace(bias=facts.bias - self.head.log_scale.exp() * pull)
 
     def _exchange(
         self,
-        sums: Float[Tensor, "B N D"],
+        supports: Supports,
         query: Float[Tensor, "B M D"],
         seen: Float[Tensor, "B M 1"],
         logits: Float[Tensor, "B M N"],
@@ -304,16 +342,45 @@ class ClassGraph(nn.Module):
     ) -> tuple[Float[Tensor, "B M N"], Float[Tensor, "B N D"]]:
         """The rounds of the joint mode: queries are shared out among the classes, and move them."""
         alive, bias = facts.alive[:, None], facts.bias
-        expected = facts.shares * seen.sum(1)  # queries a class
-        for _ in range(self.steps):
-            mass = (masked_softmax(logits, alive) * seen).sum(1)
-            push = self._couple(mass, expected, facts)
+        total = seen.sum(1)  # [B, 1]
+        expected = facts.shares * total  # queries a class
+        typical = (facts.alive.sum(-1, keepdim=True) / total.clamp_min(1))[
+            ..., None
+        ]  # one over queries a class
+        prototypes = normalize(supports.sums())
+        for step in range(self.steps):
+            assigned = masked_softmax(logits, alive) * seen  # [B, M, N]
+            push, tilt = self._couple(assigned, expected, facts)
             bias = bias - push
-            assigned = masked_softmax(logits - push[:, None], alive) * seen  # [B, M, N]
-            moved = sums + self.log_query_weight.exp() * assigned.transpose(1, 2) @ query
-            prototypes = self._refine(moved, messages)
-            logits = self.head(query, prototypes, bias)
+            assigned = masked_softmax(logits - push[:, None], alive) * seen
+            heard = assigned.transpose(1, 2) @ query  # [B, N, D]
+            beside = self.log_query_weight.exp() * heard
+            supports = self._believe(supports, self.log_trust_joint, beside)
+            sums = supports.sums() + beside
+            prototypes = self._refine(sums, messages)
+            if step >= self.steps - SUPPRESSED:
+                prototypes = self._suppress(supports, prototypes, sums, query, assigned, seen)
+            kin = self.log_kinship.exp() * typical * (query @ heard.transpose(1, 2) - assigned)
+            logits = self.head(query, prototypes, bias + tilt) + kin
         return logits, prototypes
+
+    def _suppress(
+        self,
+        supports: Supports,
+        prototypes: Float[Tensor, "B N D"],
+        sums: Float[Tensor, "B N D"],
+        query: Float[Tensor, "B M D"],
+        assigned: Float[Tensor, "B M N"],
+        seen: Float[Tensor, "B M 1"],
+    ) -> Float[Tensor, "B N D"]:
+        """Prototypes turned away from the directions in which the images of a class differ."""
+        weight = supports.mask.sum(-1) + self.log_query_weight.exp() * assigned.sum(1)
+        means = sums / weight[..., None].clamp_min(1e-6)
+        of_supports = (supports.vectors - means[:, :, None]) * supports.mask[..., None]
+        of_queries = (query - assigned @ means) * seen
+        residuals = torch.cat([of_supports.flatten(1, 2), of_queries], dim=1)
+        count = supports.mask.sum((1, 2)).view(-1, 1, 1) + seen.sum(1, keepdim=True)
+        return normalize(suppress(prototypes, residuals, count, self.log_suppression.exp()))
 
     def _facts(
         self,
@@ -333,17 +400,15 @@ class ClassGraph(nn.Module):
         bias = self.log_presence.exp() * there + (shares * alive.sum(-1, keepdim=True)).clamp_min(1e-6).log()
         return Facts(alive, there, shares, bias.masked_fill(~alive, -torch.inf), proportions is not None)
 
-    def _trusted_sums(
+    def _trusted(
         self,
         support: Float[Tensor, "B N K D"],
         support_mask: Bool[Tensor, "B N K"],
         classes: Bool[Tensor, "B N"],
         near: tuple[Tensor, Tensor] | None,
-    ) -> Float[Tensor, "B N D"]:
-        """Sum of each class's supports; one whose label is doubtful counts for other classes too."""
+    ) -> Supports:
+        """Judge the labels; a support whose label is doubtful counts for other classes too."""
         b, n, k, _ = support.shape
-        if k == 1 or n == 1:  # nothing can speak against the only support of a class, or the only class
-            return support.sum(2)
         if near is None:
             candidates = None
             own = torch.eye(n, dtype=torch.bool, device=support.device)[None, :, None]  # [1, N, 1, N]
@@ -353,18 +418,29 @@ class ClassGraph(nn.Module):
             candidates = torch.cat([itself, near[0]], dim=-1)  # [B, N, 1 + k]
             own = (torch.arange(candidates.shape[-1], device=support.device) == 0)[None, None, None]
             rivals = torch.cat([torch.zeros_like(near[1][..., :1]), near[1]], dim=-1)[:, :, None]
-        shots = support_mask.sum(-1)  # [B, N]
-        judged = support_mask & (shots > 1)[..., None]
-        certain = own & support_mask[..., None]  # [B, N, K, C]: every label believed
-        assignments = certain.to(support.dtype)
-        doubt = None
-        for _ in range(self.TRUST_ROUNDS):
-            cosines = leave_one_out_cosines(support, assignments, candidates, own)
-            if doubt is None:
-                doubt = self._doubt(label_agreement(cosines, own, rivals, judged), classes, judged)
-            posterior = label_posterior(self.log_trust_scale.exp() * cosines, doubt, own, rivals)
-            assignments = torch.where(judged[..., None], posterior, certain.to(support.dtype))
-        return collect(assignments, support, candidates)
+        judged = support_mask & (support_mask.sum(-1) > 1)[..., None]
+        certain = (own & support_mask[..., None]).to(support.dtype)  # [B, N, K, C]: every label believed
+        supports = Supports(support, support_mask, candidates, own, rivals, judged, None, certain)
+        if k == 1 or n == 1:  # nothing can speak against the only support of a class, or the only class
+            return supports
+        cosines = leave_one_out_cosines(support, certain, candidates, own)
+        doubt = self._doubt(label_agreement(cosines, own, rivals, judged), classes, judged)
+        supports = supports._replace(doubt=doubt)
+        for _ in range(TRUST_ROUNDS):
+            supports = self._believe(supports, self.log_trust_scale)
+        return supports
+
+    def _believe(
+        self, supports: Supports, log_scale: Tensor, beside: Float[Tensor, "B N D"] | None = None
+    ) -> Supports:
+        """Judge the labels anew, by the classes as they are now believed to be."""
+        vectors, mask, candidates, own, rivals, judged, doubt, assignments = supports
+        if doubt is None:
+            return supports
+        cosines = leave_one_out_cosines(vectors, assignments, candidates, own, beside)
+        posterior = label_posterior(log_scale.exp() * cosines, doubt, own, rivals)
+        certain = (own & mask[..., None]).to(posterior.dtype)
+        return supports._replace(assignments=torch.where(judged[..., None], posterior, certain))
 
     def _doubt(
         self, agreement: Float[Tensor, "B 3"], classes: Bool[Tensor, "B N"], judged: Bool[Tensor, "B N K"]
@@ -411,18 +487,27 @@ class ClassGraph(nn.Module):
         return normalize(nodes + self.message * messages(nodes))
 
     def _couple(
-        self, mass: Float[Tensor, "B N"], expected: Float[Tensor, "B N"], facts: Facts
-    ) -> Float[Tensor, "B N"]:
-        """What to take off each class's logits so that its mass of queries moves towards the expected one."""
+        self, assigned: Float[Tensor, "B M N"], expected: Float[Tensor, "B N"], facts: Facts
+    ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N"]]:
+        """What to take off each class's logits for good, and what to add to them in this round only.
+
+        The first moves the classes' masses of queries towards the expected ones. Where these are unknown, the
+        second, if above 0, moves them on to where they tend, as a prior estimated from the queries does.
+        """
+        mass = assigned.sum(1)
         enough = expected**2 / (expected**2 + self.log_few.exp())
         if facts.given:
-            return self.log_coupling.exp() * enough * coupling(mass, expected, mass.new_tensor(1e-3))
+            push = self.log_coupling.exp() * enough * coupling(mass, expected, mass.new_tensor(1e-3))
+            return push, torch.zeros_like(push)
         total = mass.sum(-1, keepdim=True).clamp_min(1e-12)
-        way = facts.alive.sum(-1, keepdim=True)
+        way = facts.alive.sum(-1, keepdim=True).clamp_min(1).to(mass.dtype)
         inequality = ((mass / total - facts.shares) ** 2).sum(-1, keepdim=True) * way
-        base, unequal, there = self.coupling_free
-        strength = (base + unequal * inequality + there * facts.present).sigmoid() * enough
-        return strength * coupling(mass, expected, self.log_floor.exp())
+        certainty = (assigned**2).sum((1, 2))[:, None] / total
+        looks = torch.stack(
+            [torch.ones_like(way), (inequality + 0.01).log(), certainty, (way / 5).log()], dim=-1
+        )
+        excess = enough * coupling(mass, expected, self.log_floor.exp())
+        return (looks @ self.balance).sigmoid() * excess, (looks @ self.follow).tanh() * excess
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write ``config.json`` and ``model.safetensors`` into a folder, each atomically."""

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from fewshot.data.labelled import FeatureSet
 from fewshot.data.packed import Splits
 from fewshot.errors import InputError
 from fewshot.graph import ClassGraph
+from fewshot.methods.alpha_tim import alpha_tim
+from fewshot.methods.bd_cspn import bd_cspn
+from fewshot.methods.label_propagation import label_propagation
+from fewshot.methods.laplacian_shot import laplacian_shot
+from fewshot.methods.logistic_regression import logistic_regression
+from fewshot.methods.matching import matching
+from fewshot.methods.nearest_centroid import nearest_centroid
+from fewshot.methods.niw import NIW
 from fewshot.methods.prototypes import prototypes
+from fewshot.methods.pt_map import pt_map
+from fewshot.methods.simpleshot import simpleshot
+from fewshot.methods.tim import tim
 from fewshot.model import GraphFewShot
 
 
@@ -60,14 +72,42 @@ class Method:
     needs: Literal["features", "base", "images"] = "features"
 
 
+def _niw(material: Material) -> NIW:
+    assert material.train is not None  # as it needs base features
+    return NIW.fit(material.train)
+
+
+def _alpha_tim(material: Material) -> Callable[..., Any]:
+    """With the alpha of its authors: 2 at one shot, 7 from five on."""
+    return partial(alpha_tim, alpha=7.0 if material.shot >= 5 else 2.0)
+
+
+# A method that assumes equally many queries a class is told how many there are: its mode is joint-known.
 METHODS: tuple[Method, ...] = (
-    Method("prototypes", "ProtoNet", "Snell et al. 2017", lambda material: prototypes),
+    Method("prototypes", "ProtoNet", "Snell et al. 2017", lambda _: prototypes),
+    Method("simpleshot", "SimpleShot", "Wang et al. 2019", lambda _: simpleshot),
+    Method("nearest-centroid", "nearest centroid", "Tibshirani et al. 2002", lambda _: nearest_centroid),
+    Method("logistic-regression", "logistic regression", "Tian et al. 2020", lambda _: logistic_regression),
+    Method("matching", "MatchingNet", "Vinyals et al. 2016", lambda _: matching),
+    Method("niw", "NIW", "after Kim and Hospedales 2023", _niw, needs="base"),
+    Method(
+        "label-propagation",
+        "label propagation",
+        "after TPN, Liu et al. 2019",
+        lambda _: label_propagation,
+        ("joint",),
+    ),
+    Method("bd-cspn", "BD-CSPN", "Liu et al. 2020", lambda _: bd_cspn, ("joint",)),
+    Method("laplacian-shot", "LaplacianShot", "Ziko et al. 2020", lambda _: laplacian_shot, ("joint",)),
+    Method("tim", "TIM", "Boudiaf et al. 2020", lambda _: tim, ("joint-known",)),
+    Method("alpha-tim", "α-TIM", "Veilleux et al. 2021", _alpha_tim, ("joint",)),
+    Method("pt-map", "PT-MAP", "Hu et al. 2021", lambda _: pt_map, ("joint-known",)),
     Method(
         "class-graph",
         "class graph",
         "this package",
         lambda material: material.graph,
-        modes=("inductive", "joint", "joint-known"),
+        ("inductive", "joint", "joint-known"),
     ),
 )
 

@@ -47,9 +47,7 @@ class NodeUpdate(nn.Module):
             nn.LeakyReLU(),
         )
 
-    def forward(
-        self, x: Float[Tensor, "G T F"], edges: Float[Tensor, "G 2 T T"]
-    ) -> Float[Tensor, "G T out"]:
+    def forward(self, x: Float[Tensor, "G T F"], edges: Float[Tensor, "G 2 T T"]) -> Float[Tensor, "G T out"]:
         heard = _shares(edges) @ x.unsqueeze(1)  # [G, 2, T, F]
         new = torch.cat([x, heard[:, 0], heard[:, 1]], -1)
         return self.layers(new.flatten(0, 1)).view(*x.shape[:2], -1)
@@ -75,9 +73,7 @@ class EdgeUpdate(nn.Module):
         super().__init__()
         self.pairs = PairNetwork(features, (2 * features, 2 * features, features, features))
 
-    def forward(
-        self, x: Float[Tensor, "G T F"], edges: Float[Tensor, "G 2 T T"]
-    ) -> Float[Tensor, "G 2 T T"]:
+    def forward(self, x: Float[Tensor, "G T F"], edges: Float[Tensor, "G 2 T T"]) -> Float[Tensor, "G 2 T T"]:
         alike = self.pairs(x).sigmoid()
         kept = torch.stack([alike, 1 - alike], 1) * edges
         kept = _shares(kept) * edges.sum(-1, keepdim=True) + EPSILON
@@ -170,9 +166,7 @@ class EGNN(nn.Module):
         return found[1:]
 
 
-def edge_loss(
-    edges: Float[Tensor, "G T T"], same: Bool[Tensor, "G T T"], supports: int
-) -> Float[Tensor, ""]:
+def edge_loss(edges: Float[Tensor, "G T T"], same: Bool[Tensor, "G T T"], supports: int) -> Float[Tensor, ""]:
     """Binary cross-entropy of the edges at queries, as much for the same class as for different ones."""
     queries = torch.arange(same.shape[1], device=same.device) < same.shape[1] - supports  # these come first
     asked = (queries | queries.unsqueeze(1)).fill_diagonal_(False)
