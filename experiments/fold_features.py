@@ -3,9 +3,9 @@
     python experiments/fold_features.py --data miniimagenet:PATH/tiny-imagenet-fs.tar --out FOLDER
 
 deals the train split's classes out into folds; for each, a backbone is trained on the classes of all other
-folds by the recipe of the config, and encodes all of them. ``FOLDER/fold0.npz``, ``fold1.npz``, … hold features
-``[n, D]``, labels, and the split: "train" (the classes that the backbone saw) and "val" (those of the fold).
-The val and test splits of the data are not touched.
+folds by the recipe of the config, and encodes all of them. ``FOLDER/fold0.npz``, ``fold1.npz``, … hold
+features ``[n, D]``, labels, and the split: "train" (the classes that the backbone saw) and "val" (those of
+the fold). The val and test splits of the data are not touched.
 """
 
 import argparse

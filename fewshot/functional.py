@@ -119,9 +119,14 @@ def leave_one_out_cosines(
     if beside is not None:
         totals = totals + beside
     cosines = candidate_cosines(support, normalize(totals), candidates)
-    weight = (assignments * own).sum(-1, keepdim=True)  # [B, N, K, 1]
-    others = normalize(totals[:, :, None] - weight * support)
-    return torch.where(own, (others * support).sum(-1, keepdim=True), cosines)
+    # Of the mean without the support itself, from dot products alone: no [B, N, K, D] is built.
+    weight = (assignments * own).sum(-1)  # [B, N, K]
+    length = totals.norm(dim=-1)[..., None]  # [B, N, 1]
+    along = (cosines * own).sum(-1) * length  # support times its class's sum
+    square = (support**2).sum(-1)
+    others = length**2 - 2 * weight * along + weight**2 * square
+    alone = (along - weight * square) / others.clamp_min(1e-8).sqrt()
+    return torch.where(own, alone[..., None].clamp(-1, 1), cosines)
 
 
 def label_agreement(

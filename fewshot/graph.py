@@ -40,6 +40,7 @@ with (
 
 Messages = Callable[[Tensor], Tensor]  # nodes [B, N, D] to what each hears from the others [B, N, D]
 TRUST_ROUNDS = 3  # in which labels and classes are judged by one another
+FREE = 3  # rounds of the joint mode before unknown shares are judged
 SUPPRESSED = 2  # of the rounds of the joint mode, the last ones, which suppress the spread within classes
 WEIGHTS = Path(__file__).parent / "weights" / "class_graph"
 
@@ -225,28 +226,29 @@ class ClassGraph(nn.Module):
         self.conv = ClassGraphConv()
         self.head = PrototypeHead(scale=12.0)
         # Between classes: how much of its neighbours' vectors a class takes on (below 0: it moves away).
-        self.message = _scalar(-0.05)
+        self.message = _scalar(0.1)
         # Handicaps, in cosines: for a class whose supports agree, and for one among near classes.
         self.tightness = _scalar(0.15)
         self.crowding = _scalar(0.1)
         # Between supports and classes: scale of the cosines, and the share of wrong labels as a logistic
         # function of the labels' agreement and of (1, log way, log shot), centred on 5-way 5-shot.
-        self.log_trust_scale = _scalar(math.log(6.0))
+        self.log_trust_scale = _scalar(math.log(6.5))
         self.doubt_agreement = nn.Parameter(torch.tensor([-20.0, 20.0, 0.0]))
-        self.doubt_size = nn.Parameter(torch.tensor([-4.0, -1.0, 2.0]))
+        self.doubt_size = nn.Parameter(torch.tensor([-3.0, -1.0, 2.0]))
         # Between queries and classes (joint).
         self.log_query_weight = _scalar(math.log(0.3))
         self.log_trust_joint = _scalar(math.log(6.0))
         self.log_kinship = _scalar(math.log(4.0))
+        self.log_confidence = _scalar(math.log(0.5))
         self.log_suppression = _scalar(math.log(20.0))
         self.log_coupling = _scalar(0.0)
         self.log_few = _scalar(
             math.log(0.5)
         )  # expected queries a class, squared, where half the coupling is left
-        # Where proportions are unknown: strengths as functions of (1, log inequality, certainty, log way), and
+        # Unknown proportions: strengths as functions of (1, log inequality, certainty, log way), and
         # a count added to masses, so that they are weak for few queries.
-        self.balance = nn.Parameter(torch.tensor([-6.0, -2.0, 0.0, 0.0]))
-        self.follow = nn.Parameter(torch.tensor([0.5, 0.2, 0.0, 0.0]))
+        self.balance = nn.Parameter(torch.tensor([-8.0, -2.5, 0.0, 0.0]))
+        self.follow = nn.Parameter(torch.tensor([0.2, 0.1, 0.0, 0.0]))
         self.log_floor = _scalar(math.log(6.0))
         # Evidence: log odds of a class known to be present against one of which nothing is known.
         self.log_presence = _scalar(math.log(0.1))
@@ -347,10 +349,14 @@ class ClassGraph(nn.Module):
         typical = (facts.alive.sum(-1, keepdim=True) / total.clamp_min(1))[
             ..., None
         ]  # one over queries a class
-        prototypes = normalize(supports.sums())
+        middle = (query * seen).sum(1, keepdim=True) / total.clamp_min(1)[..., None]  # [B, 1, D]
+        own = ((query - middle) * query).sum(-1, keepdim=True)  # what a query would tell itself [B, M, 1]
+        prototypes, strengths = normalize(supports.sums()), None
         for step in range(self.steps):
             assigned = masked_softmax(logits, alive) * seen  # [B, M, N]
-            push, tilt = self._couple(assigned, expected, facts)
+            if step == FREE:
+                strengths = self._strengths(assigned, facts)
+            push, tilt = self._couple(assigned.sum(1), expected, facts, strengths)
             bias = bias - push
             assigned = masked_softmax(logits - push[:, None], alive) * seen
             heard = assigned.transpose(1, 2) @ query  # [B, N, D]
@@ -360,9 +366,13 @@ class ClassGraph(nn.Module):
             prototypes = self._refine(sums, messages)
             if step >= self.steps - SUPPRESSED:
                 prototypes = self._suppress(supports, prototypes, sums, query, assigned, seen)
-            kin = self.log_kinship.exp() * typical * (query @ heard.transpose(1, 2) - assigned)
+            # Without what all queries share, by which a class would draw others the more, the more it has.
+            likes = heard - assigned.sum(1)[..., None] * middle
+            kin = self.log_kinship.exp() * typical * (query @ likes.transpose(1, 2) - own * assigned)
             logits = self.head(query, prototypes, bias + tilt) + kin
-        return logits, prototypes
+        # Queries that have agreed with one another are surer than they are right.
+        cooled = self.log_confidence.exp() * logits.masked_fill(~alive, 0.0)  # no gradient from -inf
+        return cooled.masked_fill(~alive, -torch.inf), prototypes
 
     def _suppress(
         self,
@@ -486,19 +496,14 @@ class ClassGraph(nn.Module):
         nodes = normalize(sums)
         return normalize(nodes + self.message * messages(nodes))
 
-    def _couple(
-        self, assigned: Float[Tensor, "B M N"], expected: Float[Tensor, "B N"], facts: Facts
-    ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N"]]:
-        """What to take off each class's logits for good, and what to add to them in this round only.
+    def _strengths(
+        self, assigned: Float[Tensor, "B M N"], facts: Facts
+    ) -> tuple[Float[Tensor, "B 1"], Float[Tensor, "B 1"]]:
+        """How far to balance the classes' masses, and how far to follow them: by how unequal they look.
 
-        The first moves the classes' masses of queries towards the expected ones. Where these are unknown, the
-        second, if above 0, moves them on to where they tend, as a prior estimated from the queries does.
+        Judged once, by masses that nothing has balanced yet.
         """
         mass = assigned.sum(1)
-        enough = expected**2 / (expected**2 + self.log_few.exp())
-        if facts.given:
-            push = self.log_coupling.exp() * enough * coupling(mass, expected, mass.new_tensor(1e-3))
-            return push, torch.zeros_like(push)
         total = mass.sum(-1, keepdim=True).clamp_min(1e-12)
         way = facts.alive.sum(-1, keepdim=True).clamp_min(1).to(mass.dtype)
         inequality = ((mass / total - facts.shares) ** 2).sum(-1, keepdim=True) * way
@@ -506,8 +511,28 @@ class ClassGraph(nn.Module):
         looks = torch.stack(
             [torch.ones_like(way), (inequality + 0.01).log(), certainty, (way / 5).log()], dim=-1
         )
+        return (looks @ self.balance).sigmoid(), (looks @ self.follow).tanh()
+
+    def _couple(
+        self,
+        mass: Float[Tensor, "B N"],
+        expected: Float[Tensor, "B N"],
+        facts: Facts,
+        strengths: tuple[Tensor, Tensor] | None,
+    ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N"]]:
+        """What to take off each class's logits for good, and what to add to them in this round only.
+
+        The first moves the classes' masses of queries towards the expected ones. Where these are unknown, the
+        second, if above 0, moves them on to where they tend, as a prior estimated from the queries does.
+        """
+        enough = expected**2 / (expected**2 + self.log_few.exp())
+        if facts.given:
+            push = self.log_coupling.exp() * enough * coupling(mass, expected, mass.new_tensor(1e-3))
+            return push, torch.zeros_like(push)
+        if strengths is None:
+            return torch.zeros_like(mass), torch.zeros_like(mass)
         excess = enough * coupling(mass, expected, self.log_floor.exp())
-        return (looks @ self.balance).sigmoid() * excess, (looks @ self.follow).tanh() * excess
+        return strengths[0] * excess, strengths[1] * excess
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write ``config.json`` and ``model.safetensors`` into a folder, each atomically."""

@@ -149,8 +149,9 @@ def test_returned_dependencies_are_the_coefficients_used(graph: ClassGraph) -> N
     nodes = normalize(support[:, :, 0])
     refined = normalize(nodes + graph.message * out.dependencies @ nodes)
     close(out.prototypes, refined, 1e-6)
-    scale = graph.head.log_scale.exp()
-    close(out.logits, scale * normalize(query) @ refined.transpose(1, 2), 1e-4)
+    crowd = (nodes * (out.dependencies @ nodes)).sum(-1)
+    cosines = normalize(query) @ refined.transpose(1, 2) - graph.crowding * crowd[:, None]
+    close(out.logits, graph.head.log_scale.exp() * cosines, 1e-4)
 
 
 def test_sharper_for_nearer_classes() -> None:

@@ -12,10 +12,15 @@ from fewshot.data.packed import Splits
 from fewshot.errors import InputError
 from fewshot.graph import ClassGraph
 from fewshot.methods.alpha_tim import alpha_tim
+from fewshot.methods.anil import make_anil
 from fewshot.methods.bd_cspn import bd_cspn
+from fewshot.methods.egnn import make_egnn
+from fewshot.methods.feat import make_feat
+from fewshot.methods.gnn import make_gnn
 from fewshot.methods.label_propagation import label_propagation
 from fewshot.methods.laplacian_shot import laplacian_shot
 from fewshot.methods.logistic_regression import logistic_regression
+from fewshot.methods.maml import make_maml
 from fewshot.methods.matching import matching
 from fewshot.methods.nearest_centroid import nearest_centroid
 from fewshot.methods.niw import NIW
@@ -90,6 +95,11 @@ METHODS: tuple[Method, ...] = (
     Method("logistic-regression", "logistic regression", "Tian et al. 2020", lambda _: logistic_regression),
     Method("matching", "MatchingNet", "Vinyals et al. 2016", lambda _: matching),
     Method("niw", "NIW", "after Kim and Hospedales 2023", _niw, needs="base"),
+    Method("feat", "FEAT", "Ye et al. 2020", make_feat, needs="base"),
+    Method("gnn", "GNN", "Garcia and Bruna 2018", make_gnn, needs="base"),
+    Method("egnn", "EGNN", "Kim et al. 2019", make_egnn, ("inductive", "joint"), needs="base"),
+    Method("maml", "MAML", "Finn et al. 2017", make_maml, needs="images"),
+    Method("anil", "ANIL", "Raghu et al. 2020", make_anil, needs="images"),
     Method(
         "label-propagation",
         "label propagation",

@@ -12,14 +12,12 @@ from torch.nn.functional import binary_cross_entropy
 
 from fewshot.methods.episodic import fit_on_features
 from fewshot.methods.gnn import PairNetwork
-from fewshot.methods.nodes import one_query_graphs, portions, supports_there, unit_variance
+from fewshot.methods.nodes import graphs, mask_classes, supports_there, unit_variance
 
 if TYPE_CHECKING:  # the catalogue imports this module
     from fewshot.methods.catalogue import Material
 
 EPSILON = 1e-6
-ALONE: dict[str, Any] = {"steps": 400, "lr": 1e-3, "query": 1}
-TOGETHER: dict[str, Any] = {"steps": 200, "lr": 1e-3, "batch": 8}
 
 
 class NodeUpdate(nn.Module):
@@ -89,6 +87,8 @@ class EGNN(nn.Module):
 
     .. math:: \operatorname{logit}_{mi} = \log \operatorname{mean}_k e^{=}_{m, ik}
 
+    (In the paper the edges' sums are the logits, which puts the classes in the same order.)
+
     Alone, each query has a graph of its own with all supports; together, with ``joint``, all queries of an
     episode share one. Either is trained for itself. Training asks every layer for the edges at queries.
 
@@ -96,6 +96,8 @@ class EGNN(nn.Module):
         features: size D.
         width: of the nodes after the first layer; default 32 (in the paper 96).
         layers: default 3.
+        dropout: of the features in training; default 0.5 (not in the paper, where they are trained too:
+            without it frozen features of the base classes are learned by heart).
 
     Shapes: support **[B, N, K, D]**, query **[B, M, D]**, support_mask **[B, N, K]**, class_mask
     **[B, N]** and query_mask **[B, M]** (False where something is padding) to logits **[B, M, N]**; any way,
@@ -106,8 +108,9 @@ class EGNN(nn.Module):
     torch.Size([2, 15, 5])
     """
 
-    def __init__(self, features: int, width: int = 32, layers: int = 3) -> None:
+    def __init__(self, features: int, width: int = 32, layers: int = 3, dropout: float = 0.5) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         sizes = (features, *[width] * layers)
         self.nodes = nn.ModuleList(NodeUpdate(sizes[i], sizes[i + 1]) for i in range(layers))
         self.edges = nn.ModuleList(EdgeUpdate(width) for _ in range(layers))
@@ -123,14 +126,15 @@ class EGNN(nn.Module):
         query_mask: Bool[Tensor, "B M"] | None = None,
         **_: object,
     ) -> Float[Tensor, "B M N"]:
+        n, k = support.shape[1:3]
         there = supports_there(support, support_mask, class_mask)
         asked = torch.ones_like(query[..., 0], dtype=torch.bool) if query_mask is None else query_mask
-        nodes = _graphs(unit_variance(query, asked), unit_variance(support, there).flatten(1, 2), joint)
-        present = _graphs(asked, there.flatten(1), joint)
-        start = _known_edges(nodes, *support.shape[1:3])
-        votes = torch.cat([self._edges(x, real, start)[-1] for x, real in portions(nodes, present)])
-        votes = _of_queries(votes, *support.shape[1:3]).view(*query.shape[:2], *support.shape[1:3])
-        return _log_shares(votes, there, class_mask)
+        nodes = graphs(unit_variance(query, asked), unit_variance(support, there).flatten(1, 2), joint)
+        present = graphs(asked, there.flatten(1), joint)
+        votes = [
+            _of_queries(self._label(x, real, n, k)[-1], n, k) for x, real in zip(nodes, present, strict=True)
+        ]
+        return mask_classes(_log_means(torch.cat(votes).view(*query.shape[:2], n, k), there), class_mask)
 
     def losses(
         self,
@@ -142,24 +146,25 @@ class EGNN(nn.Module):
     ) -> tuple[Float[Tensor, ""], Float[Tensor, "B M N"]]:
         """The paper's loss, for the edges of every layer, and the logits."""
         (b, n, k), m = support.shape[:3], query.shape[1]
-        nodes = _graphs(unit_variance(query), unit_variance(support).flatten(1, 2), joint)
         own = torch.arange(n, device=labels.device).repeat_interleave(k).expand(b, -1)
-        classes = _graphs(labels, own, joint)
+        classes = torch.cat(list(graphs(labels, own, joint)))
         same = classes.unsqueeze(1) == classes.unsqueeze(2)  # [G, T, T]
-        present = torch.ones_like(classes, dtype=torch.bool)
-        edges = self._edges(nodes, present, _known_edges(nodes, n, k))
-        weights = [0.5] * (len(edges) - 1) + [1.0]
-        loss = sum(w * edge_loss(e[:, 0], same, n * k) for w, e in zip(weights, edges, strict=True))
+        every = torch.ones_like(classes, dtype=torch.bool)
+        nodes = graphs(unit_variance(query), unit_variance(support).flatten(1, 2), joint)
+        edges = self._label(torch.cat(list(nodes)), every, n, k)
+        layers = torch.stack([edge_loss(found[:, 0], same, n * k) for found in edges])
+        loss = (layers.sum() + layers[-1]) / 2  # the last layer counts twice
         votes = _of_queries(edges[-1], n, k).view(b, m, n, k)
-        return loss, _log_shares(votes, torch.ones_like(votes[:, 0], dtype=torch.bool), None)
+        return loss, _log_means(votes, every.new_ones(b, n, k))
 
-    def _edges(
-        self, x: Float[Tensor, "G T F"], present: Bool[Tensor, "G T"], start: Float[Tensor, "2 T T"]
+    def _label(
+        self, x: Float[Tensor, "G T F"], present: Bool[Tensor, "G T"], n: int, k: int
     ) -> list[Float[Tensor, "G 2 T T"]]:
         """The edges after each layer; zero to nodes that are not there, and from a node to itself."""
-        own = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
-        heard = (present.unsqueeze(1) & ~own).unsqueeze(1)  # [G, 1, T, T]
-        found = [start * heard]
+        itself = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
+        heard = (present.unsqueeze(1) & ~itself).unsqueeze(1)  # [G, 1, T, T]
+        found = [_known_edges(x, n, k) * heard]
+        x = self.dropout(x)
         for node_update, edge_update in zip(self.nodes, self.edges, strict=True):
             x = node_update(x, found[-1])
             found.append(edge_update(x, found[-1]) * heard)
@@ -176,20 +181,14 @@ def edge_loss(edges: Float[Tensor, "G T T"], same: Bool[Tensor, "G T T"], suppor
 
 def make_egnn(material: Material) -> Callable[..., Tensor]:
     """Two of them, trained on the base classes' features: one for queries alone, one for all together."""
-    trained = {
-        joint: fit_on_features(material, EGNN, joint=joint, **options)
-        for joint, options in ((False, ALONE), (True, TOGETHER))
-    }
+    few = max(1, 5 // material.shot)  # queries a class: large graphs cost more, and teach more
+    alone = fit_on_features(material, EGNN, query=few, steps=250, lr=3e-3)
+    together = fit_on_features(material, EGNN, joint=True, batch=8, steps=200, lr=3e-3)
 
     def egnn(support: Tensor, query: Tensor, *, joint: bool = False, **options: Any) -> Tensor:
-        return trained[joint](support, query, joint=joint, **options)
+        return (together if joint else alone)(support, query, joint=joint, **options)
 
     return egnn
-
-
-def _graphs(query: Tensor, support: Tensor, joint: bool) -> Tensor:
-    """The nodes of an episode's graph, or of its graphs of one query each: queries, then supports."""
-    return torch.cat([query, support], 1) if joint else one_query_graphs(query, support)
 
 
 def _known_edges(nodes: Float[Tensor, "G T F"], n: int, k: int) -> Float[Tensor, "2 T T"]:
@@ -205,13 +204,10 @@ def _of_queries(edges: Float[Tensor, "G 2 T T"], n: int, k: int) -> Float[Tensor
     return edges[:, 0, : -n * k, -n * k :]
 
 
-def _log_shares(
-    votes: Float[Tensor, "B M N K"], there: Bool[Tensor, "B N K"], class_mask: Bool[Tensor, "B N"] | None
-) -> Float[Tensor, "B M N"]:
-    """Logarithms of the classes' mean votes; -inf for classes that are padding."""
+def _log_means(votes: Float[Tensor, "B M N K"], there: Bool[Tensor, "B N K"]) -> Float[Tensor, "B M N"]:
+    """Logarithms of the classes' mean votes; padding has none."""
     count = there.sum(-1).clamp_min(1).unsqueeze(1)
-    logits = (votes.sum(-1) / count).clamp_min(EPSILON).log()  # there are no votes of padding
-    return logits if class_mask is None else logits.masked_fill(~class_mask.unsqueeze(1), -torch.inf)
+    return (votes.sum(-1) / count).clamp_min(EPSILON).log()
 
 
 def _shares(edges: Float[Tensor, "G 2 T T"]) -> Float[Tensor, "G 2 T T"]:

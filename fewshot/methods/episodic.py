@@ -72,7 +72,7 @@ class Silent:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Random numbers from a seed inside; outside they go on as if nothing had been drawn."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         yield
 
@@ -91,16 +91,17 @@ def fit_on_episodes(
     batch: int = 16,
     weight_decay: float = 5e-4,
     joint: bool = False,
-    checks: int = 10,
+    checks: int = 5,
     val_episodes: int = 300,
 ) -> M:
-    """Train a method on episodes of the base classes; it ends with the weights best on the validation classes.
+    """Train a method on base-class episodes; it ends with the weights that were best on validation classes.
 
     AdamW with a one-cycle schedule, on the device where the module is. The same seed gives the same weights.
 
     Args:
         module: called as the class graph is; trained in place. With ``losses`` it brings its own loss.
-        train, val: items of the base and of the validation classes; without the latter the last weights stay.
+        train, val: items of the base and of the validation classes; where there are none of the latter, or too
+            few for such episodes, the last weights stay.
         way, shot, query: of the episodes of both; queries come shuffled.
         seed: of the episodes and of what is random in the module, such as dropout.
         steps: how many, each of ``batch`` episodes.
@@ -108,7 +109,7 @@ def fit_on_episodes(
         batch: episodes a step; default 16.
         weight_decay: of AdamW; default 5e-4.
         joint: train it to look at all queries of an episode together; default False.
-        checks: how often the validation classes are asked; default 10.
+        checks: how often the validation classes are asked; default 5.
         val_episodes: how many episodes of them; default 300.
 
     Returns:
@@ -119,6 +120,7 @@ def fit_on_episodes(
     """
     device = next(module.parameters()).device
     loss = EpisodicLoss(module, joint)
+    judged = val is not None and val.num_classes >= way and int(val.counts.min()) >= shot + query
     turns = count()
 
     def batches(start: int) -> Iterator[Batch]:
@@ -127,7 +129,7 @@ def fit_on_episodes(
             yield episode.support, episode.query, episode.query_labels
 
     def validate() -> dict[str, float]:
-        if val is None:
+        if val is None or not judged:
             return {"val_accuracy": float(next(turns))}  # the later the better
         module.eval()
         sampler = EpisodeSampler(val, way, shot, query, batch, val_episodes, seed)

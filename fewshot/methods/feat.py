@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, one_hot, scaled_dot_product_atten
 
 from fewshot.functional import normalize
 from fewshot.methods.episodic import fit_on_features
-from fewshot.methods.nodes import supports_there, unit_variance
+from fewshot.methods.nodes import mask_classes, supports_there, unit_variance
 
 if TYPE_CHECKING:  # the catalogue imports this module
     from fewshot.methods.catalogue import Material
@@ -104,8 +104,7 @@ class FEAT(nn.Module):
         there = supports_there(support, support_mask, class_mask)
         means = unit_variance(support, there).sum(2) / there.sum(2).clamp_min(1).unsqueeze(-1)  # [B, N, D]
         classes = self.attention(means, None if class_mask is None else class_mask.unsqueeze(1))
-        logits = self._similarity(query, classes)
-        return logits if class_mask is None else logits.masked_fill(~class_mask.unsqueeze(1), -torch.inf)
+        return mask_classes(self._similarity(query, classes), class_mask)
 
     def losses(
         self,

@@ -11,7 +11,7 @@ from torch.nn.functional import leaky_relu
 
 from fewshot.functional import masked_softmax
 from fewshot.methods.episodic import fit_on_features
-from fewshot.methods.nodes import check_way, one_query_graphs, portions, supports_there, unit_variance
+from fewshot.methods.nodes import check_way, graphs, mask_classes, supports_there, unit_variance
 
 if TYPE_CHECKING:  # the catalogue imports this module
     from fewshot.methods.catalogue import Material
@@ -86,10 +86,12 @@ class GNN(nn.Module):
     Args:
         features: size D.
         way: number N of classes.
-        embedding: size of the embedded features; default 64.
+        embedding: size of the embedded features; default 128.
         width: each layer adds half as many features, by an MLP with layers of twice and once as many;
             default 32 (in the paper 96).
         layers: before the last one; default 2.
+        dropout: of the features in training; default 0.5 (not in the paper, where they are trained too:
+            without it frozen features of the base classes are learned by heart).
 
     Shapes: support **[B, N, K, D]**, query **[B, M, D]**, support_mask **[B, N, K]** and class_mask
     **[B, N]** (False where something is padding) to logits **[B, M, N]**. Further options of the class
@@ -104,11 +106,17 @@ class GNN(nn.Module):
     """
 
     def __init__(
-        self, features: int, way: int, embedding: int = 64, width: int = 32, layers: int = 2
+        self,
+        features: int,
+        way: int,
+        embedding: int = 128,
+        width: int = 32,
+        layers: int = 2,
+        dropout: float = 0.5,
     ) -> None:
         super().__init__()
         self.way = way
-        self.embed = nn.Linear(features, embedding)
+        self.embed = nn.Sequential(nn.Dropout(dropout), nn.Linear(features, embedding))
         sizes = [embedding + way + i * (width // 2) for i in range(layers + 1)]
         hidden = (2 * width, 2 * width, width, width)
         self.layers = nn.ModuleList(GraphConvolution(size, width // 2, hidden) for size in sizes[:-1])
@@ -127,14 +135,14 @@ class GNN(nn.Module):
         check_way(support, self.way)
         (b, m), k = query.shape[:2], support.shape[2]
         there = supports_there(support, support_mask, class_mask)
-        labels = torch.eye(self.way, device=query.device).repeat_interleave(k, 0).expand(b, -1, -1)
+        labels = torch.eye(self.way).to(query).repeat_interleave(k, 0).expand(b, -1, -1)
         unknown = labels.new_full((b, m, self.way), 1 / self.way)
         known = torch.cat([self.embed(unit_variance(support, there)).flatten(1, 2), labels], -1)
         asked = torch.cat([self.embed(unit_variance(query)), unknown], -1)
-        nodes = one_query_graphs(asked, known)  # [B·M, 1 + N·K, F]
-        present = one_query_graphs(there.new_ones(b, m), there.flatten(1))
-        logits = torch.cat([self._classify(*part) for part in portions(nodes, present)]).view(b, m, -1)
-        return logits if class_mask is None else logits.masked_fill(~class_mask.unsqueeze(1), -torch.inf)
+        nodes = graphs(asked, known)  # of [G, 1 + N·K, F]
+        present = graphs(there.new_ones(b, m), there.flatten(1))
+        logits = [self._classify(*some) for some in zip(nodes, present, strict=True)]
+        return mask_classes(torch.cat(logits).view(b, m, -1), class_mask)
 
     def _classify(self, x: Float[Tensor, "G T F"], there: Bool[Tensor, "G T"]) -> Float[Tensor, "G N"]:
         """Logits of each graph's first node."""
@@ -145,5 +153,6 @@ class GNN(nn.Module):
 
 
 def make_gnn(material: Material) -> GNN:
-    """The GNN, trained on the base classes' features, with one query a class at a time."""
-    return fit_on_features(material, lambda d: GNN(d, material.way), query=1, steps=600, lr=1e-3)
+    """The GNN, trained on the base classes' features."""
+    few = max(1, 5 // material.shot)  # queries a class: large graphs cost more, and teach more
+    return fit_on_features(material, lambda d: GNN(d, material.way), query=few, steps=300, lr=3e-3)

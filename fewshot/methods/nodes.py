@@ -34,6 +34,13 @@ def supports_there(
     return there if class_mask is None else there & class_mask.unsqueeze(-1)
 
 
+def mask_classes(
+    logits: Float[Tensor, "B M N"], class_mask: Bool[Tensor, "B N"] | None
+) -> Float[Tensor, "B M N"]:
+    """-inf for classes that are padding."""
+    return logits if class_mask is None else logits.masked_fill(~class_mask.unsqueeze(1), -torch.inf)
+
+
 def unit_variance(
     x: Float[Tensor, "*batch D"], there: Bool[Tensor, "*batch"] | None = None
 ) -> Float[Tensor, "*batch D"]:
@@ -48,22 +55,22 @@ def unit_variance(
     return normalize(x) * x.shape[-1] ** 0.5
 
 
-def one_query_graphs(
-    query: Shaped[Tensor, "B M *node"], support: Shaped[Tensor, "B S *node"]
-) -> Shaped[Tensor, "BM T *node"]:
-    """Each query, then all supports of its episode: ``[B·M, 1 + S, ...]``.
+def graphs(
+    query: Shaped[Tensor, "B M *node"], support: Shaped[Tensor, "B S *node"], joint: bool = False
+) -> Iterator[Shaped[Tensor, "G T *node"]]:
+    """Nodes of graphs, queries before supports: of one query each, or with ``joint`` of an episode's all.
 
-    >>> one_query_graphs(torch.tensor([[1, 2]]), torch.tensor([[7, 8, 9]]))
-    tensor([[1, 7, 8, 9],
-            [2, 7, 8, 9]])
+    They come a few graphs at a time where no gradient is kept, so that their T² pairs fit into memory.
+
+    >>> list(graphs(torch.tensor([[1, 2]]), torch.tensor([[7, 8, 9]])))
+    [tensor([[1, 7, 8, 9],
+            [2, 7, 8, 9]])]
+    >>> list(graphs(torch.tensor([[1, 2]]), torch.tensor([[7, 8, 9]]), joint=True))
+    [tensor([[1, 2, 7, 8, 9]])]
     """
-    return torch.cat([query.flatten(0, 1).unsqueeze(1), support.repeat_interleave(query.shape[1], 0)], 1)
-
-
-def portions(
-    nodes: Shaped[Tensor, "G T *node"], *others: Shaped[Tensor, "G ..."]
-) -> Iterator[tuple[Tensor, ...]]:
-    """A few graphs at a time where no gradient is kept, so that their T² pairs of nodes fit into memory."""
-    t = nodes.shape[1]
-    size = len(nodes) if torch.is_grad_enabled() else max(1, PAIRS // t**2)
-    return zip(*(tensor.split(size) for tensor in (nodes, *others)), strict=True)
+    asked = query if joint else query.flatten(0, 1).unsqueeze(1)  # [G, M or 1, ...]
+    size = max(1, PAIRS // (asked.shape[1] + support.shape[1]) ** 2)
+    numbers = torch.arange(len(asked), device=query.device)
+    for some in numbers.split(len(asked) if torch.is_grad_enabled() else size):
+        episodes = some // (len(asked) // len(query))
+        yield torch.cat([asked[some], support[episodes]], 1)

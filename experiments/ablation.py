@@ -1,0 +1,158 @@
+"""What each part of the class graph is worth: the shipped weights with one part switched off at a time.
+
+    python experiments/ablation.py FEATURES.npz
+
+scores on the validation classes of the file, paired by episode, and writes
+``experiments/results/ablation.json`` and the table ``experiments/results/ablation.md``. Nothing is trained
+again, so that a part's worth is that to this graph, others being as they are.
+"""
+
+import argparse
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from main_job import RESULTS, machine
+
+from fewshot.data import FeatureSet
+from fewshot.episodes import EpisodeSampler
+from fewshot.evaluation import Scores, as_predict, evaluate, paired_difference
+from fewshot.graph import ClassGraph
+from fewshot.stages import MODES
+
+OFF = -30.0  # of a logarithm or a log odds
+
+# Of each part the scalars that switch it off.
+PARTS: dict[str, dict[str, float | list[float]]] = {
+    "messages between classes": {"message": 0.0},
+    "handicap of crowded classes (edges)": {"crowding": 0.0},
+    "handicap of tight classes": {"tightness": 0.0},
+    "trust in support labels": {"doubt_size": [OFF, 0.0, 0.0], "doubt_agreement": [0.0, 0.0, 0.0]},
+    "labels judged anew by queries": {"log_trust_joint": OFF},
+    "messages from queries": {"log_query_weight": OFF, "log_kinship": OFF},
+    "kinship of queries": {"log_kinship": OFF},
+    "suppression of spread": {"log_suppression": OFF},
+    "coupling of class masses": {
+        "log_coupling": OFF,
+        "balance": [OFF, 0.0, 0.0, 0.0],
+        "follow": [0.0, 0.0, 0.0, 0.0],
+    },
+    "following unequal masses": {"follow": [0.0, 0.0, 0.0, 0.0]},
+}
+
+# Of each condition the episodes, and the modes that are looked at.
+CONDITIONS: dict[str, tuple[dict, tuple[str, ...]]] = {
+    "balanced 1-shot": ({"shot": 1}, ("inductive", "joint", "joint-known")),
+    "balanced 5-shot": ({"shot": 5}, ("inductive", "joint", "joint-known")),
+    "Dirichlet(2) 1-shot": ({"shot": 1, "queries": "dirichlet:2"}, ("joint",)),
+    "Dirichlet(2) 5-shot": ({"shot": 5, "queries": "dirichlet:2"}, ("joint",)),
+    "40 % wrong labels 5-shot": ({"shot": 5, "label_noise": 0.4}, ("inductive", "joint")),
+    "hard classes 1-shot": ({"shot": 1, "classes": "hard"}, ("inductive", "joint")),
+}
+
+
+def without(graph: ClassGraph, part: dict[str, float | list[float]]) -> ClassGraph:
+    """A copy of the graph with those scalars in place of its own."""
+    copy = ClassGraph(**graph.config)
+    given = {name: torch.tensor(value) for name, value in part.items()}
+    copy.load_state_dict({**graph.state_dict(), **given})
+    return copy.eval()
+
+
+def score(graph: ClassGraph, sampler: EpisodeSampler, mode: str) -> Scores:
+    joint, known = MODES[mode]
+    predict = as_predict(graph, joint=joint, know_proportions=known)
+    return evaluate(predict, sampler, method="class-graph", mode=mode)
+
+
+def evidence_rows(graph: ClassGraph, data: FeatureSet, episodes: int, seed: int) -> list[dict]:
+    """20-way 1-shot, half of the classes absent: told to the graph, or their columns struck out after."""
+    sampler = EpisodeSampler(data, min(20, data.num_classes), 1, 15, episodes=episodes, batch=32, seed=seed)
+    found: dict[str, list[torch.Tensor]] = {"told": [], "struck out": [], "nothing known": []}
+    with torch.no_grad():
+        for episode in sampler:
+            way = episode.classes.shape[1]
+            here = episode.query_labels < way // 2  # labels are in random order, so any half will do
+            evidence = (torch.arange(way) < way // 2).float().expand(len(here), way)
+            known = {"joint": True, "query_mask": here}
+            plain = graph(episode.support, episode.query, **known).logits
+            logits = {
+                "told": graph(episode.support, episode.query, evidence=evidence, **known).logits,
+                "struck out": plain.masked_fill(evidence[:, None] == 0, -math.inf),
+                "nothing known": plain,
+            }
+            for name, values in logits.items():
+                hits = (values.argmax(-1) == episode.query_labels) & here
+                found[name].append(100 * hits.sum(1) / here.sum(1))
+    accuracy = {name: torch.cat(values) for name, values in found.items()}
+    gain = accuracy["told"] - accuracy["struck out"]
+    return [
+        {
+            "condition": f"{sampler.way}-way 1-shot, half of the classes absent, joint",
+            **{name: round(values.mean().item(), 2) for name, values in accuracy.items()},
+            "told over struck out": round(gain.mean().item(), 2),
+            "ci95": round(1.96 * gain.std().item() / len(gain) ** 0.5, 2),
+            "episodes": len(gain),
+            "fingerprint": sampler.fingerprint(),
+        }
+    ]
+
+
+def table(rows: list[dict]) -> str:
+    """Points of accuracy lost without a part; one row a part, one column a condition and mode."""
+    columns = list(dict.fromkeys((row["condition"], row["mode"]) for row in rows))
+    lost = {(row["part"], row["condition"], row["mode"]): row for row in rows}
+    lines = ["| without | " + " | ".join(f"{condition}, {mode}" for condition, mode in columns) + " |"]
+    lines.append("|---|" + "---|" * len(columns))
+    for part in PARTS:
+        cells = (lost[part, *column] for column in columns)
+        lines.append(
+            f"| {part} | " + " | ".join(f"{c['change']:+.2f} ± {c['ci95']:.2f}" for c in cells) + " |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("features", type=Path)
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--episodes", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    data = FeatureSet.from_npz(arguments.features, arguments.split)
+    data = replace(data, items=data.items - FeatureSet.from_npz(arguments.features, "train").mean())
+    graph, rows = ClassGraph.pretrained(), []
+    changed: Callable[[Scores, Scores], dict] = lambda scores, whole: dict(  # noqa: E731
+        zip(("change", "ci95"), (round(x, 3) for x in paired_difference(scores, whole)), strict=True)
+    )
+    for condition, (options, modes) in CONDITIONS.items():
+        sampler = EpisodeSampler(
+            data, 5, query=15, episodes=arguments.episodes, batch=64, seed=arguments.seed, **options
+        )
+        for mode in modes:
+            whole = score(graph, sampler, mode)
+            for part, scalars in PARTS.items():
+                change = changed(score(without(graph, scalars), sampler, mode), whole)
+                rows.append({"part": part, "condition": condition, **whole.row(), **change})
+            print(condition, mode, f"{whole.accuracy:.2f}", flush=True)
+    content = {
+        "command": f"python experiments/ablation.py FEATURES.npz --episodes {arguments.episodes}",
+        "split": arguments.split,
+        "seed": arguments.seed,
+        "machine": machine(),
+        "rows": rows,
+        "evidence": evidence_rows(graph, data, arguments.episodes, arguments.seed),
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "ablation.json").write_text(json.dumps(content, indent=1) + "\n")
+    (RESULTS / "ablation.md").write_text(table(rows))
+    print(table(rows), content["evidence"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""The class graph beside the field's methods, on the very same episodes of a file of features.
+
+    python experiments/rivals.py FEATURES.npz
+
+writes ``experiments/results/rivals.json``, the README's table ``rivals.md`` and a picture a condition. Test
+classes are scored, with the weights that ship; nothing is chosen by them. ``--table`` prints the table again
+from the kept figures.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from main_job import RESULTS, machine
+
+from fewshot.charts import save_comparison
+from fewshot.compare import choose, compare
+from fewshot.inputs import open_source
+
+# Of each condition the options of its episodes, and the methods beside all that need features alone.
+CONDITIONS: dict[str, dict] = {
+    "balanced 1-shot": {"shot": 1},
+    "balanced 5-shot": {"shot": 5},
+    "Dirichlet(2) 1-shot": {"shot": 1, "queries": "dirichlet:2"},
+    "Dirichlet(2) 5-shot": {"shot": 5, "queries": "dirichlet:2"},
+    "40 % wrong labels 5-shot": {"shot": 5, "label_noise": 0.4},
+    "hard classes 1-shot": {"shot": 1, "classes": "hard"},
+}
+TRAINED = ("balanced 1-shot", "balanced 5-shot")  # where methods that learn from base features take part
+FEW = {  # elsewhere, those that the condition is about
+    "Dirichlet(2) 1-shot": "prototypes,bd-cspn,laplacian-shot,label-propagation,alpha-tim,pt-map,class-graph",
+    "Dirichlet(2) 5-shot": "prototypes,bd-cspn,laplacian-shot,label-propagation,alpha-tim,pt-map,class-graph",
+    "40 % wrong labels 5-shot": "prototypes,logistic-regression,label-propagation,bd-cspn,pt-map,class-graph",
+    "hard classes 1-shot": "prototypes,label-propagation,bd-cspn,laplacian-shot,pt-map,class-graph",
+}
+
+
+def run(features: Path, split: str, episodes: int, seed: int) -> dict:
+    source = open_source(features)
+    conditions = {}
+    for name, options in CONDITIONS.items():
+        methods, _ = choose(FEW.get(name), lacks=source.lacks(split))
+        sampler = source.sampler(split, way=5, query=15, episodes=episodes, batch=64, seed=seed, **options)
+        material = source.material(sampler, split, base=name in TRAINED)
+        rows = [row.row() for row in compare(methods, material, sampler, progress=print)]
+        conditions[name] = {"episodes": {"way": 5, "query": 15, "seed": seed, **options}, "rows": rows}
+    return {
+        "command": f"python experiments/rivals.py FEATURES.npz --episodes {episodes}",
+        "split": split,
+        "machine": machine(),
+        "conditions": conditions,
+    }
+
+
+def table(result: dict) -> str:
+    """One table a condition: accuracy, difference from prototypes, calibration, time, audit."""
+    parts = []
+    for name, condition in result["conditions"].items():
+        rows = condition["rows"]
+        parts += [
+            f"**{name}**: 5-way, {rows[0]['episodes']} episodes, fingerprint `{rows[0]['fingerprint']}`.",
+            "",
+            "| method | mode | accuracy | over prototypes | ECE | ms | audit |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for row in rows:
+            above = (
+                ""
+                if row["difference"] is None
+                else f"{row['difference']:+.2f} ± {row['difference_ci95']:.2f}"
+            )
+            parts.append(
+                f"| {row['title']} | {row['mode']} | {row['accuracy']:.2f} ± {row['ci95']:.2f} | {above} | "
+                f"{row['ece']:.3f} | {row['ms_per_episode']:.2g} | {', '.join(row['audit']) or 'ok'} |"
+            )
+        parts.append("")
+    return "\n".join(parts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("features", type=Path)
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--episodes", type=int, default=5000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--table", action="store_true", help="only print the table of the kept figures")
+    arguments = parser.parse_args()
+    file = RESULTS / "rivals.json"
+    if not arguments.table:
+        result = run(arguments.features, arguments.split, arguments.episodes, arguments.seed)
+        RESULTS.mkdir(exist_ok=True)
+        file.write_text(json.dumps(result, indent=1) + "\n")
+        rows = result["conditions"]["balanced 1-shot"]["rows"]
+        save_comparison(RESULTS / "rivals.png", rows, f"{arguments.split} classes, 5-way 1-shot")
+    result = json.loads(file.read_text())
+    (RESULTS / "rivals.md").write_text(table(result))
+    print(table(result))
+
+
+if __name__ == "__main__":
+    main()

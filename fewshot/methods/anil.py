@@ -1,0 +1,25 @@
+"""ANIL: only the head is adapted to each episode."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from fewshot.methods.adaptation import Adaptation, meta_train, parts
+
+if TYPE_CHECKING:  # the catalogue imports this module
+    from fewshot.methods.catalogue import Material
+
+
+def make_anil(material: Material) -> Adaptation:
+    """ANIL (Raghu et al., ICLR 2020): only the linear head takes the steps; see `Adaptation`.
+
+    It starts from the checkpoint's backbone, and learns on images of the base classes: backbone and head.
+
+    Raises:
+        InputError: there are no images, or learn2learn is not installed.
+    """
+    model, embedding, head = parts(material)
+    method = Adaptation(nn.Sequential(model.preprocess, embedding), head, material.way, lr=0.1)
+    return meta_train(method, material, steps=60, lr=2e-4, batch=4, query=5, checks=3, val_episodes=50)
