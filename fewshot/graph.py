@@ -190,24 +190,30 @@ class ClassGraph(nn.Module):
                 (joint only)              assignments ◄───────────────────────┘
 
     All vectors are normalised first. With class sums :math:`t_i` (supports weighted by the trust in their
-    labels) and the dependencies :math:`A` of `ClassGraphConv`:
+    labels), the dependencies :math:`A` of `ClassGraphConv`, :math:`x_i = \hat t_i` and :math:`c_i` the mean
+    cosine between two supports of a class:
 
     .. math::
-        p_i = \widehat{\hat t_i + \gamma \textstyle\sum_j A_{ij} \hat t_j}, \qquad
-        \operatorname{logit}_{mi} = \sigma \, \hat q_m \cdot p_i + u_i
+        p_i = \widehat{x_i + \gamma \textstyle\sum_j A_{ij} x_j}, \qquad
+        \operatorname{logit}_{mi} = \sigma \, (\hat q_m \cdot p_i - a \, c_i
+            - b \, x_i \cdot \textstyle\sum_j A_{ij} x_j) + u_i
 
     Inductive mode stops here; :math:`u` holds what is known of the classes' shares. Joint mode (the field
     calls it *transductive*) goes on for ``steps`` rounds in which queries and classes exchange messages:
 
     .. math::
         z_{mi} = \operatorname{softmax}_i \operatorname{logit}_{mi}, \qquad
-        t_i \leftarrow t_i^{(0)} + \beta \textstyle\sum_m z_{mi} \hat q_m, \qquad
+        h_i = \textstyle\sum_m z_{mi} \hat q_m, \qquad
+        t_i \leftarrow t_i^{(0)} + \beta h_i, \qquad
         u_i \leftarrow u_i - \eta \log \frac{\sum_m z_{mi} + \epsilon}{M \pi_i + \epsilon}
 
-    The last one couples the classes through their shares of the queries: fully where the ``proportions``
-    :math:`\pi` are known, and where they are not, by a strength :math:`\eta` that depends on how unequal the
-    shares look. Every coefficient comes from a handful of learned scalars and from similarities, counts and
-    shares, never from single features: so one set of weights serves any D, any backbone and any way and shot.
+    Labels are trusted anew by the new sums; a query is drawn to the class that holds its likes, by
+    :math:`\lambda \frac NM \hat q_m \cdot \sum_{l \ne m} z_{li} (\hat q_l - \bar q)`; in the last rounds the
+    spread within classes is suppressed (`fewshot.functional.suppress`). The last formula couples the classes
+    through their shares of the queries: fully where the ``proportions`` :math:`\pi` are known. Where they are
+    not, they are judged after a few rounds without coupling, and balanced (:math:`\eta`) or followed by how
+    unequal they look. Every coefficient comes from a handful of learned scalars and from similarities, counts
+    and shares, never from single features: so one set of weights serves any D, backbone, way and shot.
 
     Args:
         steps: rounds of the joint mode; default 8.

@@ -100,8 +100,8 @@ def fit_on_episodes(
 
     Args:
         module: called as the class graph is; trained in place. With ``losses`` it brings its own loss.
-        train, val: items of the base and of the validation classes; where there are none of the latter, or too
-            few for such episodes, the last weights stay.
+        train, val: items of the base and of the validation classes; the last weights stay where there
+            are none of the latter, or too few for such episodes.
         way, shot, query: of the episodes of both; queries come shuffled.
         seed: of the episodes and of what is random in the module, such as dropout.
         steps: how many, each of ``batch`` episodes.
