@@ -230,7 +230,7 @@ class ClassGraph(nn.Module):
         self.config: dict[str, Any] = {"steps": steps}
         self.steps = steps
         self.conv = ClassGraphConv()
-        self.head = PrototypeHead(scale=12.0)
+        self.head = PrototypeHead(scale=10.5)
         # Between classes: how much of its neighbours' vectors a class takes on (below 0: it moves away).
         self.message = _scalar(0.1)
         # Handicaps, in cosines: for a class whose supports agree, and for one among near classes.
@@ -238,12 +238,12 @@ class ClassGraph(nn.Module):
         self.crowding = _scalar(0.1)
         # Between supports and classes: scale of the cosines, and the share of wrong labels as a logistic
         # function of the labels' agreement and of (1, log way, log shot), centred on 5-way 5-shot.
-        self.log_trust_scale = _scalar(math.log(6.5))
+        self.log_trust_scale = _scalar(math.log(7.0))
         self.doubt_agreement = nn.Parameter(torch.tensor([-20.0, 20.0, 0.0]))
         self.doubt_size = nn.Parameter(torch.tensor([-3.0, -1.0, 2.0]))
         # Between queries and classes (joint).
         self.log_query_weight = _scalar(math.log(0.3))
-        self.log_trust_joint = _scalar(math.log(6.0))
+        self.log_trust_joint = _scalar(math.log(7.0))
         self.log_kinship = _scalar(math.log(4.0))
         self.log_confidence = _scalar(math.log(0.5))
         self.log_suppression = _scalar(math.log(20.0))
@@ -253,8 +253,8 @@ class ClassGraph(nn.Module):
         )  # expected queries a class, squared, where half the coupling is left
         # Unknown proportions: strengths as functions of (1, log inequality, certainty, log way), and
         # a count added to masses, so that they are weak for few queries.
-        self.balance = nn.Parameter(torch.tensor([-8.0, -2.5, 0.0, 0.0]))
-        self.follow = nn.Parameter(torch.tensor([0.2, 0.1, 0.0, 0.0]))
+        self.balance = nn.Parameter(torch.tensor([-7.5, -2.5, 0.0, 0.0]))
+        self.follow = nn.Parameter(torch.tensor([0.3, 0.15, 0.0, 0.0]))
         self.log_floor = _scalar(math.log(6.0))
         # Evidence: log odds of a class known to be present against one of which nothing is known.
         self.log_presence = _scalar(math.log(0.1))
