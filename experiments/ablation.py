@@ -31,7 +31,7 @@ PARTS: dict[str, dict[str, float | list[float]]] = {
     "handicap of crowded classes (edges)": {"crowding": 0.0},
     "handicap of tight classes": {"tightness": 0.0},
     "trust in support labels": {"doubt_size": [OFF, 0.0, 0.0], "doubt_agreement": [0.0, 0.0, 0.0]},
-    "labels judged anew by queries": {"log_trust_joint": OFF},
+    "judging of labels in joint rounds": {"log_trust_joint": OFF},
     "messages from queries": {"log_query_weight": OFF, "log_kinship": OFF},
     "kinship of queries": {"log_kinship": OFF},
     "suppression of spread": {"log_suppression": OFF},

@@ -25,6 +25,7 @@ from fewshot.printing import (
 )
 
 Mode = Literal["inductive", "joint"]
+RANKS = ("confusions", "taxonomy")  # what dependencies are compared with
 Split = Literal["train", "val", "test"]
 Classes = Literal["uniform", "hard"]
 
@@ -120,6 +121,7 @@ def evaluate(
         json: Also write all figures to this file.
     """
     from fewshot import evaluation as ev
+    from fewshot.dependencies import mean_dependencies, meaning
     from fewshot.inputs import open_checkpoint
     from fewshot.methods.prototypes import prototypes
 
@@ -142,6 +144,9 @@ def evaluate(
     print_rows(rows)
     print(f"class-graph - prototypes: {difference[0]:+.2f} ± {difference[1]:.2f} (paired, 95 %)\n")
     print_classes(graph.per_class, pairs)
+    ranks = meaning(mean_dependencies(source.graph.cpu(), sampler), graph.confusion, sampler.data)
+    told = ", ".join(f"{value:+.2f} with {name}" for name, value in ranks.items() if name in RANKS)
+    print(f"dependencies, rank correlation over {ranks['pairs']} pairs of classes: {told}")
     content = {
         "checkpoint": str(checkpoint),
         "split": split,
@@ -151,6 +156,7 @@ def evaluate(
         "per_class": graph.per_class,
         "hardest_pairs": pairs,
         "classes": list(names),
+        "dependencies": ranks,
         "confusion": graph.confusion.tolist(),  # row: the class, column: what it was taken for
     }
     write_json(json, content)
