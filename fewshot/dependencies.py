@@ -29,7 +29,7 @@ def mean_dependencies(graph: Callable[..., Any], sampler: EpisodeSampler) -> Flo
         Row i: how much class i listens to each class j; nan where the two never met, and for i = j.
 
     >>> from fewshot import ClassGraph
-    >>> from fewshot.made_up import made_up_source
+    >>> from fewshot.inputs import made_up_source
     >>> sampler = made_up_source().sampler("test", way=3, shot=2, query=5, episodes=40)
     >>> mean_dependencies(ClassGraph.pretrained(), sampler).shape == (sampler.data.num_classes,) * 2
     True
