@@ -35,10 +35,11 @@ FEW = {  # elsewhere, those that the condition is about
 }
 
 
-def run(features: Path, split: str, episodes: int, seed: int) -> dict:
+def run(features: Path, split: str, episodes: int, seed: int, only: str | None, conditions: dict) -> dict:
     source = open_source(features)
-    conditions = {}
     for name, options in CONDITIONS.items():
+        if only not in (None, name):
+            continue
         methods, _ = choose(FEW.get(name), lacks=source.lacks(split))
         sampler = source.sampler(split, way=5, query=15, episodes=episodes, batch=64, seed=seed, **options)
         material = source.material(sampler, split, base=name in TRAINED)
@@ -48,7 +49,7 @@ def run(features: Path, split: str, episodes: int, seed: int) -> dict:
         "command": f"python experiments/rivals.py FEATURES.npz --episodes {episodes}",
         "split": split,
         "machine": machine(),
-        "conditions": conditions,
+        "conditions": {name: conditions[name] for name in CONDITIONS if name in conditions},
     }
 
 
@@ -85,16 +86,19 @@ def main() -> None:
     parser.add_argument("--split", default="test")
     parser.add_argument("--episodes", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=CONDITIONS, help="of the conditions, this one; others stay as kept")
     parser.add_argument("--table", action="store_true", help="only print the table of the kept figures")
     arguments = parser.parse_args()
     file = RESULTS / "rivals.json"
     if not arguments.table:
-        result = run(arguments.features, arguments.split, arguments.episodes, arguments.seed)
+        kept = json.loads(file.read_text())["conditions"] if arguments.only and file.exists() else {}
+        options = (arguments.split, arguments.episodes, arguments.seed, arguments.only, kept)
+        result = run(arguments.features, *options)
         RESULTS.mkdir(exist_ok=True)
         file.write_text(json.dumps(result, indent=1) + "\n")
-        rows = result["conditions"]["balanced 1-shot"]["rows"]
-        save_comparison(RESULTS / "rivals.png", rows, f"{arguments.split} classes, 5-way 1-shot")
     result = json.loads(file.read_text())
+    rows = result["conditions"]["balanced 1-shot"]["rows"]
+    save_comparison(RESULTS / "rivals.png", rows, f"{result['split']} classes, 5-way 1-shot")
     (RESULTS / "rivals.md").write_text(table(result))
     print(table(result))
 

@@ -13,6 +13,10 @@ from fewshot.graph import ClassGraph
 from fewshot.inputs import made_up_source
 from fewshot.made_up import made_up_features
 from fewshot.methods.catalogue import METHODS
+from fewshot.methods.egnn import EGNN
+from fewshot.methods.feat import FEAT
+from fewshot.methods.gnn import GNN
+from fewshot.methods.niw import NIW
 from fewshot.methods.prototypes import prototypes
 
 
@@ -136,6 +140,25 @@ def test_the_methods_of_the_package_pass(method):
     assert list(checks) == [mode for mode in ("inductive", "joint", "joint-known") if mode in method.modes]
     assert {mode: failures(found) for mode, found in checks.items()} == {mode: [] for mode in checks}
     assert all(check.deviation < 1e-3 for found in checks.values() for check in found)
+
+
+LEARNERS = {  # before training, which changes weights and not what is looked at
+    "niw": (lambda d, way, train: NIW.fit(train), ("inductive",), []),
+    "feat": (lambda d, way, train: FEAT(d).eval(), ("inductive",), []),
+    "egnn": (lambda d, way, train: EGNN(d).eval(), ("inductive", "joint"), []),
+    "gnn": (lambda d, way, train: GNN(d, way).eval(), ("inductive",), ["class order"]),  # one input a class
+}
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_methods_that_learn_do_what_is_said_of_them(name):
+    make, modes, expected = LEARNERS[name]
+    torch.manual_seed(0)
+    source = made_up_source()
+    sampler = fitting_sampler(source.features("test"))
+    call = make(source.features("test").items.shape[1], sampler.way, source.features("train"))
+    checks = audit_modes(call, modes, small_batch(sampler))
+    assert {mode: failures(found) for mode, found in checks.items()} == dict.fromkeys(modes, expected)
 
 
 def test_one_episode_is_too_few(episode):
