@@ -35,15 +35,26 @@ FEW = {  # elsewhere, those that the condition is about
 }
 
 
-def run(features: Path, split: str, episodes: int, seed: int, only: str | None, conditions: dict) -> dict:
+def run(
+    features: Path,
+    split: str,
+    episodes: int,
+    seed: int,
+    only: str | None,
+    again: str | None,
+    conditions: dict,
+) -> dict:
     source = open_source(features)
     for name, options in CONDITIONS.items():
         if only not in (None, name):
             continue
-        methods, _ = choose(FEW.get(name), lacks=source.lacks(split))
+        methods, _ = choose(again or FEW.get(name), lacks=source.lacks(split))
         sampler = source.sampler(split, way=5, query=15, episodes=episodes, batch=64, seed=seed, **options)
         material = source.material(sampler, split, base=name in TRAINED)
         rows = [row.row() for row in compare(methods, material, sampler, progress=print)]
+        if again:  # in the place of the kept ones
+            new = {(row["method"], row["mode"]): row for row in rows}
+            rows = [new.get((row["method"], row["mode"]), row) for row in conditions[name]["rows"]]
         conditions[name] = {"episodes": {"way": 5, "query": 15, "seed": seed, **options}, "rows": rows}
     return {
         "command": f"python experiments/rivals.py FEATURES.npz --episodes {episodes}",
@@ -87,12 +98,13 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=CONDITIONS, help="of the conditions, this one; others stay as kept")
+    parser.add_argument("--again", help="methods to score again, with commas between; others stay as kept")
     parser.add_argument("--table", action="store_true", help="only print the table of the kept figures")
     arguments = parser.parse_args()
     file = RESULTS / "rivals.json"
     if not arguments.table:
-        kept = json.loads(file.read_text())["conditions"] if arguments.only and file.exists() else {}
-        options = (arguments.split, arguments.episodes, arguments.seed, arguments.only, kept)
+        kept = json.loads(file.read_text())["conditions"] if file.exists() else {}
+        options = (arguments.split, arguments.episodes, arguments.seed, arguments.only, arguments.again, kept)
         result = run(arguments.features, *options)
         RESULTS.mkdir(exist_ok=True)
         file.write_text(json.dumps(result, indent=1) + "\n")

@@ -377,8 +377,11 @@ class ClassGraph(nn.Module):
             kin = self.log_kinship.exp() * typical * (query @ likes.transpose(1, 2) - own * assigned)
             logits = self.head(query, prototypes, bias + tilt) + kin
         # Queries that have agreed with one another are surer than they are right.
-        cooled = self.log_confidence.exp() * logits.masked_fill(~alive, 0.0)  # no gradient from -inf
-        return cooled.masked_fill(~alive, -torch.inf), prototypes
+        logits = self.log_confidence.exp() * logits.masked_fill(~alive, 0.0)  # no gradient from -inf
+        if facts.given:  # what is said in the end has the shares that are known
+            mass = (masked_softmax(logits, alive) * seen).sum(1)
+            logits = logits - self._couple(mass, expected, facts, None)[0][:, None]
+        return logits.masked_fill(~alive, -torch.inf), prototypes
 
     def _suppress(
         self,
