@@ -24,6 +24,7 @@ from fewshot.methods.maml import make_maml
 from fewshot.methods.matching import matching
 from fewshot.methods.nearest_centroid import nearest_centroid
 from fewshot.methods.niw import NIW
+from fewshot.methods.powered import after_power
 from fewshot.methods.prototypes import prototypes
 from fewshot.methods.pt_map import pt_map
 from fewshot.methods.simpleshot import simpleshot
@@ -118,6 +119,13 @@ METHODS: tuple[Method, ...] = (
         "this package",
         lambda material: material.graph,
         ("inductive", "joint", "joint-known"),
+    ),
+    Method(
+        "class-graph-power",
+        "class graph after power",
+        "this package, transform after Hu et al. 2021",
+        lambda material: after_power(material.graph),
+        ("joint", "joint-known"),
     ),
 )
 
