@@ -241,16 +241,17 @@ class ClassGraph(nn.Module):
         self.log_trust_scale = _scalar(math.log(7.0))
         self.doubt_agreement = nn.Parameter(torch.tensor([-20.0, 20.0, 0.0]))
         self.doubt_size = nn.Parameter(torch.tensor([-3.0, -1.0, 2.0]))
-        # Between queries and classes (joint).
+        # Between queries and classes (joint): weight of a query beside a support, scale of the cosines by which
+        # labels are judged anew, pull of a query's likes, temperature of the result (its inverse), strength by
+        # which spread is suppressed, strength of the coupling where proportions are known.
         self.log_query_weight = _scalar(math.log(0.3))
         self.log_trust_joint = _scalar(math.log(7.0))
         self.log_kinship = _scalar(math.log(4.0))
         self.log_confidence = _scalar(math.log(0.5))
         self.log_suppression = _scalar(math.log(20.0))
         self.log_coupling = _scalar(0.0)
-        self.log_few = _scalar(
-            math.log(0.5)
-        )  # expected queries a class, squared, where half the coupling is left
+        # Expected queries a class, squared, where half the coupling is left.
+        self.log_few = _scalar(math.log(0.5))
         # Unknown proportions: strengths as functions of (1, log inequality, certainty, log way), and
         # a count added to masses, so that they are weak for few queries.
         self.balance = nn.Parameter(torch.tensor([-7.5, -2.5, 0.0, 0.0]))
@@ -352,9 +353,8 @@ class ClassGraph(nn.Module):
         alive, bias = facts.alive[:, None], facts.bias
         total = seen.sum(1)  # [B, 1]
         expected = facts.shares * total  # queries a class
-        typical = (facts.alive.sum(-1, keepdim=True) / total.clamp_min(1))[
-            ..., None
-        ]  # one over queries a class
+        # One over the queries that a class has on average [B, 1, 1].
+        typical = (facts.alive.sum(-1, keepdim=True) / total.clamp_min(1))[..., None]
         middle = (query * seen).sum(1, keepdim=True) / total.clamp_min(1)[..., None]  # [B, 1, D]
         own = ((query - middle) * query).sum(-1, keepdim=True)  # what a query would tell itself [B, M, 1]
         prototypes, strengths = normalize(supports.sums()), None
