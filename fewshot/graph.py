@@ -241,9 +241,9 @@ class ClassGraph(nn.Module):
         self.log_trust_scale = _scalar(math.log(7.0))
         self.doubt_agreement = nn.Parameter(torch.tensor([-20.0, 20.0, 0.0]))
         self.doubt_size = nn.Parameter(torch.tensor([-3.0, -1.0, 2.0]))
-        # Between queries and classes (joint): weight of a query beside a support, scale of the cosines by which
-        # labels are judged anew, pull of a query's likes, temperature of the result (its inverse), strength by
-        # which spread is suppressed, strength of the coupling where proportions are known.
+        # Between queries and classes (joint): weight of a query beside a support, scale of the cosines by
+        # which labels are judged anew, pull of a query's likes, inverse temperature of the result, strength
+        # by which spread is suppressed, strength of the coupling where proportions are known.
         self.log_query_weight = _scalar(math.log(0.3))
         self.log_trust_joint = _scalar(math.log(7.0))
         self.log_kinship = _scalar(math.log(4.0))
