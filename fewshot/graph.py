@@ -173,6 +173,8 @@ class Supports(NamedTuple):
     assignments: Float[Tensor, "B N K C"]
 
     def sums(self) -> Float[Tensor, "B N D"]:
+        if self.doubt is None:  # every label is believed
+            return self.vectors.sum(2)
         return collect(self.assignments, self.vectors, self.candidates)
 
     def tightness(self) -> Float[Tensor, "B N"]:
