@@ -4,7 +4,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from numpy import ndarray
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -66,6 +65,8 @@ def _fit(
     support: Float[ndarray, "N K D"], there: Bool[ndarray, "N K"], C: float
 ) -> tuple[Float[ndarray, "N D"], Float[ndarray, " N"]]:
     """Weights and bias a class, fitted to one episode; the bias of classes without supports is -inf."""
+    from sklearn.linear_model import LogisticRegression  # a second of importing, for this method alone
+
     labels = np.nonzero(there)[0]  # in the order of support[there]
     classes = np.unique(labels)
     weights, bias = np.zeros((len(support), support.shape[-1])), np.full(len(support), -np.inf)
