@@ -21,6 +21,7 @@ from fewshot.data import FeatureSet
 from fewshot.episodes import Episode, EpisodeSampler
 from fewshot.evaluation import evaluate, paired_difference
 from fewshot.functional import normalize
+from fewshot.methods.powered import signed_power
 
 SCALE, WEIGHT, COUPLING, ROUNDS = 10.0, 0.26, 1.3, 8
 
@@ -75,7 +76,7 @@ def flattened(support: Tensor, query: Tensor, strength: float) -> tuple[Tensor, 
 
 def powered(x: Tensor, power: float) -> Tensor:
     """Signed power of each feature; it depends on the axes, so rotations would change the graph."""
-    return normalize(x.sign() * x.abs() ** power)
+    return normalize(signed_power(x, power))
 
 
 def nearest_support(episode: Episode, share: float, narrow: float) -> Tensor:

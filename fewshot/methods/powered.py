@@ -11,11 +11,11 @@ from torch import Tensor
 POWER = 0.7  # chosen on validation classes
 
 
-def power_transform(x: Float[Tensor, "*batch D"], power: float) -> Float[Tensor, "*batch D"]:
+def signed_power(x: Float[Tensor, "*batch D"], power: float) -> Float[Tensor, "*batch D"]:
     """``sign(x) |x|^power``, of features minus the base mean; after Hu et al. (2021), whose are from 0 up.
 
     >>> import torch
-    >>> power_transform(torch.tensor([4.0, -9.0]), 0.5)
+    >>> signed_power(torch.tensor([4.0, -9.0]), 0.5)
     tensor([ 2., -3.])
     """
     return x.sign() * x.abs() ** power
@@ -39,6 +39,6 @@ def after_power(graph: Callable[..., Any], power: float = POWER) -> Callable[...
     """
 
     def call(support: Tensor, query: Tensor, **options: Any) -> Any:
-        return graph(power_transform(support, power), power_transform(query, power), **options)
+        return graph(signed_power(support, power), signed_power(query, power), **options)
 
     return call

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from fewshot.functional import masked_softmax, normalize
 from fewshot.methods.joint import make_ready, mean, squared_distances
+from fewshot.methods.powered import signed_power
 
 
 def pt_map(
@@ -85,7 +86,7 @@ def power_transform(
     x: Float[Tensor, "B n D"], there: Float[Tensor, "B n 1"], power: float
 ) -> Float[Tensor, "B n D"]:
     """Signed power, length 1, minus the mean of those that are there, length 1 again."""
-    x = normalize(x.sign() * x.abs() ** power)
+    x = normalize(signed_power(x, power))
     return normalize((x - mean(x, there)) * there)
 
 
