@@ -9,7 +9,6 @@ again, so that a part's worth is that to this graph, others being as they are.
 
 import argparse
 import json
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -68,39 +67,6 @@ def score(graph: ClassGraph, sampler: EpisodeSampler, mode: str) -> Scores:
     return evaluate(predict, sampler, method="class-graph", mode=mode)
 
 
-def evidence_rows(graph: ClassGraph, data: FeatureSet, episodes: int, seed: int) -> list[dict]:
-    """20-way 1-shot, half of the classes absent: told to the graph, or their columns struck out after."""
-    sampler = EpisodeSampler(data, min(20, data.num_classes), 1, 15, episodes=episodes, batch=32, seed=seed)
-    found: dict[str, list[torch.Tensor]] = {"told": [], "struck out": [], "nothing known": []}
-    with torch.no_grad():
-        for episode in sampler:
-            way = episode.classes.shape[1]
-            here = episode.query_labels < way // 2  # labels are in random order, so any half will do
-            evidence = (torch.arange(way) < way // 2).float().expand(len(here), way)
-            known = {"joint": True, "query_mask": here}
-            plain = graph(episode.support, episode.query, **known).logits
-            logits = {
-                "told": graph(episode.support, episode.query, evidence=evidence, **known).logits,
-                "struck out": plain.masked_fill(evidence[:, None] == 0, -math.inf),
-                "nothing known": plain,
-            }
-            for name, values in logits.items():
-                hits = (values.argmax(-1) == episode.query_labels) & here
-                found[name].append(100 * hits.sum(1) / here.sum(1))
-    accuracy = {name: torch.cat(values) for name, values in found.items()}
-    gain = accuracy["told"] - accuracy["struck out"]
-    return [
-        {
-            "condition": f"{sampler.way}-way 1-shot, half of the classes absent, joint",
-            **{name: round(values.mean().item(), 2) for name, values in accuracy.items()},
-            "told over struck out": round(gain.mean().item(), 2),
-            "ci95": round(1.96 * gain.std().item() / len(gain) ** 0.5, 2),
-            "episodes": len(gain),
-            "fingerprint": sampler.fingerprint(),
-        }
-    ]
-
-
 def table(rows: list[dict]) -> str:
     """Points of accuracy lost without a part; one row a part, one column a condition and mode."""
     columns = list(dict.fromkeys((row["condition"], row["mode"]) for row in rows))
@@ -146,12 +112,11 @@ def main() -> None:
         "seed": arguments.seed,
         "machine": machine(),
         "rows": rows,
-        "evidence": evidence_rows(graph, data, arguments.episodes, arguments.seed),
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "ablation.json").write_text(json.dumps(content, indent=1) + "\n")
     (RESULTS / "ablation.md").write_text(table(rows))
-    print(table(rows), content["evidence"])
+    print(table(rows))
 
 
 if __name__ == "__main__":
