@@ -1,0 +1,295 @@
+"""What the stages share: contenders that take turns, memory, the machine and its limits, tables and files."""
+
+import argparse
+import gc
+import json
+import math
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from fewshot.files import replacing
+
+RESULTS = Path(__file__).parents[1] / "results" / "benchmark"
+LIBRARIES = ("torch", "torchvision", "torch-geometric", "lightning", "numpy", "learn2learn", "easyfsl")
+
+
+class Times(NamedTuple):
+    """Seconds of each repetition, their median, and the width of their middle half (quartile to quartile)."""
+
+    median: float
+    spread: float
+    all: tuple[float, ...]
+
+    @staticmethod
+    def of(seconds: Sequence[float]) -> "Times":
+        quartiles = statistics.quantiles(seconds, n=4, method="inclusive") if len(seconds) > 1 else (0, 0, 0)
+        return Times(statistics.median(seconds), quartiles[2] - quartiles[0], tuple(seconds))
+
+
+def race(
+    contenders: Mapping[str, Callable[[], Any]],
+    repetitions: int,
+    warmup: int = 1,
+    finish: Callable[[], Any] = lambda: None,
+) -> dict[str, Times]:
+    """Time contenders in turn, so that whatever else the machine does meets all of them alike.
+
+    Every repetition runs each contender once, every second one in reverse order. Garbage is collected before
+    a run and not during it. `finish` ends a run within its time, such as `torch.cuda.synchronize`.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    collects = gc.isenabled()
+    try:
+        for repetition in range(-warmup, repetitions):
+            for name in list(contenders)[:: -1 if repetition % 2 else 1]:
+                gc.collect()
+                gc.disable()
+                start = time.perf_counter()
+                contenders[name]()
+                finish()
+                elapsed = time.perf_counter() - start
+                gc.enable()
+                if repetition >= 0:
+                    seconds[name].append(elapsed)
+    finally:
+        (gc.enable if collects else gc.disable)()
+    return {name: Times.of(values) for name, values in seconds.items()}
+
+
+class Memory(NamedTuple):
+    """Bytes of this process: resident, the most that was resident, and private (no file behind them)."""
+
+    resident: int
+    peak: int
+    anonymous: int
+
+
+def memory() -> Memory:
+    """What this process holds, as the kernel says (Linux)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    sizes = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
+    return Memory(*(1024 * int(sizes[name][0]) for name in ("VmRSS", "VmHWM", "RssAnon")))
+
+
+def peak_memory(work: Callable[[], Any]) -> int:
+    """Bytes by which the most that was resident during `work` lies above what was before it (Linux)."""
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here on
+    before = memory().resident
+    work()
+    return memory().peak - before
+
+
+def machine() -> dict[str, Any]:
+    """The machine and the libraries that a figure depends on."""
+    info = Path("/proc/cpuinfo")
+    models = [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line]
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "cpu": models[0] if models else platform.processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "threads": torch.get_num_threads(),
+        "gpu": gpu,
+        "python": platform.python_version(),
+        **{name: _version(name) for name in LIBRARIES},
+    }
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
+
+
+def matrix_product(dtype: torch.dtype = torch.float32, size: int = 1536, device: str = "cpu") -> float:
+    """GFLOP/s of a product of square matrices, the best of several."""
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    return 2e-9 * size**3 / _best(lambda: a @ b, device)
+
+
+def copy(megabytes: int = 256, device: str = "cpu") -> float:
+    """GB/s, read and written together, of a copy within memory, the best of several."""
+    source = torch.ones(megabytes * 2**20, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return 2e-9 * len(source) / _best(lambda: target.copy_(source), device)
+
+
+def _best(work: Callable[[], Any], device: str) -> float:
+    finish = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
+    return min(race({"": work}, repetitions=7, warmup=2, finish=finish)[""].all)
+
+
+class Limits(NamedTuple):
+    """What this machine was measured to do: GFLOP/s of matrix products by type, GB/s of a copy."""
+
+    float32: float
+    bfloat16: float
+    copy: float
+
+    @staticmethod
+    def measured(device: str = "cpu") -> "Limits":
+        products = (matrix_product(dtype, device=device) for dtype in (torch.float32, torch.bfloat16))
+        return Limits(*products, copy(device=device))
+
+
+class Floor(NamedTuple):
+    """What a piece of work must do at least: operations in a number type, and bytes read and written."""
+
+    operations: float
+    bytes: float
+    dtype: str = "float32"
+
+    def seconds(self, limits: Limits) -> float:
+        """The time that the slower of the two takes at the machine's limit."""
+        return max(self.operations / getattr(limits, self.dtype), self.bytes / limits.copy) * 1e-9
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of a table: our time beside another's on the same work.
+
+    Args:
+        work, against: in words.
+        ours, theirs: times of the same amount of work; None for theirs where the peer is absent or fails.
+        target: how many times faster ours is to be; with `at_most`, the most that ours may take of theirs.
+        per: how many units (episodes, images) the times are for; the table shows milliseconds a unit.
+        theirs_per: the same for theirs where it did fewer units.
+        floor: what the work must do at least, for all of ours' units.
+        note: a remark, such as why theirs is absent.
+        figures: further figures to keep (accuracies, bytes).
+    """
+
+    work: str
+    against: str
+    ours: Times
+    theirs: Times | None = None
+    target: float | None = None
+    at_most: bool = False
+    per: int = 1
+    theirs_per: int | None = None
+    floor: Floor | None = None
+    note: str = ""
+    figures: Mapping[str, Any] | None = None
+
+    def row(self, limits: Limits | None = None) -> dict[str, Any]:
+        """Everything as plain values; `verdict` is ok, short, or empty where there is nothing to compare."""
+        ours = self.ours.median / self.per
+        theirs = None if self.theirs is None else self.theirs.median / (self.theirs_per or self.per)
+        ratio = None if theirs is None else (ours / theirs if self.at_most else theirs / ours)
+        floor = None
+        if self.floor is not None and limits is not None:
+            least = self.floor.seconds(limits)
+            floor = {**self.floor._asdict(), "seconds": least, "share": least / self.ours.median}
+        return {
+            "work": self.work,
+            "against": self.against,
+            "ours": self.ours._asdict(),
+            "theirs": self.theirs and self.theirs._asdict(),
+            "units": self.per,
+            "theirs_units": self.theirs_per or self.per,
+            "ours_ms": 1e3 * ours,
+            "theirs_ms": None if theirs is None else 1e3 * theirs,
+            "ratio": ratio,
+            "target": self.target,
+            "at_most": self.at_most,
+            "verdict": verdict(ratio, self.target, self.at_most),
+            "limit": floor,
+            "note": self.note,
+            **(self.figures or {}),
+        }
+
+
+def verdict(ratio: float | None, target: float | None, at_most: bool = False) -> str:
+    """ok or short; empty where there is no target, or nothing to hold against it.
+
+    >>> verdict(52.0, 50.0), verdict(0.4, 0.3, at_most=True), verdict(None, 4.0)
+    ('ok', 'short', '')
+    """
+    if ratio is None or target is None or math.isnan(ratio):
+        return ""
+    return "ok" if (ratio <= target if at_most else ratio >= target) else "short"
+
+
+def table(rows: Iterable[Mapping[str, Any]], extra: Sequence[str] = ()) -> str:
+    """Rows as `Line.row` gives them, as text; a target's line ends in ok or short. `extra`: more figures."""
+    header = ["work", "ours ms", "against", "theirs ms", "ratio", "target", "of limit", *extra, ""]
+    lines = [header]
+    for row in rows:
+        target, limit = row["target"], row["limit"]
+        sign = "<=" if row["at_most"] else ">="
+        lines.append(
+            [
+                row["work"],
+                _number(row["ours_ms"]),
+                row["against"],
+                _number(row["theirs_ms"]),
+                _number(row["ratio"]),
+                "" if target is None else f"{sign} {target:g}",
+                "" if limit is None else f"{100 * limit['share']:.2g} %",
+                *(_number(row.get(name)) for name in extra),
+                row["verdict"] or row["note"],
+            ]
+        )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, int | float) else value or ""
+
+
+def parser(about: str | None) -> argparse.ArgumentParser:
+    """The options that every stage has: what to measure on, and where the figures go."""
+    options = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--data", help="SPEC of images; default generated ones")
+    options.add_argument("--features", type=Path, help="an .npz of features; default generated ones")
+    options.add_argument("--results", type=Path, default=RESULTS, help="folder of the figures")
+    return options
+
+
+def write(file: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON whole or not at all."""
+    with replacing(file) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
+
+
+def conclude(
+    stage: str,
+    lines: Sequence[Line],
+    options: argparse.Namespace,
+    extra: Sequence[str] = (),
+    limits: Limits | None = None,
+    **more: Any,
+) -> list[dict[str, Any]]:
+    """End a stage: print its table and write ``<stage>.json``; returns the rows.
+
+    Args:
+        extra: names of figures of the lines that the table shows besides.
+        limits: of the device that was timed; default the CPU's, measured now.
+        more: further content of the file.
+    """
+    limits = limits or Limits.measured()
+    rows = [line.row(limits) for line in lines]
+    print(f"{stage}\n{table(rows, extra)}\n", flush=True)
+    settings = {name: _shown(value) for name, value in vars(options).items() if name != "results"}
+    content = {"stage": stage, "options": settings, "machine": machine(), "limits": limits._asdict()}
+    write(options.results / f"{stage}.json", {**content, "rows": rows, **more})
+    return rows
+
+
+def _shown(value: Any) -> Any:
+    """An option as it is kept: of files the name, since where they lie is the user's own matter."""
+    if isinstance(value, Path):
+        return value.name
+    kind, colon, path = value.partition(":") if isinstance(value, str) else (value, "", "")
+    return f"{kind}:{Path(path).name}" if colon else value
