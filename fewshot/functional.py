@@ -7,8 +7,10 @@ its own class and its k neighbours).
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
+from torch.nn.functional import embedding_bag, pad
 
 EPSILON = 1e-12
+PIECE = 2**20  # numbers that work on many classes holds at a time, instead of all
 
 
 def normalize(x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
@@ -34,40 +36,46 @@ def masked_softmax(
     return scores.masked_fill(~mask, lowest).softmax(-1) * mask
 
 
+@torch.no_grad()
 def nearest_classes(
     prototypes: Float[Tensor, "B N D"],
     mask: Bool[Tensor, "B N"],
     k: int,
     prior: Float[Tensor, "B N N"] | None = None,
-    chunk: int = 1024,
-) -> tuple[Int64[Tensor, "B N k"], Bool[Tensor, "B N k"]]:
-    """Find the k nearest other classes of each class, by cosine plus ``prior``; exact, in chunks of rows.
+) -> Int64[Tensor, "B N k"]:
+    """Find the k nearest other classes of each class, by cosine plus ``prior``; exact, some rows at a time.
 
     Args:
         prototypes: unit vectors **[B, N, D]**.
         mask: **[B, N]**, the classes that may be neighbours.
         k: neighbours a class; at most N - 1.
         prior: similarity from outside **[B, N, N]**, added to the cosine; default None.
-        chunk: rows compared at a time; default 1024. [N, N] is never built.
 
     Returns:
-        Class indices **[B, N, k]**, and whether each is a real neighbour (False: there were fewer than k).
+        Class indices **[B, N, k]**, nearest first; -1 where there were fewer than k.
+
+    >>> nearest_classes(torch.eye(3)[None, [0, 0, 1]], torch.tensor([[True, True, False]]), 2)
+    tensor([[[ 1, -1],
+             [ 0, -1],
+             [ 0,  1]]])
     """
-    n = prototypes.shape[1]
-    found, real = [], []
-    for start in range(0, n, chunk):
-        rows = prototypes[:, start : start + chunk]
-        scores = rows @ prototypes.transpose(1, 2)  # [B, chunk, N]
+    b, n, _ = prototypes.shape
+    columns, found = torch.arange(n, device=prototypes.device), []
+    rows = max(1, PIECE // (b * n))
+    for part in columns.split(rows):
+        scores = prototypes[:, part] @ prototypes.transpose(1, 2)  # [B, rows, N]
         if prior is not None:
-            scores = scores + prior[:, start : start + chunk]
-        own = torch.arange(start, start + rows.shape[1], device=rows.device)[:, None] == torch.arange(
-            n, device=rows.device
-        )
-        scores = scores.masked_fill(own | ~mask[:, None, :], -torch.inf)
+            scores += prior[:, part]
+        scores.masked_fill_((part[:, None] == columns) | ~mask[:, None, :], -torch.inf)
         best = scores.topk(k, dim=-1)
-        found.append(best.indices)
-        real.append(best.values > -torch.inf)
-    return torch.cat(found, dim=1), torch.cat(real, dim=1)
+        found.append(best.indices.masked_fill_(best.values == -torch.inf, -1))
+    return torch.cat(found, dim=1)
+
+
+def edge_cosines(unit: Float[Tensor, "n D"], edge_index: Int64[Tensor, "2 E"]) -> Float[Tensor, " E"]:
+    """Dot products along edges, some of them at a time: no [E, D] is built."""
+    edges = max(1, PIECE // unit.shape[1])
+    return torch.cat([(unit[i] * unit[j]).sum(-1) for i, j in edge_index.split(edges, dim=1)])
 
 
 def candidate_cosines(
@@ -78,7 +86,11 @@ def candidate_cosines(
     """Cosine of each support to each of its class's candidates; ``candidates`` None: to all N classes."""
     if candidates is None:
         return torch.einsum("bikd,bcd->bikc", support, prototypes)
-    return torch.einsum("bikd,bicd->bikc", support, gather_classes(prototypes, candidates))
+    nodes, index = prototypes.flatten(0, 1), class_nodes(candidates)
+    classes = max(1, PIECE // (index.shape[1] * nodes.shape[1]))  # at a time: no [B, N, C, D] is built
+    pieces = zip(support.flatten(0, 1).split(classes), index.split(classes), strict=True)
+    cosines = torch.cat([own @ nodes[near].transpose(1, 2) for own, near in pieces])
+    return cosines.unflatten(0, candidates.shape[:2])
 
 
 def collect(
@@ -89,15 +101,41 @@ def collect(
     """Sum of the supports that each class is assigned: the messages from supports to classes."""
     if candidates is None:
         return torch.einsum("bikc,bikd->bcd", assignments, support)
-    parts = torch.einsum("bikc,bikd->bicd", assignments, support).flatten(1, 2)  # [B, N·C, D]
-    totals = torch.zeros_like(support[:, :, 0])
-    return totals.scatter_add(1, candidates.flatten(1, 2)[..., None].expand_as(parts), parts)
+    b, n, k, c = assignments.shape
+    target = class_nodes(candidates).flatten()
+    order = target.argsort()  # of the pairs (class, candidate), so that a candidate's are side by side
+    source = (order // c)[:, None] * k + torch.arange(k, device=order.device)  # the supports of the class
+    weight = assignments.transpose(2, 3).reshape(-1, k)[order]
+    bounds = k * pad(target.bincount(minlength=b * n).cumsum(0), (1, 0))
+    sums = weighted_sums(support.flatten(0, 2), source.flatten(), bounds, weight.flatten())
+    return sums.unflatten(0, (b, n))
 
 
-def gather_classes(x: Float[Tensor, "B N D"], index: Int64[Tensor, "B N C"]) -> Float[Tensor, "B N C D"]:
-    """``x[b, index[b, i, c]]`` for all b, i, c."""
-    b, n, c = index.shape
-    return x.gather(1, index.flatten(1, 2)[..., None].expand(-1, -1, x.shape[-1])).view(b, n, c, -1)
+def weighted_sums(
+    x: Float[Tensor, "n D"],
+    index: Int64[Tensor, " E"],
+    bounds: Int64[Tensor, " targets_and_one"],
+    weight: Float[Tensor, " E"],
+) -> Float[Tensor, "targets D"]:
+    """Weighted sums of rows: of ``x[index[bounds[i] : bounds[i + 1]]]`` for target i. No [E, D] is built.
+
+    >>> index, bounds = torch.tensor([0, 1, 2]), torch.tensor([0, 2, 2, 3])
+    >>> weighted_sums(torch.eye(3), index, bounds, torch.tensor([1.0, 2.0, 3.0]))
+    tensor([[1., 2., 0.],
+            [0., 0., 0.],
+            [0., 0., 3.]])
+    """
+    return embedding_bag(index, x, bounds, mode="sum", per_sample_weights=weight, include_last_offset=True)
+
+
+def class_nodes(index: Int64[Tensor, "B N C"]) -> Int64[Tensor, "BN C"]:
+    """Class indices of B episodes as indices of their B·N classes in one row.
+
+    >>> class_nodes(torch.tensor([[[1], [0]], [[1], [0]]])).tolist()
+    [[1], [0], [3], [2]]
+    """
+    b, n, _ = index.shape
+    return (index + n * torch.arange(b, device=index.device)[:, None, None]).flatten(0, 1)
 
 
 def leave_one_out_cosines(
@@ -203,7 +241,8 @@ def suppress(
 
     .. math:: w_i = (I + \gamma \Sigma)^{-1} x_i, \qquad \Sigma = R^\top R / n
 
-    by a fixed number of steps of conjugate gradients (Hestenes and Stiefel 1952), without building [D, D].
+    by a fixed number of steps of conjugate gradients (Hestenes and Stiefel 1952); R, or :math:`\Sigma` [D, D]
+    where many images or classes make that less work.
 
     Args:
         nodes: class vectors x **[B, N, D]**.
@@ -216,9 +255,18 @@ def suppress(
     >>> suppress(torch.ones(1, 1, 2), residuals, torch.full((1, 1, 1), 2.0), torch.tensor(3.0))
     tensor([[[0.2500, 1.0000]]])
     """
+    (_, classes, d), images = nodes.shape, residuals.shape[1]
+    factored = 2 * (steps + 1) * classes * images <= (images + (steps + 1) * classes) * d
+    # What is traced must not depend on sizes.
+    factored = torch.compiler.is_compiling() or factored
+    factors = (residuals.transpose(1, 2), residuals)
+    parts = factors if factored else (factors[0] @ factors[1],)
 
     def apply(x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
-        return x + strength / count * ((x @ residuals.transpose(1, 2)) @ residuals)
+        image = x
+        for part in parts:
+            image = image @ part
+        return x + strength / count * image
 
     # From the nodes themselves, which is where no spread leads.
     solution, rest = nodes, nodes - apply(nodes)
@@ -261,7 +309,7 @@ def check_episodes(
     evidence: Tensor | None,
     proportions: Tensor | None,
     prior: Tensor | None,
-    neighbours: int | None,
+    neighbours: int | Tensor | None,
 ) -> None:
     """Raise a ValueError that names the argument, what was expected and what came."""
     if support.dim() != 4 or not support.is_floating_point():
@@ -286,7 +334,14 @@ def check_episodes(
         raise ValueError("proportions: expected shares from 0 up and not all 0, got others or nan")
     if prior is not None and tuple(prior.shape) not in ((n, n), (b, n, n)):
         raise ValueError(f"prior: expected {[n, n]} or {[b, n, n]}, got {_kind(prior)}")
-    if neighbours is not None and neighbours < 1:
+    if isinstance(neighbours, Tensor):
+        if neighbours.dtype != torch.int64 or neighbours.dim() != 3 or tuple(neighbours.shape[:2]) != (b, n):
+            raise ValueError(
+                f"neighbours: expected int64 [B, N, k] with B = {b} and N = {n}, got {_kind(neighbours)}"
+            )
+        if not _are_others(neighbours):
+            raise ValueError(f"neighbours: expected other classes from 0 to {n - 1}, or -1 for none")
+    elif neighbours is not None and neighbours < 1:
         raise ValueError(f"neighbours: expected at least 1, or None for all classes, got {neighbours}")
 
 
@@ -295,6 +350,15 @@ def _are_shares(proportions: Tensor) -> bool:
     if proportions.device.type != "cpu" or torch.compiler.is_compiling():
         return True
     return bool((proportions >= 0).all() and (proportions > 0).any(-1).all())
+
+
+def _are_others(neighbours: Int64[Tensor, "B N k"]) -> bool:
+    """False where a class is its own neighbour, or there is no such class; as far as that can be seen."""
+    if neighbours.device.type != "cpu" or torch.compiler.is_compiling():
+        return True
+    n = neighbours.shape[1]
+    itself = torch.arange(n)[:, None]
+    return bool(((neighbours >= -1) & (neighbours < n) & (neighbours != itself)).all())
 
 
 def _kind(x: Tensor) -> str:

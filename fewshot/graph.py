@@ -17,9 +17,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fewshot.functional import (
+    PIECE,
     check_episodes,
+    class_nodes,
     collect,
     coupling,
+    edge_cosines,
     label_agreement,
     label_posterior,
     leave_one_out_cosines,
@@ -28,6 +31,7 @@ from fewshot.functional import (
     normalize,
     pairwise_cosine,
     suppress,
+    weighted_sums,
 )
 from fewshot.heads import PrototypeHead
 
@@ -35,6 +39,7 @@ with (
     warnings.catch_warnings()
 ):  # torch-geometric 2.8 scripts functions at import, of which torch 2.15 complains
     warnings.simplefilter("ignore", FutureWarning)
+    from torch_geometric import EdgeIndex
     from torch_geometric.nn import MessagePassing
     from torch_geometric.utils import softmax
 
@@ -95,6 +100,8 @@ class ClassGraphConv(MessagePassing):
             [0.0000, 0.0000, 0.0000]])
     """
 
+    SUPPORTS_FUSED_EDGE_INDEX = True  # of torch-geometric: `message_and_aggregate` takes an `EdgeIndex`
+
     def __init__(self) -> None:
         super().__init__(aggr="add")
         self.log_sharpness = nn.Parameter(torch.tensor(math.log(5.0)))
@@ -117,6 +124,13 @@ class ClassGraphConv(MessagePassing):
     def message(self, x_j: Float[Tensor, "E D"], weight: Float[Tensor, " E"]) -> Float[Tensor, "E D"]:
         return weight[:, None] * x_j
 
+    def message_and_aggregate(
+        self, edge_index: EdgeIndex, x: Float[Tensor, "n D"], weight: Float[Tensor, " E"]
+    ) -> Float[Tensor, "n D"]:
+        """The same sums without the messages [E, D]; for an `EdgeIndex` that is sorted by column."""
+        (bounds, source), _ = edge_index.get_csc()
+        return weighted_sums(x, source, bounds, weight)
+
     def dependencies(
         self,
         x: Float[Tensor, "n D"],
@@ -126,8 +140,7 @@ class ClassGraphConv(MessagePassing):
     ) -> Float[Tensor, " E"]:
         """The weight of each edge; those into one node sum to 1."""
         source, target = edge_index
-        unit = normalize(x)
-        cosine = (unit[source] * unit[target]).sum(-1)
+        cosine = edge_cosines(normalize(x), edge_index)
         scores = self.scores(cosine, prior, None if present is None else present[source])
         return softmax(scores, target, num_nodes=len(x))
 
@@ -274,7 +287,7 @@ class ClassGraph(nn.Module):
         evidence: Tensor | None = None,
         proportions: Tensor | None = None,
         prior: Tensor | None = None,
-        neighbours: int | None = None,
+        neighbours: int | Tensor | None = None,
     ) -> GraphOutput:
         """Classify the queries of B episodes.
 
@@ -288,7 +301,8 @@ class ClassGraph(nn.Module):
             evidence: **[B, N]**, of the query set: 1 the class is there, 0 it is not, NaN unknown (default).
             proportions: **[B, N]**, the classes' shares of the query set, where they are known.
             prior: similarity of classes from outside **[N, N]** or **[B, N, N]**; raises the dependencies.
-            neighbours: listen to the k most similar classes only, as sparse edges; default None: to all.
+            neighbours: listen to the k most similar classes only, as sparse edges; or to those of int64
+                **[B, N, k]** (-1: none), found once for many calls; default None: to all.
 
         Returns:
             `GraphOutput`.
@@ -313,18 +327,19 @@ class ClassGraph(nn.Module):
         facts = self._facts(classes, evidence, proportions)
         prior = None if prior is None else prior.to(support.dtype).expand(b, n, n)
 
-        near: tuple[Tensor, Tensor] | None = None
+        near = heard = neighbours if isinstance(neighbours, Tensor) else None
         dependencies: Tensor | Edges
-        if neighbours is not None:
+        if isinstance(neighbours, int):
             raw, k = normalize(support.sum(2)), min(neighbours, n - 1)
-            near = nearest_classes(raw, classes, k, prior)
+            near = heard = nearest_classes(raw, classes, k, prior)
+            if facts.alive is not classes:  # of those that may occur; a wrong label may be of any class
+                heard = nearest_classes(raw, facts.alive, k, prior)
         supports = self._trusted(support, support_mask, classes, near)
         sums = supports.sums()
-        if near is None:
+        if heard is None:
             messages, dependencies = self._dense_relations(normalize(sums), classes, facts, prior)
-        else:  # classes listen to those that may occur only, a wrong label may be of any class
-            heard = near if facts.alive is classes else nearest_classes(raw, facts.alive, k, prior)
-            messages, dependencies = self._sparse_relations(normalize(sums), classes, facts, prior, *heard)
+        else:
+            messages, dependencies = self._sparse_relations(normalize(sums), classes, facts, prior, heard)
 
         prototypes, biased = self._refine(sums, messages), self._biased(supports, sums, messages, facts)
         logits = self.head(query, prototypes, biased.bias)
@@ -426,7 +441,7 @@ class ClassGraph(nn.Module):
         support: Float[Tensor, "B N K D"],
         support_mask: Bool[Tensor, "B N K"],
         classes: Bool[Tensor, "B N"],
-        near: tuple[Tensor, Tensor] | None,
+        near: Int64[Tensor, "B N k"] | None,
     ) -> Supports:
         """Judge the labels; a support whose label is doubtful counts for other classes too."""
         b, n, k, _ = support.shape
@@ -436,9 +451,10 @@ class ClassGraph(nn.Module):
             rivals = classes[:, None, None] & ~own  # [B, N, 1, N]
         else:
             itself = torch.arange(n, device=support.device).expand(b, n)[..., None]
-            candidates = torch.cat([itself, near[0]], dim=-1)  # [B, N, 1 + k]
+            candidates = torch.cat([itself, near.clamp_min(0)], dim=-1)  # [B, N, 1 + k]
             own = (torch.arange(candidates.shape[-1], device=support.device) == 0)[None, None, None]
-            rivals = torch.cat([torch.zeros_like(near[1][..., :1]), near[1]], dim=-1)[:, :, None]
+            there = _real(near, classes)
+            rivals = torch.cat([torch.zeros_like(there[..., :1]), there], dim=-1)[:, :, None]
         judged = support_mask & (support_mask.sum(-1) > 1)[..., None]
         certain = (own & support_mask[..., None]).to(support.dtype)  # [B, N, K, C]: every label believed
         supports = Supports(support, support_mask, candidates, own, rivals, judged, None, certain)
@@ -490,18 +506,19 @@ class ClassGraph(nn.Module):
         classes: Bool[Tensor, "B N"],
         facts: Facts,
         prior: Float[Tensor, "B N N"] | None,
-        index: Int64[Tensor, "B N k"],
-        real: Bool[Tensor, "B N k"],
+        near: Int64[Tensor, "B N k"],
     ) -> tuple[Messages, Edges]:
         b, n, d = x.shape
-        real = real & classes[..., None]
-        first = torch.arange(b, device=x.device)[:, None, None] * n  # an episode's first node
-        target = (first + torch.arange(n, device=x.device)[None, :, None]).expand_as(index)
-        edge_index = torch.stack([(first + index)[real], target[real]])
-        prior_edge = None if prior is None else prior.gather(2, index)[real]
+        real = classes[..., None] & _real(near, facts.alive)
+        target = torch.arange(b * n, device=x.device).view(b, n, 1).expand_as(near)
+        edge_index = torch.stack([class_nodes(near).view_as(near)[real], target[real]])
+        prior_edge = None if prior is None else prior.gather(2, near.clamp_min(0))[real]
         weight = self.conv.dependencies(x.flatten(0, 1), edge_index, prior_edge, facts.present.flatten())
+        along = edge_index
+        if len(weight) * d > PIECE:  # too many messages to hold at once
+            along = EdgeIndex(edge_index, sparse_size=(b * n, b * n), sort_order="col")
         edges = Edges(edge_index, weight)
-        return lambda nodes: self.conv(nodes.flatten(0, 1), *edges).view(b, n, d), edges
+        return lambda nodes: self.conv(nodes.flatten(0, 1), along, weight).view(b, n, d), edges
 
     def _refine(self, sums: Float[Tensor, "B N D"], messages: Messages) -> Float[Tensor, "B N D"]:
         nodes = normalize(sums)
@@ -580,6 +597,11 @@ class ClassGraph(nn.Module):
     def pretrained(cls) -> "ClassGraph":
         """The graph with the weights that come with the package (trained on train splits only)."""
         return cls.from_pretrained(WEIGHTS)
+
+
+def _real(near: Int64[Tensor, "B N k"], mask: Bool[Tensor, "B N"]) -> Bool[Tensor, "B N k"]:
+    """Which neighbours there are (-1 is none), of the classes of the mask."""
+    return (near >= 0) & mask.gather(1, near.clamp_min(0).flatten(1)).view_as(near)
 
 
 def _scalar(value: float) -> nn.Parameter:
