@@ -138,6 +138,13 @@ def class_nodes(index: Int64[Tensor, "B N C"]) -> Int64[Tensor, "BN C"]:
     return (index + n * torch.arange(b, device=index.device)[:, None, None]).flatten(0, 1)
 
 
+def own_class(
+    x: Float[Tensor, "B N K C"], candidates: Int64[Tensor, "B N C"] | None
+) -> Float[Tensor, "B N K"]:
+    """The entries that are of the support's own class: the first candidate, or with all N the diagonal."""
+    return x.diagonal(dim1=1, dim2=3).transpose(1, 2) if candidates is None else x[..., 0]
+
+
 def leave_one_out_cosines(
     support: Float[Tensor, "B N K D"],
     assignments: Float[Tensor, "B N K C"],
@@ -158,9 +165,9 @@ def leave_one_out_cosines(
         totals = totals + beside
     cosines = candidate_cosines(support, normalize(totals), candidates)
     # Of the mean without the support itself, from dot products alone: no [B, N, K, D] is built.
-    weight = (assignments * own).sum(-1)  # [B, N, K]
+    weight = own_class(assignments, candidates)  # [B, N, K]
     length = totals.norm(dim=-1)[..., None]  # [B, N, 1]
-    along = (cosines * own).sum(-1) * length  # support times its class's sum
+    along = own_class(cosines, candidates) * length  # support times its class's sum
     square = (support**2).sum(-1)
     others = length**2 - 2 * weight * along + weight**2 * square
     alone = (along - weight * square) / others.clamp_min(1e-8).sqrt()

@@ -29,6 +29,7 @@ from fewshot.functional import (
     masked_softmax,
     nearest_classes,
     normalize,
+    own_class,
     pairwise_cosine,
     suppress,
     weighted_sums,
@@ -183,15 +184,17 @@ class Supports(NamedTuple):
     rivals: Bool[Tensor, "B N 1 C"]  # which of them another one
     judged: Bool[Tensor, "B N K"]  # whose label others of its class can vouch for
     doubt: Float[Tensor, " B"] | None  # share of wrong labels to reckon with; None: no label can be judged
-    assignments: Float[Tensor, "B N K C"]
+    assignments: Float[Tensor, "B N K C"] | None  # None: every label is believed
 
     def sums(self) -> Float[Tensor, "B N D"]:
-        if self.doubt is None:  # every label is believed
+        if self.assignments is None:
             return self.vectors.sum(2)
         return collect(self.assignments, self.vectors, self.candidates)
 
     def tightness(self) -> Float[Tensor, "B N"]:
-        return pairwise_cosine(self.vectors, (self.assignments * self.own).sum(-1))
+        if self.assignments is None:
+            return pairwise_cosine(self.vectors, self.mask.to(self.vectors.dtype))
+        return pairwise_cosine(self.vectors, own_class(self.assignments, self.candidates))
 
 
 class ClassGraph(nn.Module):
@@ -456,13 +459,13 @@ class ClassGraph(nn.Module):
             there = _real(near, classes)
             rivals = torch.cat([torch.zeros_like(there[..., :1]), there], dim=-1)[:, :, None]
         judged = support_mask & (support_mask.sum(-1) > 1)[..., None]
-        certain = (own & support_mask[..., None]).to(support.dtype)  # [B, N, K, C]: every label believed
-        supports = Supports(support, support_mask, candidates, own, rivals, judged, None, certain)
+        supports = Supports(support, support_mask, candidates, own, rivals, judged, None, None)
         if k == 1 or n == 1:  # nothing can speak against the only support of a class, or the only class
             return supports
+        certain = (own & support_mask[..., None]).to(support.dtype)  # [B, N, K, C]
         cosines = leave_one_out_cosines(support, certain, candidates, own)
         doubt = self._doubt(label_agreement(cosines, own, rivals, judged), classes, judged)
-        supports = supports._replace(doubt=doubt)
+        supports = supports._replace(doubt=doubt, assignments=certain)
         for _ in range(TRUST_ROUNDS):
             supports = self._believe(supports, self.log_trust_scale)
         return supports
@@ -472,7 +475,7 @@ class ClassGraph(nn.Module):
     ) -> Supports:
         """Judge the labels anew, by the classes as they are now believed to be."""
         vectors, mask, candidates, own, rivals, judged, doubt, assignments = supports
-        if doubt is None:
+        if doubt is None or assignments is None:
             return supports
         cosines = leave_one_out_cosines(vectors, assignments, candidates, own, beside)
         posterior = label_posterior(log_scale.exp() * cosines, doubt, own, rivals)
