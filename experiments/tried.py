@@ -21,7 +21,7 @@ from fewshot.data import FeatureSet
 from fewshot.episodes import Episode, EpisodeSampler
 from fewshot.evaluation import evaluate, paired_difference
 from fewshot.functional import normalize
-from fewshot.methods.powered import signed_power
+from fewshot.transform import signed_power
 
 SCALE, WEIGHT, COUPLING, ROUNDS = 10.0, 0.26, 1.3, 8
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from fewshot.audit import fitting_sampler
 from fewshot.data import load
@@ -23,6 +25,7 @@ from fewshot.methods.catalogue import Material, Method
 from fewshot.model import GraphFewShot
 from fewshot.neighbours import class_distances
 from fewshot.stages import MODES
+from fewshot.transform import PowerTransform, Transformed
 
 Subject = tuple[Callable[..., Any], tuple[str, ...], LabelledSet]  # a call, its modes, items for episodes
 
@@ -32,15 +35,18 @@ class Source:
     """What methods are scored on: labelled features, or labelled images and the model that encodes them.
 
     Args:
-        graph: the model's class graph, or the one that comes with the package.
+        graph: the model's class graph, or the one that comes with the package, after the power transform that
+            was fitted on the base classes.
         splits: by name. Without a model: features, minus the mean of the train split's where there is one.
         model, images: of a checkpoint.
+        base_mean: the mean that was taken off the features, [D].
     """
 
-    graph: ClassGraph
+    graph: nn.Module
     splits: Mapping[str, LabelledSet]
     model: GraphFewShot | None = None
     images: Splits | None = None
+    base_mean: Float[Tensor, " D"] | None = None
 
     def labelled(self, split: str) -> LabelledSet:
         """The images of a split, or the features where there are no images."""
@@ -107,6 +113,7 @@ class Source:
             graph=self.graph,
             train=train,
             val=val,
+            base_mean=self.base_mean,
             model=self.model,
             images=self.images,
         )
@@ -123,10 +130,12 @@ def open_source(path: Path, data: str | None = None) -> Source:
     if data is not None:
         raise InputError(f"data: expected none with a file of features, got {data!r}")
     splits = read_features(path)
+    mean, transform = None, PowerTransform()
     if "train" in splits:
         mean = splits["train"].mean()
         splits = {name: replace(part, items=part.items - mean) for name, part in splits.items()}
-    return Source(ClassGraph.pretrained(), splits)
+        transform.fit_if_skewed(splits["train"].items)
+    return Source(Transformed(transform, ClassGraph.pretrained()), splits, base_mean=mean)
 
 
 def open_checkpoint(path: Path, data: str | None = None) -> Source:
@@ -137,8 +146,7 @@ def open_checkpoint(path: Path, data: str | None = None) -> Source:
     """
     model = load_model(path)
     images = load_data(model, data)
-    assert isinstance(model.graph, ClassGraph)  # as `load` builds it
-    return Source(model.graph, dict(images), model, images)
+    return Source(model.classify, dict(images), model, images, model.base_mean.cpu())
 
 
 def open_subject(

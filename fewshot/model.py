@@ -17,6 +17,7 @@ from fewshot.errors import InputError
 from fewshot.files import replacing
 from fewshot.graph import ClassGraph, GraphOutput
 from fewshot.precision import Precision, autocast
+from fewshot.transform import PowerTransform, Transformed
 
 FORMAT = 1
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as PIL's mode "L"
@@ -84,7 +85,7 @@ class Preprocess(nn.Module):
 class GraphFewShot(nn.Module):
     """Few-shot classification of images: a backbone encodes them, a class graph classifies the features.
 
-    ``logits = graph(encode(support), encode(query))``, with
+    ``logits = graph(transform(encode(support)), transform(encode(query)))``, with
     ``encode(x) = backbone(preprocess(x)) - base_mean``.
 
     Args:
@@ -108,6 +109,7 @@ class GraphFewShot(nn.Module):
     """
 
     base_mean: Tensor
+    transform: PowerTransform
 
     def __init__(
         self,
@@ -126,6 +128,7 @@ class GraphFewShot(nn.Module):
         self.mirror = mirror
         self.precision: Precision = precision
         self.extra: dict[str, Any] = {}
+        self.transform = PowerTransform()  # none until training fits it
         # Without elements until it is known, as D is known only once there are images.
         self.register_buffer("base_mean", torch.zeros(0) if base_mean is None else base_mean.detach().float())
 
@@ -157,10 +160,15 @@ class GraphFewShot(nn.Module):
                 f"query_images: expected the size of support_images, {list(support_images.shape[-2:])}, as "
                 f"this model does not resize, got {list(query_images.shape[-2:])}"
             )
-        return self.graph(support.unflatten(0, (b, n, k)), query.unflatten(0, (b, m)), **options)
+        return self.classify(support.unflatten(0, (b, n, k)), query.unflatten(0, (b, m)), **options)
+
+    @property
+    def classify(self) -> Transformed:
+        """The model without its backbone: the graph's call, on features minus the base mean."""
+        return Transformed(self.transform, self.graph)
 
     def encode(self, images: Tensor) -> Float[Tensor, "n D"]:
-        """Features of uint8 images ``[n, C, H, W]``, minus the base mean; what the graph takes."""
+        """Features of uint8 images ``[n, C, H, W]``, minus the base mean; what `classify` takes."""
         x = self.preprocess(images)
         features = self.backbone(x).float()
         if self.mirror:

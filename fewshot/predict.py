@@ -170,7 +170,7 @@ def classify(
 ) -> GraphOutput:
     """The graph's output for one episode of features; tensors on the CPU go to the model and back."""
     device = model.base_mean.device
-    output = model.graph(
+    output = model.classify(
         support.to(device),
         query[None].to(device),
         joint=joint,

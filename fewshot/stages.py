@@ -235,7 +235,7 @@ def meta(
 def graph(
     config: Config, model: GraphFewShot, features: FeatureSet, validate: Validate, workers: Workers = (0, 1)
 ) -> Stage:
-    """The class graph alone, on features of the base classes minus their mean; see `fewshot.config.Graph`."""
+    """The class graph alone, on features of the base classes, transformed; see `fewshot.config.Graph`."""
     options = config.graph
     assert options is not None
     module = GraphLoss(model.graph)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -210,7 +211,7 @@ def _run(
         features = None
         for name in names[names.index(first) :] if first in names else []:
             if name == "graph":
-                features = _base_features(model, splits.train)
+                features = _fit_transform(config, model, splits.train)
             with _seeded(config, names.index(name) + 1):
                 workers = (fabric.global_rank, fabric.world_size)
                 current = stage(name, config, splits, model, features, workers)
@@ -220,7 +221,7 @@ def _run(
             fit(current, fabric, recorder, going_on, save_every)
         if not state or first != "evaluate":
             if features is None:
-                _base_features(model, splits.train)
+                _fit_transform(config, model, splits.train)
             recorder.save("evaluate", None)
         if folder is not None:
             _finish(config, splits, model, folder)
@@ -242,7 +243,7 @@ def stage(
 ) -> Stage:
     """The stage of that name ("pretrain", "meta" or "graph"), judged on the validation classes.
 
-    The graph's needs the features of the base classes.
+    The graph's needs the features of the base classes, transformed.
     """
     if name == "graph":
         assert features is not None
@@ -262,6 +263,18 @@ def _base_features(model: GraphFewShot, data: LabelledSet) -> FeatureSet:
     model.base_mean = mean.to(model.base_mean.device)
     features.items.sub_(mean)
     return features
+
+
+def _fit_transform(config: Config, model: GraphFewShot, data: LabelledSet) -> FeatureSet:
+    """Set what the model knows of the base classes; their features, as the graph takes them.
+
+    A backbone that was meta-trained was so for cosines of its features as they are.
+    """
+    features = _base_features(model, data)
+    if config.meta is None:
+        model.transform.fit_if_skewed(features.items)
+    here = model.base_mean.device
+    return replace(features, items=model.transform(features.items.to(here)).cpu())
 
 
 def _calibrate(model: GraphFewShot, base: LabelledSet) -> None:
@@ -318,7 +331,7 @@ def _validate_graph(config: Config, model: GraphFewShot, val: PackedDataset) -> 
 
 def _graph_predict(model: GraphFewShot, mode: str) -> Predict:
     joint, known = MODES[mode]
-    return as_predict(model.graph, joint=joint, know_proportions=known)
+    return as_predict(model.classify, joint=joint, know_proportions=known)
 
 
 def _accuracy(predict: Predict, sampler: EpisodeSampler) -> float:

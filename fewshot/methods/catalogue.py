@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+from jaxtyping import Float
+from torch import Tensor, nn
+
 from fewshot.data.labelled import FeatureSet
 from fewshot.data.packed import Splits
 from fewshot.errors import InputError
-from fewshot.graph import ClassGraph
 from fewshot.methods.alpha_tim import alpha_tim
 from fewshot.methods.anil import make_anil
 from fewshot.methods.bd_cspn import bd_cspn
@@ -24,7 +27,6 @@ from fewshot.methods.maml import make_maml
 from fewshot.methods.matching import matching
 from fewshot.methods.nearest_centroid import nearest_centroid
 from fewshot.methods.niw import NIW
-from fewshot.methods.powered import after_power
 from fewshot.methods.prototypes import prototypes
 from fewshot.methods.pt_map import pt_map
 from fewshot.methods.simpleshot import simpleshot
@@ -39,9 +41,10 @@ class Material:
     Args:
         way, shot, query: of the episodes to come; what learns episodically trains on such.
         seed: of its randomness.
-        graph: the class graph to compare.
+        graph: the class graph to compare, after its transform of the features.
         train, val: features of the base and of the validation classes, minus the base classes' mean; None
             where there are none.
+        base_mean: that mean, [D]; None where it is not known.
         model, images: a checkpoint and its images, for methods that work on images; None on features.
     """
 
@@ -49,9 +52,10 @@ class Material:
     shot: int
     query: int
     seed: int
-    graph: ClassGraph
+    graph: nn.Module
     train: FeatureSet | None = None
     val: FeatureSet | None = None
+    base_mean: Float[Tensor, " D"] | None = None
     model: GraphFewShot | None = None
     images: Splits | None = None
 
@@ -83,6 +87,20 @@ def _niw(material: Material) -> NIW:
     return NIW.fit(material.train)
 
 
+def _transformed_prototypes(material: Material) -> Callable[..., Any]:
+    """Prototypes after the transform that stands before the class graph, where there is one."""
+    transform = deepcopy(getattr(material.graph, "transform", nn.Identity())).cpu()
+    return lambda support, query, **options: prototypes(transform(support), transform(query), **options)
+
+
+def _pt_map(material: Material) -> Callable[..., Any]:
+    """On features with their mean, as its power transform wants them."""
+    mean = material.base_mean
+    if mean is None:
+        return pt_map
+    return lambda support, query, **options: pt_map(support + mean, query + mean, **options)
+
+
 def _alpha_tim(material: Material) -> Callable[..., Any]:
     """With the alpha of its authors: 2 at one shot, 7 from five on."""
     return partial(alpha_tim, alpha=7.0 if material.shot >= 5 else 2.0)
@@ -91,6 +109,7 @@ def _alpha_tim(material: Material) -> Callable[..., Any]:
 # A method that assumes equally many queries a class is told how many there are: its mode is joint-known.
 METHODS: tuple[Method, ...] = (
     Method("prototypes", "ProtoNet", "Snell et al. 2017", lambda _: prototypes),
+    Method("transformed", "ProtoNet, transformed", "after Hu et al. 2021", _transformed_prototypes),
     Method("simpleshot", "SimpleShot", "Wang et al. 2019", lambda _: simpleshot),
     Method("nearest-centroid", "nearest centroid", "Tibshirani et al. 2002", lambda _: nearest_centroid),
     Method("logistic-regression", "logistic regression", "Tian et al. 2020", lambda _: logistic_regression),
@@ -112,20 +131,13 @@ METHODS: tuple[Method, ...] = (
     Method("laplacian-shot", "LaplacianShot", "Ziko et al. 2020", lambda _: laplacian_shot, ("joint",)),
     Method("tim", "TIM", "Boudiaf et al. 2020", lambda _: tim, ("joint-known",)),
     Method("alpha-tim", "α-TIM", "Veilleux et al. 2021", _alpha_tim, ("joint",)),
-    Method("pt-map", "PT-MAP", "Hu et al. 2021", lambda _: pt_map, ("joint-known",)),
+    Method("pt-map", "PT-MAP", "Hu et al. 2021", _pt_map, ("joint-known",)),
     Method(
         "class-graph",
         "class graph",
         "this package",
         lambda material: material.graph,
         ("inductive", "joint", "joint-known"),
-    ),
-    Method(
-        "class-graph-power",
-        "class graph after power",
-        "this package, transform after Hu et al. 2021",
-        lambda material: after_power(material.graph),
-        ("joint", "joint-known"),
     ),
 )
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from fewshot.functional import masked_softmax, normalize
 from fewshot.methods.joint import make_ready, mean, squared_distances
-from fewshot.methods.powered import signed_power
+from fewshot.transform import signed_power
 
 
 def pt_map(
