@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torchmetrics.functional.classification import binary_calibration_error
 
-from fewshot.episodes import Episode, EpisodeSampler
+from fewshot.episodes import Episode, EpisodeSampler, Fingerprint
 from fewshot.errors import InputError
 
 Predict = Callable[[Episode], Tensor]
@@ -120,29 +120,19 @@ def evaluate(predict: Predict, sampler: EpisodeSampler, *, method: str, mode: st
     if sampler.episodes is None:
         raise InputError("sampler: expected a number of episodes to evaluate on, got one without end (None)")
     data = sampler.data
-    confusion = torch.zeros(data.num_classes, data.num_classes, dtype=torch.int64)
-    accuracies, confidences, hits = [], [], []
+    fingerprint, parts = Fingerprint(), []
     for episode in sampler:
         logits = predict(episode)
         _check(logits, episode, method)
-        here = logits.device
-        classes, labels = episode.classes.to(here), episode.query_labels.to(here)
-        if episode.class_mask is not None:
-            logits = logits.masked_fill(~episode.class_mask.to(here).unsqueeze(1), -torch.inf)
-        real = labels >= 0 if episode.query_mask is None else episode.query_mask.to(here)  # [B, M]
-        probability, predicted = logits.double().softmax(dim=-1).max(dim=-1)  # [B, M]
-        if probability[real].isnan().any():
-            raise InputError(f"{method}: expected logits that are numbers, got nan")
-        correct = (predicted == labels) & real
-        accuracies.append((100.0 * correct.sum(1).double() / real.sum(1)).cpu())
-        confidences.append(probability[real].clamp(max=1.0).cpu())
-        hits.append(correct[real].cpu())
-        confusion += _count_pairs(
-            classes.gather(1, labels.clamp(min=0)), classes.gather(1, predicted), real, data
-        )
-    if not accuracies:
+        fingerprint.update(episode)
+        parts.append(_answers(logits, episode, data.num_classes))
+    if not parts:
         raise InputError("sampler: expected at least 1 episode to evaluate on, got 0")
-    per_episode = torch.cat(accuracies)
+    per_episode, confidences, hits, pairs = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
+    if confidences.isnan().any():
+        raise InputError(f"{method}: expected logits that are numbers, got nan")
+    size = data.num_classes
+    confusion = torch.bincount(pairs, minlength=size * size).view(size, size)
     accuracy, ci95 = interval95(per_episode)
     seen = confusion.sum(dim=1)  # queries of each class
     shares = 100.0 * confusion.diagonal() / seen
@@ -154,8 +144,9 @@ def evaluate(predict: Predict, sampler: EpisodeSampler, *, method: str, mode: st
         accuracy=accuracy,
         ci95=ci95,
         episodes=len(per_episode),
-        fingerprint=sampler.fingerprint(),
-        ece=binary_calibration_error(torch.cat(confidences), torch.cat(hits).int(), n_bins=15).item(),
+        # Of a share of the episodes too it is that of all of them, which have to be drawn for it.
+        fingerprint=fingerprint.hexdigest() if sampler.world == 1 else sampler.fingerprint(),
+        ece=binary_calibration_error(confidences, hits.int(), n_bins=15).item(),
         per_class={data.class_names[c]: shares[c].item() for c in seen.nonzero().flatten().tolist()},
         confusion=confusion,
         per_episode=per_episode,
@@ -168,11 +159,25 @@ def _check(logits: Tensor, episode: Episode, method: str) -> None:
         raise InputError(f"{method}: expected logits [B, M, N] = {list(expected)}, got {list(logits.shape)}")
 
 
-def _count_pairs(truth: Tensor, predicted: Tensor, real: Tensor, data: Any) -> Tensor:
-    """Count (true, predicted) pairs of classes: both [B, M], to [classes, classes]."""
-    size = data.num_classes
-    pairs = truth[real] * size + predicted[real]
-    return torch.bincount(pairs, minlength=size * size).view(size, size).cpu()
+def _answers(logits: Tensor, episode: Episode, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What there is to count of a batch, on the logits' device, where nothing waits for it.
+
+    Accuracies **[B]**; of each real query the top class's probability, whether it is right, and the pair of
+    its class and the predicted one as a single number, c·size + predicted.
+    """
+    classes, labels = episode.classes.to(logits.device), episode.query_labels.to(logits.device)
+    if episode.class_mask is not None:
+        logits = logits.masked_fill(~episode.class_mask.to(logits.device).unsqueeze(1), -torch.inf)
+    top, predicted = logits.max(dim=-1)  # [B, M]
+    probability = 1 / (logits.double() - top.unsqueeze(-1)).exp().sum(dim=-1)  # the largest of a softmax
+    correct = predicted == labels
+    pairs = size * classes.gather(1, labels.clamp(min=0)) + classes.gather(1, predicted)
+    if episode.query_mask is None:
+        accuracy = 100.0 * correct.sum(dim=1).double() / labels.shape[1]
+        return accuracy, probability.flatten(), correct.flatten(), pairs.flatten()
+    real = episode.query_mask.to(logits.device)
+    accuracy = 100.0 * (correct & real).sum(dim=1).double() / real.sum(dim=1)
+    return accuracy, probability[real], correct[real], pairs[real]
 
 
 def paired_difference(scores: Scores, reference: Scores) -> tuple[float, float]:

@@ -20,16 +20,13 @@ NAMES = ("ant", "bee", "cat", "dog", "eel", "fox")
 class Fixed(EpisodeSampler):
     """A sampler of given episodes."""
 
-    def __init__(self, batches, fingerprint="f"):
+    def __init__(self, batches):
         data = FeatureSet(torch.zeros(24, 2), torch.arange(24) // 4, NAMES)
         super().__init__(data, way=4, query=1, episodes=100)
-        self.batches, self.print = batches, fingerprint
+        self.batches = batches
 
     def __iter__(self):
         return iter(self.batches)
-
-    def fingerprint(self):
-        return self.print
 
 
 def make_batch(classes, labels, logits, **masks):
@@ -42,6 +39,7 @@ def make_batch(classes, labels, logits, **masks):
         support_index=torch.zeros(b, n, 1, dtype=torch.int64),
         query_index=torch.zeros_like(labels),
         proportions=torch.full((b, n), 1 / n),
+        numbers=torch.arange(b),
         **masks,
     )
 
@@ -74,7 +72,7 @@ def test_by_hand():
     assert torch.equal(scores.confusion, expected)
     assert scores.row() == {
         "method": "m", "mode": "joint", "way": 4, "shot": 1, "accuracy": 33.333, "ci95": 65.333,
-        "episodes": 2, "fingerprint": "f", "ece": 0.4167,
+        "episodes": 2, "fingerprint": scores.fingerprint, "ece": 0.4167,
     }  # fmt: skip
 
 
@@ -114,6 +112,15 @@ def test_padding_changes_nothing():
     assert plain.ece == pytest.approx(masked.ece)
 
 
+def test_fingerprint_is_the_samplers_also_of_a_share():
+    data = FeatureSet(torch.randn(60, 4), torch.arange(60) // 10, NAMES)
+    sampler = EpisodeSampler(data, way=3, query=4, episodes=20, batch=8, start=3)
+    share = EpisodeSampler(data, way=3, query=4, episodes=20, batch=8, start=3, rank=1, world=2)
+    scores, part = (evaluate(as_predict(prototypes), s, method="m") for s in (sampler, share))
+    assert scores.fingerprint == sampler.fingerprint() == part.fingerprint
+    assert torch.equal(part.per_episode, scores.per_episode[1::2])
+
+
 def test_one_episode_has_no_interval():
     scores = evaluate(given, Fixed([random_batch(0, batch=1)]), method="m")
     assert math.isnan(scores.ci95)
@@ -133,10 +140,11 @@ def test_paired_difference_leaves_out_what_episodes_share():
 
 
 def test_refusals():
-    one, other = (evaluate(given, Fixed([random_batch(0)], f), method=f) for f in ("aa", "bb"))
-    with pytest.raises(
-        InputError, match="expected aa and bb on the same episodes, got fingerprints aa and bb"
-    ):
+    one, other = (evaluate(given, Fixed([random_batch(0, way=n)]), method=f"m{n}") for n in (3, 4))
+    same = (
+        f"expected m3 and m4 on the same episodes, got fingerprints {one.fingerprint} and {other.fingerprint}"
+    )
+    with pytest.raises(InputError, match=same):
         paired_difference(one, other)
     with pytest.raises(InputError, match=r"m: expected logits \[B, M, N\] = \[7, 11, 4\], got \[7, 11, 3\]"):
         evaluate(lambda episode: episode.query[..., :3], Fixed([random_batch(0)]), method="m")
