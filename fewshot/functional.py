@@ -168,7 +168,7 @@ def leave_one_out_cosines(
     weight = own_class(assignments, candidates)  # [B, N, K]
     length = totals.norm(dim=-1)[..., None]  # [B, N, 1]
     along = own_class(cosines, candidates) * length  # support times its class's sum
-    square = (support**2).sum(-1)
+    square = support.norm(dim=-1) ** 2
     others = length**2 - 2 * weight * along + weight**2 * square
     alone = (along - weight * square) / others.clamp_min(1e-8).sqrt()
     return torch.where(own, alone[..., None].clamp(-1, 1), cosines)
@@ -230,7 +230,7 @@ def pairwise_cosine(
     """
     squares = (weight**2).sum(-1)
     pairs = weight.sum(-1) ** 2 - squares
-    total = (weight[..., None] * support).sum(2)
+    total = torch.einsum("bik,bikd->bid", weight, support)
     several = pairs > 1e-3
     cosine = ((total**2).sum(-1) - squares) / pairs.clamp_min(1e-3) * several
     mean = cosine.sum(-1, keepdim=True) / several.sum(-1, keepdim=True).clamp_min(1)

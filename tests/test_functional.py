@@ -1,24 +1,41 @@
 """The mathematics of the class graph against loops in double precision and closed forms."""
 
+import pytest
 import torch
 from torch import Tensor
 
-from fewshot.functional import collect, leave_one_out_cosines, normalize, pairwise_cosine, suppress
+from fewshot.functional import (
+    candidate_cosines,
+    collect,
+    edge_cosines,
+    leave_one_out_cosines,
+    nearest_classes,
+    normalize,
+    pairwise_cosine,
+    suppress,
+)
 
 B, N, K, D = 2, 3, 4, 6
+
+
+@pytest.fixture(params=[1, 2**20])
+def piece(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work on many classes, a row at a time and all at once."""
+    monkeypatch.setattr("fewshot.functional.PIECE", request.param)
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def test_suppress_is_a_ridge_inverse_after_as_many_steps_as_dimensions() -> None:
-    nodes, residuals, strength = random(B, N, D), random(B, 9, D, seed=1), torch.tensor(5.0).double()
-    count = torch.full((B, 1, 1), 9.0).double()
-    spread = residuals.transpose(1, 2) @ residuals / 9
+@pytest.mark.parametrize("images", [2, 3, 9, 200])  # few are multiplied one by one, many as [D, D]
+def test_suppress_is_a_ridge_inverse_after_as_many_steps_as_dimensions(images: int) -> None:
+    nodes, residuals, strength = random(B, N, D), random(B, images, D, seed=1), torch.tensor(5.0).double()
+    count = torch.full((B, 1, 1), float(images)).double()
+    spread = residuals.transpose(1, 2) @ residuals / images
     exact = torch.linalg.solve(torch.eye(D) + strength * spread, nodes.transpose(1, 2)).transpose(1, 2)
     torch.testing.assert_close(suppress(nodes, residuals, count, strength, steps=D), exact)
-    error = [(suppress(nodes, residuals, count, strength, steps) - exact).norm() for steps in (1, 2, 4)]
+    error = [(suppress(nodes, residuals, count, strength, steps) - exact).norm() for steps in (0, 1, 2)]
     assert error[0] > error[1] > error[2]
 
 
@@ -60,3 +77,68 @@ def test_leave_one_out_cosines_against_a_loop() -> None:
                     total = totals[b, c] - (assignments[b, i, k, c] * support[b, i, k] if c == i else 0)
                     expected = support[b, i, k] @ total / total.norm()
                     torch.testing.assert_close(found[b, i, k, c], expected)
+
+
+# --- many classes
+
+
+def test_nearest_classes_are_those_of_the_whole_matrix(piece: None) -> None:
+    classes = normalize(random(B, 20, D))
+    mask = torch.ones(B, 20, dtype=torch.bool)
+    mask[0, 3:] = False
+    prior = random(B, 20, 20, seed=1)
+    cosines = classes @ classes.transpose(1, 2) + prior
+    cosines = cosines.masked_fill(torch.eye(20, dtype=torch.bool) | ~mask[:, None], -torch.inf)
+    values, expected = cosines.topk(5)
+    found = nearest_classes(classes, mask, 5, prior)
+    assert torch.equal(found, expected.masked_fill(values == -torch.inf, -1))
+    assert (found[0] >= 0).sum(-1).tolist() == [2] * 3 + [3] * 17
+
+
+def candidates(n: int, c: int) -> Tensor:
+    """Each class, and c - 1 others [B, n, c]."""
+    steps = torch.rand(B, n, n - 1, generator=torch.Generator().manual_seed(3)).argsort(-1)[..., : c - 1] + 1
+    itself = torch.arange(n)[None, :, None]
+    return torch.cat([itself.expand(B, n, 1), (itself + steps) % n], -1)
+
+
+def test_candidate_cosines_are_entries_of_all_cosines(piece: None) -> None:
+    support, prototypes, index = random(B, 7, K, D), random(B, 7, D, seed=1), candidates(7, 3)
+    every = candidate_cosines(support, prototypes, None)
+    expected = every.gather(3, index[:, :, None].expand(-1, -1, K, -1))
+    torch.testing.assert_close(candidate_cosines(support, prototypes, index), expected)
+
+
+def test_edge_cosines_are_entries_of_all_cosines(piece: None) -> None:
+    x, edge_index = random(7, D), torch.tensor([[0, 3, 6, 6], [1, 1, 0, 5]])
+    torch.testing.assert_close(edge_cosines(x, edge_index), (x @ x.T)[edge_index[0], edge_index[1]])
+    assert edge_cosines(x, edge_index[:, :0]).shape == (0,)
+
+
+def test_collecting_from_candidates_is_collecting_with_zeros_elsewhere() -> None:
+    """The sums, and their gradients."""
+    support, index = random(B, 7, K, D), candidates(7, 3)
+    weights = random(B, 7, K, 3, seed=1).requires_grad_()
+    support.requires_grad_()
+    whole = torch.zeros(B, 7, K, 7).double().scatter(3, index[:, :, None].expand(-1, -1, K, -1), weights)
+    few, all_ = collect(weights, support, index), collect(whole, support, None)
+    torch.testing.assert_close(few, all_)
+    slope = random(B, 7, D, seed=2)
+    for a, b in zip(
+        torch.autograd.grad((few * slope).sum(), (weights, support)),
+        torch.autograd.grad((all_ * slope).sum(), (weights, support)),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b)
+
+
+def test_leaving_one_out_among_candidates() -> None:
+    """With all other classes as candidates, in any order, the cosines are those without candidates."""
+    support, beside, index = normalize(random(B, 7, K, D)), random(B, 7, D, seed=1), candidates(7, 7)
+    assignments = random(B, 7, K, 7, seed=2).softmax(-1)
+    where = index[:, :, None].expand(-1, -1, K, -1)
+    diagonal = torch.eye(7, dtype=torch.bool)[None, :, None]
+    first = (torch.arange(7) == 0)[None, None, None]
+    expected = leave_one_out_cosines(support, assignments, None, diagonal, beside).gather(3, where)
+    found = leave_one_out_cosines(support, assignments.gather(3, where), index, first, beside)
+    torch.testing.assert_close(found, expected)

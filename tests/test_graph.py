@@ -4,9 +4,11 @@ import math
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch_geometric import EdgeIndex
 from torch_geometric.nn import MessagePassing
 
-from fewshot.functional import normalize
+from fewshot.functional import PIECE, normalize
 from fewshot.graph import ClassGraph, ClassGraphConv, Edges
 from fewshot.methods.prototypes import prototypes
 
@@ -346,6 +348,92 @@ def test_sparse_equals_dense_with_masks_and_evidence(graph: ClassGraph, options:
     close(full.dependencies, dense(sparse.dependencies), 1e-5)
 
 
+@pytest.mark.parametrize(("n", "k"), [(1000, 1), (300, 2)])
+@pytest.mark.parametrize("options", [{}, {"joint": True}], ids=["inductive", "joint"])
+def test_sparse_equals_dense_for_many_classes(n: int, k: int, options: dict) -> None:
+    """In double precision, as the rounds of the joint mode can make much of a rounding error, dense too."""
+    support, query, _ = episodes(b=1, n=n, k=k, m=100, d=16)
+    graph = ClassGraph.pretrained().requires_grad_(False)
+    for kind in (torch.float64,) if options else (torch.float32, torch.float64):
+        graph, inputs = graph.to(kind), (support.to(kind), query.to(kind))
+        full, sparse = graph(*inputs, **options), graph(*inputs, neighbours=n - 1, **options)
+        close(full.logits, sparse.logits, 1e-5)
+        close(full.prototypes, sparse.prototypes, 1e-5)
+        source, target = sparse.dependencies.edge_index
+        assert len(source) == n * (n - 1)
+        close(full.dependencies[0, target, source], sparse.dependencies.weight, 1e-5)
+
+
+@pytest.mark.parametrize("piece", [0, 2**20])  # sums in one pass, and message by message
+def test_sparse_has_the_gradients_of_dense(
+    options: dict, piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fewshot.graph.PIECE", piece)
+    support, query, labels = episodes()
+    prior, graph = torch.rand(N, N), ClassGraph.pretrained()
+    evidence = torch.tensor([1.0, torch.nan, torch.nan, torch.nan, torch.nan]).expand(B, N)
+    inputs = [support.requires_grad_(), query.requires_grad_(), *graph.parameters()]
+    found = []
+    for neighbours in (None, N - 1):
+        out = graph(support, query, prior=prior, evidence=evidence, neighbours=neighbours, **options)
+        loss = torch.nn.functional.cross_entropy(out.logits.flatten(0, 1), labels.flatten())
+        found.append(torch.autograd.grad(loss, inputs, allow_unused=True))
+    for full, sparse in zip(*found, strict=True):
+        assert (full is None) == (sparse is None)
+        if full is not None:
+            close(full, sparse, 1e-5)
+
+
+def test_given_neighbours_are_those_that_are_listened_to(graph: ClassGraph, options: dict) -> None:
+    support, query, _ = episodes()
+    every = torch.arange(1, N) + torch.arange(N)[:, None]
+    ring = (every % N).expand(B, N, N - 1)
+    close(graph(support, query, **options).logits, graph(support, query, neighbours=ring, **options).logits)
+    one = ring[..., :2].clone()
+    one[..., 1] = -1
+    out = graph(support, query, neighbours=one, **options)
+    close(dense(out.dependencies), torch.eye(N).roll(1, 1).expand(B, N, N), 1e-6)
+
+
+def test_given_neighbours_that_are_absent_are_not_heard(graph: ClassGraph) -> None:
+    support, query, _ = episodes()
+    ring = ((torch.arange(1, 3) + torch.arange(N)[:, None]) % N).expand(B, N, 2)
+    evidence = torch.full((B, N), torch.nan)
+    evidence[:, 1] = 0.0
+    heard = dense(graph(support, query, neighbours=ring, evidence=evidence).dependencies)
+    assert (heard[..., 1] == 0).all()
+    close(heard[:, 0, 2], torch.ones(B), 1e-6)
+
+
+class Largest(TorchDispatchMode):
+    """How many numbers the largest tensor has that any operation makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numel = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for x in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(x, torch.Tensor) and 0 not in x.stride():  # not a view that repeats itself
+                self.numel = max(self.numel, x.numel())
+        return out
+
+
+@pytest.mark.parametrize("joint", [False, True])
+@pytest.mark.parametrize("k", [1, 3])
+def test_many_classes_never_build_a_matrix_of_classes(joint: bool, k: int) -> None:
+    """Nothing is larger than the largest of the logits, the messages of one neighbour, and a piece."""
+    n, m, d = 3000, 20, 16
+    support, query, _ = episodes(b=1, n=n, k=k, m=m, d=d)
+    evidence = torch.ones(1, n)
+    evidence[:, ::7] = 0.0
+    graph = ClassGraph.pretrained().requires_grad_(False)
+    with Largest() as largest:
+        graph(support, query, joint=joint, neighbours=5, evidence=evidence)
+    assert largest.numel <= max(PIECE, n * m, n * k * d)
+
+
 def test_few_neighbours_are_the_most_similar(graph: ClassGraph) -> None:
     support, query, _ = episodes(k=1)
     edges = graph(support, query, neighbours=2).dependencies
@@ -355,6 +443,14 @@ def test_few_neighbours_are_the_most_similar(graph: ClassGraph) -> None:
     best = cosine.topk(2).indices.sort().values
     found = dense(edges).topk(2).indices.sort().values
     assert (best == found).all()
+
+
+def test_conv_sums_in_one_pass_along_a_sorted_edge_index() -> None:
+    conv = ClassGraphConv().requires_grad_(False)
+    x = torch.randn(6, 7, generator=torch.Generator().manual_seed(6))
+    edge_index = torch.tensor([[1, 2, 5, 0, 4], [0, 0, 1, 3, 3]])
+    fused = EdgeIndex(edge_index, sparse_size=(6, 6), sort_order="col")
+    close(conv(x, fused), conv(x, edge_index), 1e-6)
 
 
 def test_conv_is_a_message_passing_with_its_own_message() -> None:
@@ -442,6 +538,18 @@ def test_loading_nothing_says_so(tmp_path) -> None:
         ({"proportions": torch.zeros(B, N + 1)}, r"proportions: expected floats \[3, 5\]"),
         ({"prior": torch.zeros(N)}, r"prior: expected \[5, 5\] or \[3, 5, 5\], got float32 \[5\]"),
         ({"neighbours": 0}, "neighbours: expected at least 1, or None for all classes, got 0"),
+        (
+            {"neighbours": torch.zeros(N, 2)},
+            r"neighbours: expected int64 \[B, N, k\] with B = 3 and N = 5, got float32 \[5, 2\]",
+        ),
+        (
+            {"neighbours": torch.zeros(B, N, 1, dtype=torch.int64)},
+            "neighbours: expected other classes from 0 to 4, or -1 for none",
+        ),
+        (
+            {"neighbours": torch.full((B, N, 1), N)},
+            "neighbours: expected other classes from 0 to 4, or -1 for none",
+        ),
     ],
 )
 def test_errors_name_the_argument(arguments: dict, message: str) -> None:
