@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 from main_job import RESULTS, machine
 
-from fewshot.data import FeatureSet
 from fewshot.episodes import EpisodeSampler
 from fewshot.evaluation import Scores, as_predict, evaluate, paired_difference
 from fewshot.graph import ClassGraph
+from fewshot.inputs import open_source
 from fewshot.stages import MODES
 
 OFF = -30.0  # of a logarithm or a log odds
@@ -29,7 +29,7 @@ PARTS: dict[str, dict[str, float | list[float]]] = {
     "messages between classes": {"message": 0.0},
     "handicap of crowded classes (edges)": {"crowding": 0.0},
     "handicap of tight classes": {"tightness": 0.0},
-    "trust in support labels": {"doubt_size": [OFF, 0.0, 0.0], "doubt_agreement": [0.0, 0.0, 0.0]},
+    "trust in support labels": {"doubt": [OFF, 0.0], "renewal": OFF},
     "judging of labels in joint rounds": {"log_trust_joint": OFF},
     "messages from queries": {"log_query_weight": OFF, "log_kinship": OFF},
     "kinship of queries": {"log_kinship": OFF},
@@ -90,8 +90,9 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    data = FeatureSet.from_npz(arguments.features, arguments.split)
-    data = replace(data, items=data.items - FeatureSet.from_npz(arguments.features, "train").mean())
+    source = open_source(arguments.features)
+    data = source.features(arguments.split)
+    data = replace(data, items=source.graph.transform(data.items))
     graph, rows = ClassGraph.pretrained(), []
     changed: Callable[[Scores, Scores], dict] = lambda scores, whole: dict(  # noqa: E731
         zip(("change", "ci95"), (round(x, 3) for x in paired_difference(scores, whole)), strict=True)

@@ -8,18 +8,18 @@ scores 20-way 1-shot episodes of the test classes, joint, and writes ``experimen
 import argparse
 import json
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 from main_job import RESULTS, machine
+from torch import nn
 
 from fewshot.data import FeatureSet
 from fewshot.episodes import EpisodeSampler
-from fewshot.graph import ClassGraph
+from fewshot.inputs import open_source
 
 
-def evidence_rows(graph: ClassGraph, data: FeatureSet, episodes: int, seed: int) -> list[dict]:
+def evidence_rows(graph: nn.Module, data: FeatureSet, episodes: int, seed: int) -> list[dict]:
     """20-way 1-shot, half of the classes absent: told to the graph, or their columns struck out after."""
     sampler = EpisodeSampler(data, min(20, data.num_classes), 1, 15, episodes=episodes, batch=32, seed=seed)
     found: dict[str, list[torch.Tensor]] = {"told": [], "struck out": [], "nothing known": []}
@@ -61,9 +61,9 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    data = FeatureSet.from_npz(arguments.features, arguments.split)
-    data = replace(data, items=data.items - FeatureSet.from_npz(arguments.features, "train").mean())
-    rows = evidence_rows(ClassGraph.pretrained(), data, arguments.episodes, arguments.seed)
+    source = open_source(arguments.features)
+    data = source.features(arguments.split)
+    rows = evidence_rows(source.graph, data, arguments.episodes, arguments.seed)
     content = {"split": arguments.split, "seed": arguments.seed, "machine": machine(), "rows": rows}
     (RESULTS / "evidence.json").write_text(json.dumps(content, indent=1) + "\n")
     print(rows)

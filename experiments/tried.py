@@ -21,7 +21,6 @@ from fewshot.data import FeatureSet
 from fewshot.episodes import Episode, EpisodeSampler
 from fewshot.evaluation import evaluate, paired_difference
 from fewshot.functional import normalize
-from fewshot.transform import signed_power
 
 SCALE, WEIGHT, COUPLING, ROUNDS = 10.0, 0.26, 1.3, 8
 
@@ -72,11 +71,6 @@ def flattened(support: Tensor, query: Tensor, strength: float) -> tuple[Tensor, 
     images = normalize(images - strength * (images @ images.transpose(1, 2) @ images) / images.shape[1])
     count = support.shape[1] * support.shape[2]
     return images[:, :count].view_as(support), images[:, count:]
-
-
-def powered(x: Tensor, power: float) -> Tensor:
-    """Signed power of each feature; it depends on the axes, so rotations would change the graph."""
-    return normalize(signed_power(x, power))
 
 
 def nearest_support(episode: Episode, share: float, narrow: float) -> Tensor:
@@ -153,7 +147,6 @@ JOINT: dict[str, Callable[[Episode], Tensor]] = {
     "weaker strong directions (3)": told(lambda s, q: flattened(s, q, 3.0)),
     "kernel of queries (1, 7)": told(kernel=(1.0, 7.0)),
     "kernel of queries (2, 20)": told(kernel=(2.0, 20.0)),
-    "signed power 0.7 (not invariant)": told(lambda s, q: (powered(s, 0.7), powered(q, 0.7))),
 }
 INDUCTIVE: dict[str, Callable[[Episode], Tensor]] = {
     "plain": lambda e: away(e, 0.0),
@@ -163,9 +156,6 @@ INDUCTIVE: dict[str, Callable[[Episode], Tensor]] = {
     "discriminative steps (0.5, 3)": lambda e: discriminative(e, 0.5, 3),
     "ridge discriminants (5)": lambda e: ridge(e, 5.0),
     "supports weighted by length": lambda e: by_length(e, 1.0),
-    "signed power 0.75 (not invariant)": lambda e: away(
-        replace(e, support=powered(e.support, 0.75), query=powered(e.query, 0.75)), 0.0
-    ),
 }
 
 

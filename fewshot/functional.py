@@ -174,28 +174,6 @@ def leave_one_out_cosines(
     return torch.where(own, alone[..., None].clamp(-1, 1), cosines)
 
 
-def label_agreement(
-    cosines: Float[Tensor, "B N K C"],
-    own: Bool[Tensor, "#B #N 1 C"],
-    rivals: Bool[Tensor, "B N 1 C"],
-    judged: Bool[Tensor, "B N K"],
-) -> Float[Tensor, "B 3"]:
-    """How well the labels agree with the features: means over the judged supports of three cosines.
-
-    To the own class; to the best rival class; and to all rivals, as root mean square. Right labels have the
-    first above the second; wrong ones have it below, and the second above what chance makes of the third.
-    """
-    label = cosines.masked_fill(~own, 0.0).sum(-1)  # [B, N, K]
-    best = cosines.masked_fill(~rivals, -1.0).amax(-1)
-    square = (cosines**2 * rivals).sum(-1) / rivals.sum(-1).clamp_min(1)
-    count = judged.sum((1, 2)).clamp_min(1)
-
-    def mean(x: Float[Tensor, "B N K"]) -> Float[Tensor, " B"]:
-        return (x * judged).sum((1, 2)) / count
-
-    return torch.stack([mean(label), mean(best), mean(square).clamp_min(EPSILON).sqrt()], dim=-1)
-
-
 def label_posterior(
     scores: Float[Tensor, "B N K C"],
     doubt: Float[Tensor, " B"],

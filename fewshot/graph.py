@@ -23,7 +23,6 @@ from fewshot.functional import (
     collect,
     coupling,
     edge_cosines,
-    label_agreement,
     label_posterior,
     leave_one_out_cosines,
     masked_softmax,
@@ -250,20 +249,21 @@ class ClassGraph(nn.Module):
         self.conv = ClassGraphConv()
         self.head = PrototypeHead(scale=10.5)
         # Between classes: how much of its neighbours' vectors a class takes on (below 0: it moves away).
-        self.message = _scalar(0.1)
+        self.message = _scalar(0.05)
         # Handicaps, in cosines: for a class whose supports agree, and for one among near classes.
         self.tightness = _scalar(0.15)
         self.crowding = _scalar(0.1)
-        # Between supports and classes: scale of the cosines, and the share of wrong labels as a logistic
-        # function of the labels' agreement and of (1, log way, log shot), centred on 5-way 5-shot.
-        self.log_trust_scale = _scalar(math.log(7.0))
-        self.doubt_agreement = nn.Parameter(torch.tensor([-20.0, 20.0, 0.0]))
-        self.doubt_size = nn.Parameter(torch.tensor([-3.0, -1.0, 2.0]))
+        # Between supports and classes: scale of the cosines, the share of wrong labels that is reckoned with
+        # at first, as a logistic function of (1, log shot) centred on 5 shots, and how far that share follows
+        # the judgements of each round, as log odds.
+        self.log_trust_scale = _scalar(math.log(5.0))
+        self.doubt = nn.Parameter(torch.tensor([-1.0, 2.0]))
+        self.renewal = _scalar(0.0)
         # Between queries and classes (joint): weight of a query beside a support, scale of the cosines by
         # which labels are judged anew, pull of a query's likes, inverse temperature of the result, strength
         # by which spread is suppressed, strength of the coupling where proportions are known.
         self.log_query_weight = _scalar(math.log(0.3))
-        self.log_trust_joint = _scalar(math.log(7.0))
+        self.log_trust_joint = _scalar(math.log(5.0))
         self.log_kinship = _scalar(math.log(4.0))
         self.log_confidence = _scalar(math.log(0.5))
         self.log_suppression = _scalar(math.log(20.0))
@@ -463,9 +463,7 @@ class ClassGraph(nn.Module):
         if k == 1 or n == 1:  # nothing can speak against the only support of a class, or the only class
             return supports
         certain = (own & support_mask[..., None]).to(support.dtype)  # [B, N, K, C]
-        cosines = leave_one_out_cosines(support, certain, candidates, own)
-        doubt = self._doubt(label_agreement(cosines, own, rivals, judged), classes, judged)
-        supports = supports._replace(doubt=doubt, assignments=certain)
+        supports = supports._replace(doubt=self._doubt(judged), assignments=certain)
         for _ in range(TRUST_ROUNDS):
             supports = self._believe(supports, self.log_trust_scale)
         return supports
@@ -479,17 +477,19 @@ class ClassGraph(nn.Module):
             return supports
         cosines = leave_one_out_cosines(vectors, assignments, candidates, own, beside)
         posterior = label_posterior(log_scale.exp() * cosines, doubt, own, rivals)
+        # The share of wrong labels, as the judgements have it: a step of expectation-maximisation.
+        wrong = judged * (1 - (posterior * own).sum(-1))
+        found = wrong.sum((1, 2)) / judged.sum((1, 2)).clamp_min(1)
+        doubt = torch.lerp(doubt, found, self.renewal.sigmoid())
         certain = (own & mask[..., None]).to(posterior.dtype)
-        return supports._replace(assignments=torch.where(judged[..., None], posterior, certain))
+        assignments = torch.where(judged[..., None], posterior, certain)
+        return supports._replace(doubt=doubt, assignments=assignments)
 
-    def _doubt(
-        self, agreement: Float[Tensor, "B 3"], classes: Bool[Tensor, "B N"], judged: Bool[Tensor, "B N K"]
-    ) -> Float[Tensor, " B"]:
-        """The share of wrong labels to reckon with in each episode, at most 0.8."""
-        way = classes.sum(-1).clamp_min(1).to(agreement.dtype)
-        shot = judged.sum((1, 2)) / judged.any(-1).sum(-1).clamp_min(1)
-        size = torch.stack([torch.ones_like(way), (way / 5).log(), (shot.clamp_min(2) / 5).log()], dim=-1)
-        return 0.8 * (agreement @ self.doubt_agreement + size @ self.doubt_size).sigmoid()
+    def _doubt(self, judged: Bool[Tensor, "B N K"]) -> Float[Tensor, " B"]:
+        """The share of wrong labels to reckon with in each episode before any is judged."""
+        shot = judged.sum((1, 2)).to(self.doubt.dtype) / judged.any(-1).sum(-1).clamp_min(1)
+        # Few supports of a class cannot judge each other; five can.
+        return (self.doubt[0] + self.doubt[1] * (shot.clamp(2, 5) / 5).log()).sigmoid()
 
     def _dense_relations(
         self,
