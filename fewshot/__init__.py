@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fewshot.graph import ClassGraph, ClassGraphConv
     from fewshot.heads import PrototypeHead
     from fewshot.model import GraphFewShot
+    from fewshot.transform import PowerTransform, Transformed
 
 _HOME = {
     "ClassGraph": "graph",
@@ -25,7 +26,9 @@ _HOME = {
     "GraphFewShot": "model",
     "InputError": "errors",
     "PackedDataset": "data",
+    "PowerTransform": "transform",
     "PrototypeHead": "heads",
+    "Transformed": "transform",
     "load": "data",
 }
 _MODULES = ("backbones", "evaluation", "functional", "methods")
@@ -39,7 +42,9 @@ __all__ = [
     "GraphFewShot",
     "InputError",
     "PackedDataset",
+    "PowerTransform",
     "PrototypeHead",
+    "Transformed",
     "backbones",
     "evaluation",
     "functional",

@@ -23,7 +23,9 @@ from fewshot.made_up import made_up_images
 from fewshot.methods import catalogue
 from fewshot.methods.catalogue import Method, find
 from fewshot.methods.prototypes import prototypes
+from fewshot.methods.pt_map import pt_map
 from fewshot.model import GraphFewShot, Preprocess
+from fewshot.transform import PowerTransform
 
 
 def pixels(support, query, **_):
@@ -205,6 +207,25 @@ def test_features_come_minus_the_train_splits_mean(tmp_path):
     bare = open_source(tmp_path / "t.npz")
     np.testing.assert_allclose(bare.features("test").items, features[3:].reshape(-1, 4), atol=1e-5)
     assert "not subtracted" in bare.remarks()[0]
+
+
+def test_the_class_graph_gets_skewed_features_transformed_and_pt_map_its_positive_ones(tmp_path):
+    rng = np.random.default_rng(0)
+    features, split = rng.lognormal(0, 1.5, (6, 40, 8)), np.array(["train"] * 3 + ["test"] * 3)
+    np.savez(tmp_path / "f.npz", features=features, wnids=np.array(list("abcdef")), split=split)
+    source = open_source(tmp_path / "f.npz")
+    sampler = source.sampler("test", way=3, shot=2, query=4, episodes=5)
+    material = source.material(sampler, "test", base=False)
+    transform = PowerTransform().fit(source.features("train").items)
+    episode = next(iter(sampler))
+    changed = transform(episode.support), transform(episode.query)
+    calls = {method.name: method.make(material) for method in find("class-graph,transformed,pt-map")}
+    logits = calls["class-graph"](episode.support, episode.query).logits
+    torch.testing.assert_close(logits, ClassGraph.pretrained()(*changed).logits)
+    torch.testing.assert_close(calls["transformed"](episode.support, episode.query), prototypes(*changed))
+    positive = episode.support + source.base_mean, episode.query + source.base_mean
+    assert min(x.min() for x in positive) > -1e-4
+    torch.testing.assert_close(calls["pt-map"](episode.support, episode.query), pt_map(*positive))
 
 
 @pytest.fixture

@@ -111,6 +111,17 @@ def test_save_and_load(model, tmp_path):
     assert [p.name for p in (tmp_path / "a").iterdir()] == ["model.pt"]
 
 
+def test_a_fitted_transform_stands_before_the_graph_and_is_saved(model, tmp_path):
+    model.transform.fit(torch.rand(200, 32, generator=torch.Generator().manual_seed(0)) ** 4)
+    support, query = images(1, 3, 2, 3, 32, 32), images(1, 6, 3, 32, 32)
+    encoded = (model.encode(support.flatten(0, 2)).unflatten(0, (1, 3, 2)), model.encode(query[0])[None])
+    expected = model.graph(*(model.transform(x) for x in encoded), joint=True).logits
+    torch.testing.assert_close(model(support, query, joint=True).logits, expected, atol=1e-4, rtol=1e-4)
+    model.save(tmp_path / "model.pt")
+    loaded = GraphFewShot.load(tmp_path / "model.pt")
+    assert torch.equal(loaded(support, query).logits, model(support, query).logits)
+
+
 def test_state_dict_carries_the_base_mean(model):
     model.base_mean = torch.randn(32)
     other = GraphFewShot(backbones.conv4(width=8), ClassGraph())

@@ -1,4 +1,5 @@
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -198,6 +199,23 @@ def test_the_whole_model_with_the_graph_on_episodes(config, tmp_path):
     )
     rows = results(train(graph, out=tmp_path / "graph", loggers=()))
     assert {row["mode"] for row in rows} == {"inductive", "joint", "joint-known"}
+
+
+@pytest.mark.parametrize("stages", ["pretrain", "pretrain and meta"])
+def test_skewed_features_are_transformed_unless_the_backbone_is_meta_trained(
+    config, tmp_path, monkeypatch, stages
+):
+    monkeypatch.setattr("fewshot.transform.SKEWED", -math.inf)
+    meta = None if stages == "pretrain" else replace(config.meta, steps=1)
+    folder = train(replace(config, meta=meta), out=tmp_path / "run", loggers=())
+    model = GraphFewShot.load(folder / "checkpoint.pt")
+    assert model.transform.fitted == (meta is None)
+    splits = load(config.data, size=16, channels=1)
+    setting = {"split": "test", "query": 3, "seed": 0}
+    assert [{**s.row(), **setting} for s in training.score(config, model, splits.test)] == results(folder)
+    if meta is None:  # fitted on the base classes
+        transformed = model.transform(model.features(splits.train).items)
+        torch.testing.assert_close(transformed.mean(0), torch.zeros(4), atol=1e-4, rtol=0)
 
 
 def test_starts_from_random_weights_graph_included(config):
