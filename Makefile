@@ -3,14 +3,17 @@ NEW := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do $$p -c '$(NEW)' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 INSTALLED := .venv/installed
+PEERS := .venv/peers
 
-.PHONY: help setup train test lint clean
+.PHONY: help setup train test lint benchmark clean
 
 help:
 	@echo "make train   set up, train on the built-in letters, print the table"
 	@echo "make test    set up, then lint and tests"
 	@echo "make setup   make .venv and install everything"
 	@echo "make lint    ruff and mypy"
+	@echo "make benchmark [DATA=SPEC] [FEATURES=FILE]"
+	@echo "             every stage beside its peers, on your images and features or on generated ones"
 	@echo "make clean   remove .venv and caches; runs and packed data stay"
 
 setup: $(INSTALLED)
@@ -36,6 +39,14 @@ lint: setup
 
 test: lint
 	$(BIN)/pytest
+
+$(PEERS): $(INSTALLED)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[benchmark]' \
+		|| echo "easyfsl could not be installed: its lines of the benchmark stay empty"
+	@touch $@
+
+benchmark: $(PEERS)
+	$(BIN)/python experiments/benchmark $(if $(DATA),--data '$(DATA)') $(if $(FEATURES),--features '$(FEATURES)')
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache build *.egg-info

@@ -1,9 +1,8 @@
 """Scoring prototypes on cached features: 10,000 episodes, 5-way 1-shot with 15 queries a class.
 
 Against EasyFSL's `PrototypicalNetworks`, episode by episode: the whole evaluation, from the features to a
-score, through EasyFSL's data loader and `evaluate`; and the method alone, on episodes that are there.
-Ours also draws the episodes, and gives interval, calibration, confusions and fingerprint; theirs is spared the
-drawing.
+score, through EasyFSL's loader and `evaluate`; and the method alone, on episodes that are there. Ours also
+draws the episodes, and gives interval, calibration, confusions and fingerprint; theirs is spared the drawing.
 """
 
 import argparse

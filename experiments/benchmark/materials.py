@@ -57,7 +57,7 @@ def images(spec: str | None, size: int, classes: int = 20, count: int = 500) -> 
 
 
 def generated_images(classes: int, count: int, size: int, seed: int = 0) -> PackedDataset:
-    """Coloured clouds, partly a class's own, as smooth as photographs: uint8 [classes·count, 3, size, size]."""
+    """Coloured clouds, partly a class's own, as smooth as photographs: uint8 [n, 3, size, size]."""
     generator = torch.Generator().manual_seed(seed)
     parts = []
     for _ in range(classes):  # one class at a time, as floats take four times the memory

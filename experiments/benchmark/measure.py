@@ -19,6 +19,7 @@ import torch
 from fewshot.files import replacing
 
 RESULTS = Path(__file__).parents[1] / "results" / "benchmark"
+UNITS = {"ms": 1e3, "s": 1.0, "MB": 1e-6}
 LIBRARIES = ("torch", "torchvision", "torch-geometric", "lightning", "numpy", "learn2learn", "easyfsl")
 
 
@@ -160,10 +161,12 @@ class Line:
 
     Args:
         work, against: in words.
-        ours, theirs: times of the same amount of work; None for theirs where the peer is absent or fails.
+        ours, theirs: times of the same amount of work; None for theirs where the peer is absent or fails. Or
+            other sizes that are to be small, such as `Times.of` some bytes.
         target: how many times faster ours is to be; with `at_most`, the most that ours may take of theirs.
-        per: how many units (episodes, images) the times are for; the table shows milliseconds a unit.
+        per: how many units (episodes, images) the times are for; the table shows one of them.
         theirs_per: the same for theirs where it did fewer units.
+        unit: what the table shows, of `UNITS`.
         floor: what the work must do at least, for all of ours' units.
         note: a remark, such as why theirs is absent.
         figures: further figures to keep (accuracies, bytes).
@@ -177,6 +180,7 @@ class Line:
     at_most: bool = False
     per: int = 1
     theirs_per: int | None = None
+    unit: str = "ms"
     floor: Floor | None = None
     note: str = ""
     figures: Mapping[str, Any] | None = None
@@ -197,8 +201,9 @@ class Line:
             "theirs": self.theirs and self.theirs._asdict(),
             "units": self.per,
             "theirs_units": self.theirs_per or self.per,
-            "ours_ms": 1e3 * ours,
-            "theirs_ms": None if theirs is None else 1e3 * theirs,
+            "unit": self.unit,
+            "ours_each": ours * UNITS[self.unit],
+            "theirs_each": None if theirs is None else theirs * UNITS[self.unit],
             "ratio": ratio,
             "target": self.target,
             "at_most": self.at_most,
@@ -222,7 +227,7 @@ def verdict(ratio: float | None, target: float | None, at_most: bool = False) ->
 
 def table(rows: Iterable[Mapping[str, Any]], extra: Sequence[str] = ()) -> str:
     """Rows as `Line.row` gives them, as text; a target's line ends in ok or short. `extra`: more figures."""
-    header = ["work", "ours ms", "against", "theirs ms", "ratio", "target", "of limit", *extra, ""]
+    header = ["work", "ours", "against", "theirs", "ratio", "target", "of limit", *extra, ""]
     lines = [header]
     for row in rows:
         target, limit = row["target"], row["limit"]
@@ -230,9 +235,9 @@ def table(rows: Iterable[Mapping[str, Any]], extra: Sequence[str] = ()) -> str:
         lines.append(
             [
                 row["work"],
-                _number(row["ours_ms"]),
+                _number(row["ours_each"], row["unit"]),
                 row["against"],
-                _number(row["theirs_ms"]),
+                _number(row["theirs_each"], row["unit"]),
                 _number(row["ratio"]),
                 "" if target is None else f"{sign} {target:g}",
                 "" if limit is None else f"{100 * limit['share']:.2g} %",
@@ -244,8 +249,8 @@ def table(rows: Iterable[Mapping[str, Any]], extra: Sequence[str] = ()) -> str:
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
-def _number(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, int | float) else value or ""
+def _number(value: Any, unit: str = "") -> str:
+    return f"{value:.3g} {unit}".rstrip() if isinstance(value, int | float) else value or ""
 
 
 def parser(about: str | None) -> argparse.ArgumentParser:

@@ -1,7 +1,7 @@
 """Drawing episodes, 5-way 1-shot with 15 queries a class: index tensors alone, and with uint8 images.
 
-Against learn2learn's `TaskDataset` over tensors in memory, with the transforms of its documentation. For
-index tensors alone its tensor holds numbers in place of images, so that it has no image to copy.
+Against learn2learn's `TaskDataset` (by now `Taskset`) over tensors in memory, with the transforms of its
+documentation. For index tensors alone its tensor holds numbers in place of images: it has no image to copy.
 """
 
 import argparse
@@ -21,7 +21,7 @@ WAY, SHOT, QUERY = 5, 1, 15
 
 def learn2learn_tasks(items: torch.Tensor, data: PackedDataset) -> Iterator[Any]:
     """Endless tasks of learn2learn over items that are tensors in memory."""
-    from learn2learn.data import MetaDataset, TaskDataset
+    from learn2learn.data import MetaDataset, Taskset
     from learn2learn.data.transforms import ConsecutiveLabels, FusedNWaysKShots, LoadData, RemapLabels
     from torch.utils.data import TensorDataset
 
@@ -32,7 +32,7 @@ def learn2learn_tasks(items: torch.Tensor, data: PackedDataset) -> Iterator[Any]
         RemapLabels(dataset),
         ConsecutiveLabels(dataset),
     ]
-    return iter(TaskDataset(dataset, task_transforms=transforms, num_tasks=-1))
+    return iter(Taskset(dataset, task_transforms=transforms, num_tasks=-1))
 
 
 def easyfsl_error(data: PackedDataset) -> str:
@@ -66,9 +66,9 @@ def draw(data: PackedDataset, episodes: int, **options: Any) -> Callable[[], Non
 
 def main(argv: list[str] | None = None) -> None:
     options = parser(__doc__)
-    options.add_argument("--episodes", type=int, default=4096, help="of ours in a repetition")
+    options.add_argument("--episodes", type=int, default=2048, help="of ours in a repetition")
     options.add_argument("--tasks", type=int, default=200, help="of theirs in a repetition")
-    options.add_argument("--repetitions", type=int, default=15)
+    options.add_argument("--repetitions", type=int, default=9)
     arguments = options.parse_args(argv)
     lines = measure(images(arguments.data, size=64), arguments)
     conclude("sampling", lines, arguments)

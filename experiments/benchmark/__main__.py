@@ -1,0 +1,64 @@
+"""All stages in turn, each in a process of its own, and one table of all targets at the end.
+
+    python experiments/benchmark [--data SPEC] [--features FILE]
+
+writes a file a stage into ``experiments/results/benchmark``. With a GPU, see the stages' own options.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from measure import parser, table
+
+STAGES = (
+    "start_up",
+    "loading",
+    "sampling",
+    "evaluation",
+    "joint",
+    "meta_training",
+    "training",
+    "extraction",
+    "growth",
+)
+
+
+def run(stage: str, options: argparse.Namespace) -> bool:
+    """Run a stage; returns whether it came to its end."""
+    given = {"--data": options.data, "--features": options.features, "--results": options.results}
+    words = [str(word) for pair in given.items() if pair[1] is not None for word in pair]
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, str(Path(__file__).with_name(f"{stage}.py")), *words])
+    print(f"({stage}: {time.monotonic() - start:.0f} s)\n", flush=True)
+    return done.returncode == 0
+
+
+def closing(folder: Path, stages: tuple[str, ...]) -> str:
+    """The rows of all stages in one table."""
+    rows: list[dict[str, Any]] = []
+    for stage in stages:
+        found = json.loads((folder / f"{stage}.json").read_text())["rows"]
+        rows += [{**row, "work": f"{stage}: {row['work']}"} for row in found]
+    return table(rows)
+
+
+def main(argv: list[str] | None = None) -> int:
+    options = parser(__doc__)
+    options.add_argument("--stages", default=",".join(STAGES), help="some of them, with commas between")
+    arguments = options.parse_args(argv)
+    stages = tuple(arguments.stages.split(","))
+    ended = tuple(stage for stage in stages if run(stage, arguments))
+    print(closing(arguments.results, ended))
+    for stage in stages:
+        if stage not in ended:
+            print(f"{stage}: ended in an error, see above")
+    return int(ended != stages)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
