@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fewshot.data import FeatureSet, PackedDataset, load
     from fewshot.episodes import Episode, EpisodeSampler
     from fewshot.errors import InputError
+    from fewshot.estimator import FewShotClassifier
     from fewshot.graph import ClassGraph, ClassGraphConv
     from fewshot.heads import PrototypeHead
     from fewshot.model import GraphFewShot
@@ -23,6 +24,7 @@ _HOME = {
     "Episode": "episodes",
     "EpisodeSampler": "episodes",
     "FeatureSet": "data",
+    "FewShotClassifier": "estimator",
     "GraphFewShot": "model",
     "InputError": "errors",
     "PackedDataset": "data",
@@ -39,6 +41,7 @@ __all__ = [
     "Episode",
     "EpisodeSampler",
     "FeatureSet",
+    "FewShotClassifier",
     "GraphFewShot",
     "InputError",
     "PackedDataset",
