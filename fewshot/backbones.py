@@ -5,6 +5,7 @@ A backbone is any module that maps float images ``[n, C, H, W]`` to features ``[
 D for images of that size. Modules are named as in torchvision, so that weights are easy to carry over.
 """
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from inspect import signature
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.utils import fuse_conv_bn_eval
 
 from fewshot.errors import InputError
 
@@ -150,6 +152,37 @@ def build(config: Mapping[str, Any]) -> nn.Module:
         if key not in known:
             raise InputError(f"backbone.{key}: {name} expects {', '.join(known)}")
     return BACKBONES[name](**arguments)
+
+
+def for_inference(backbone: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """A copy of a backbone of this module that has the same features, sooner; any other one as it is.
+
+    Each batch norm is folded into the convolution before it, and the weights lie as convolutions read them.
+    The copy cannot be trained.
+
+    Args:
+        backbone: a `Conv4` or a `ResNet12`.
+        dtype: of the copy's weights; default float32.
+
+    >>> backbone = conv4(width=8).eval()
+    >>> x = torch.rand(2, 3, 32, 32)
+    >>> torch.allclose(for_inference(backbone)(x), backbone(x), atol=1e-5)
+    True
+    """
+    if not isinstance(backbone, Conv4 | ResNet12):
+        return backbone
+    folded = copy.deepcopy(backbone).eval().requires_grad_(False)
+    for module in folded.modules():
+        if isinstance(module, ResidualBlock):
+            convolution, norm = module.downsample
+            module.downsample = nn.Sequential(fuse_conv_bn_eval(convolution, norm))
+        if isinstance(module, Conv4 | ResidualBlock):
+            for name, convolution in list(module.named_children()):
+                if name.startswith("conv"):
+                    norm = name.replace("conv", "bn")
+                    setattr(module, name, fuse_conv_bn_eval(convolution, module.get_submodule(norm)))
+                    setattr(module, norm, nn.Identity())
+    return folded.to(dtype=dtype, memory_format=torch.channels_last)
 
 
 def in_channels(backbone: nn.Module) -> int | None:

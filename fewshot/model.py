@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from fewshot.data.labelled import FeatureSet, LabelledSet
 from fewshot.errors import InputError
 from fewshot.files import replacing
 from fewshot.graph import ClassGraph, GraphOutput
-from fewshot.precision import Precision, autocast
+from fewshot.precision import Precision, autocast, resolve
 from fewshot.transform import PowerTransform, Transformed
 
 FORMAT = 1
@@ -94,8 +95,8 @@ class GraphFewShot(nn.Module):
         preprocess: default keeps the images' size and gives the backbone the channels that it takes.
         base_mean: ``[D]``, the mean of the base classes' features; default None is zero.
         mirror: average the features of an image and of its mirror image; default False.
-        precision: what `features` computes in: "32-true", "bf16-mixed", or "auto" (default), which is
-            bfloat16 where the machine has it.
+        precision: what images are encoded in where no gradient is asked for: "32-true", "bf16-mixed", or
+            "auto" (default), which is bfloat16 where the machine has it.
 
     Shapes: support uint8 ``[B, N, K, C, H, W]``, query uint8 ``[B, M, C, H, W]``, of any sizes where the
     preprocessing resizes them; the output is the graph's: logits ``[B, M, N]``, prototypes ``[B, N, D]``,
@@ -169,35 +170,44 @@ class GraphFewShot(nn.Module):
 
     def encode(self, images: Tensor) -> Float[Tensor, "n D"]:
         """Features of uint8 images ``[n, C, H, W]``, minus the base mean; what `classify` takes."""
+        # A training loop chooses its precision itself.
+        with nullcontext() if torch.is_grad_enabled() else autocast(images.device, self.precision):
+            return self._encode(self.backbone, images)
+
+    def _encode(self, backbone: nn.Module, images: Tensor) -> Float[Tensor, "n D"]:
         x = self.preprocess(images)
-        features = self.backbone(x).float()
+        features = backbone(x).float()
         if self.mirror:
-            features = (features + self.backbone(x.flip(-1)).float()) / 2
+            features = (features + backbone(x.flip(-1)).float()) / 2
         return features - self.base_mean if self.base_mean.numel() else features
 
     def features(
-        self, data: LabelledSet, batch: int = 512, device: str | torch.device | None = None
+        self, data: LabelledSet, batch: int | None = None, device: str | torch.device | None = None
     ) -> FeatureSet:
         """The features of all images of a data set, minus the base mean, on the CPU and without gradient.
 
         Args:
             data: images uint8 ``[n, C, H, W]`` with labels, such as `fewshot.PackedDataset`.
-            batch: images at a time; default 512.
+            batch: images at a time; default None is 512 on a GPU, and on a processor so few that what the
+                backbone computes of them stays in its cache.
             device: where to compute (the model moves there); default where the model is.
         """
         if device is not None:
             self.to(device)
         here = self.base_mean.device
+        batch = batch or _fitting_batch(data.items, self.preprocess.size, here)
+        half = resolve(self.precision, here) == "bf16-mixed"
         training = self.training
         self.eval()
         try:
             with torch.inference_mode(), autocast(here, self.precision):
-                parts = [self.encode(images.to(here)).cpu() for images in data.items.split(batch)]
+                backbone = backbones.for_inference(self.backbone, torch.bfloat16 if half else torch.float32)
+                parts = [self._encode(backbone, images.to(here)) for images in data.items.split(batch)]
         finally:
             self.train(training)
         # Made outside inference mode, so that a graph can be trained on it.
         names = {field.name: getattr(data, field.name) for field in fields(LabelledSet)}
-        return FeatureSet(**{**names, "items": torch.cat(parts)})
+        return FeatureSet(**{**names, "items": torch.cat(parts).cpu()})
 
     def save(self, path: str | Path, extra: dict[str, Any] | None = None) -> None:
         """Write a checkpoint, atomically: plain values and tensors only, so that it is safe to load.
@@ -280,6 +290,15 @@ def _read(path: Path) -> dict[str, Any]:
     if content.get("version") != FORMAT:
         raise InputError(f"{path}: expected format version {FORMAT}, got {content.get('version')}")
     return content
+
+
+def _fitting_batch(images: Tensor, size: int | None, device: torch.device) -> int:
+    """How many images to encode at a time."""
+    if device.type != "cpu":
+        return 512
+    height, width = (size, size) if size else images.shape[-2:]
+    # 9 images of 84×84 a thread: 64 channels of them take 8 MB in bfloat16. Less is slow in the last layers.
+    return max(1, 2**16 // (height * width)) * torch.get_num_threads()
 
 
 def _image_channels(backbone: nn.Module) -> int | None:

@@ -48,6 +48,39 @@ def test_residual_block_is_its_shortcut_when_the_convolutions_are_off():
     torch.testing.assert_close(block(x), torch.nn.functional.max_pool2d(shortcut, 2))
 
 
+def trained(config):
+    """A backbone whose batch norms have seen images, and have scales of either sign."""
+    torch.manual_seed(0)
+    backbone = backbones.build(config)
+    for norm in (m for m in backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+        torch.nn.init.normal_(norm.weight)
+        torch.nn.init.normal_(norm.bias)
+    with torch.no_grad():
+        for _ in range(3):
+            backbone(3 * torch.randn(8, 3, 33, 32) + 1)
+    return backbone.eval()
+
+
+@pytest.mark.parametrize(
+    "config", [{"name": "conv4", "width": 8}, {"name": "resnet12", "widths": [4, 8, 8, 16]}]
+)
+def test_folded_for_inference_the_features_stay(config):
+    backbone, x = trained(config), torch.randn(5, 3, 33, 32)
+    before = {key: value.clone() for key, value in backbone.state_dict().items()}
+    folded = backbones.for_inference(backbone)
+    with torch.inference_mode():
+        torch.testing.assert_close(folded(x), backbone(x), rtol=1e-4, atol=1e-4)
+        half = backbones.for_inference(backbone, torch.bfloat16)(x.bfloat16())
+        assert torch.cosine_similarity(half.float(), backbone(x)).min() > 0.999
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in folded.modules())
+    assert all(torch.equal(value, before[key]) for key, value in backbone.state_dict().items())
+
+
+def test_a_strangers_backbone_is_not_folded():
+    stranger = torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.Conv2d(3, 2, 3))
+    assert backbones.for_inference(stranger) is stranger
+
+
 def test_activations_keep_their_scale_through_the_layers():
     torch.manual_seed(0)
     with torch.inference_mode():

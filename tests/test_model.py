@@ -89,7 +89,7 @@ def test_mirror_does_not_see_which_way_an_image_faces(model):
     torch.testing.assert_close(model.encode(x), model.encode(x.flip(-1)))
 
 
-@pytest.mark.parametrize("batch", [3, 512])
+@pytest.mark.parametrize("batch", [3, 512, None])
 def test_features_are_the_encoded_images(model, batch):
     data = PackedDataset(images(7, 3, 32, 32), torch.tensor([0, 0, 0, 1, 1, 2, 2]), ("a", "b", "c"))
     features = model.train().features(data, batch=batch)
@@ -98,6 +98,20 @@ def test_features_are_the_encoded_images(model, batch):
     assert features.class_names == data.class_names
     assert torch.equal(features.labels, data.labels)
     model.graph(features.items[None, :3, None], features.items[None]).logits.sum().backward()  # trainable on
+
+
+def test_bfloat16_keeps_the_features_direction(model):
+    x = images(40, 3, 32, 32)
+    data = PackedDataset(x, torch.arange(40) // 20, ("a", "b"))
+    expected = model.encode(x)
+    model.precision = "bf16-mixed"
+    with torch.no_grad():
+        found = {"features": model.features(data).items, "encode": model.encode(x)}
+    for name, features in found.items():
+        assert features.dtype == torch.float32
+        assert not torch.equal(features, expected), name
+        assert torch.cosine_similarity(features, expected).min() > 0.999, name
+    assert torch.equal(model.encode(x), expected)  # for training the caller chooses
 
 
 def test_save_and_load(model, tmp_path):
