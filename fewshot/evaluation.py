@@ -1,5 +1,6 @@
 """Scores of a method on episodes: accuracy with its interval, calibration, confusion, paired differences."""
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -101,7 +102,8 @@ def evaluate(predict: Predict, sampler: EpisodeSampler, *, method: str, mode: st
     """Score a method on all episodes of a sampler, a batch at a time.
 
     Args:
-        predict: an Episode (of B episodes) to logits **[B, M, N]**, on any device; see `as_predict`.
+        predict: an Episode (of B episodes) to logits **[B, M, N]**, on any device; see `as_predict`. The next
+            episodes' items come into the same memory, so it should not keep them.
         sampler: draws the episodes; must have a number of them.
         method, mode: names for the table.
 
@@ -121,6 +123,8 @@ def evaluate(predict: Predict, sampler: EpisodeSampler, *, method: str, mode: st
         raise InputError("sampler: expected a number of episodes to evaluate on, got one without end (None)")
     data = sampler.data
     fingerprint, parts = Fingerprint(), []
+    sampler = copy.copy(sampler)
+    sampler.reuse = True  # memory that the processor still has at hand
     for episode in sampler:
         logits = predict(episode)
         _check(logits, episode, method)
