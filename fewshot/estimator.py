@@ -31,9 +31,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     ``fit`` keeps the supports; each prediction is one episode of them and the queries. It works in pipelines
     and searches, and labels may be of any kind that scikit-learn takes.
 
-    Only the directions of features matter, from the origin. So give it features minus the mean of other, known
-    classes; where there are none, a ``StandardScaler`` before it takes off the mean of the supports. Joint
-    inference needs this: on features that all point one way it is worse than inductive. Features are
+    Only the directions of features matter, from the origin. So give it features minus the mean of other,
+    known classes; where there are none, a ``StandardScaler`` before it takes off the mean of the supports.
+    Joint inference needs this: on features that all point one way it is worse than inductive. Features are
     classified in the precision they come in, float32 or float64.
 
     Args:
@@ -103,11 +103,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError: as for ``fit``; also features of another size, or labels of another kind, than before.
         """
-        return self._learn(X, y, [] if classes is None else [np.asarray(classes)], not self._is_fitted())
+        return self._learn(
+            X, y, [] if classes is None else [np.asarray(classes)], not hasattr(self, "classes_")
+        )
 
     def predict(self, X: Any) -> Shaped[np.ndarray, " M"]:
         """The label of each query: of features **[M, D]**, or with a model of images **[M, C, H, W]**."""
-        check_is_fitted(self)
+        check_is_fitted(self, "classes_")
         return self.classes_[np.concatenate([logits.argmax(1) for logits in self._logits(X)])]
 
     def predict_proba(self, X: Any) -> Float[np.ndarray, "M N"]:
@@ -125,7 +127,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     @property
     def class_graph_(self) -> Float[np.ndarray, "N N"]:
-        check_is_fitted(self)
+        check_is_fitted(self, "classes_")
         # Dependencies are between classes: any query would do.
         dependencies = self._classify(*self._support(), self.supports_[:1]).dependencies
         if not isinstance(dependencies, Edges):
@@ -139,9 +141,6 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = self.model is None
         return tags
-
-    def _is_fitted(self) -> bool:
-        return hasattr(self, "classes_")
 
     def _learn(self, X: Any, y: Any, classes: list[np.ndarray], anew: bool) -> FewShotClassifier:
         self._check_parameters()
@@ -237,7 +236,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         return state[0].device if state else torch.device("cpu")
 
     def _logits(self, X: Any) -> Iterator[Float[np.ndarray, "m N"]]:
-        check_is_fitted(self)
+        check_is_fitted(self, "classes_")
         X = self._validated(X, reset=False)
         support, mask = self._support()
         size = self.supports_.shape[1]
