@@ -27,7 +27,7 @@ CONDITIONS: dict[str, dict] = {
     "hard classes 1-shot": {"shot": 1, "classes": "hard"},
 }
 TRAINED = ("balanced 1-shot", "balanced 5-shot")  # where methods that learn from base features take part
-OURS = ",class-graph"
+OURS = ",transformed,class-graph"
 FEW = {  # elsewhere, those that the condition is about
     "Dirichlet(2) 1-shot": "prototypes,bd-cspn,laplacian-shot,label-propagation,alpha-tim,pt-map" + OURS,
     "Dirichlet(2) 5-shot": "prototypes,bd-cspn,laplacian-shot,label-propagation,alpha-tim,pt-map" + OURS,
