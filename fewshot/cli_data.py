@@ -45,17 +45,17 @@ def info(spec: str, *, json: Path | None = None) -> None:
 
 
 def check(spec: str, *, against: str | None = None) -> None:
-    """Verify a data set's checksums, and that its classes and counts are a benchmark's.
+    """Verify a data set's checksums, and that its classes and counts are a benchmark's, class by class.
 
-    Example: fewshot data check miniimagenet:/data/mini --against miniimagenet
+    Example: fewshot data check miniimagenet:/data/mini
 
     Args:
         spec: KIND[:PATH]; PATH may be a folder, a .tar or a .zip.
-        against: A benchmark's name or its YAML file.
+        against: A benchmark's name or its YAML file; default the data set's own, where it is a benchmark.
     """
     from fewshot import data
 
     if differences := data.check(spec, against=against):
         print("\n".join(differences))
-        raise InputError(f"{spec}: {len(differences)} differences from {against}")
+        raise InputError(f"{spec}: {len(differences)} differences from {against or 'its benchmark'}")
     print(f"{spec}: as it should be")

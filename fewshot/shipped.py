@@ -25,13 +25,25 @@ def find(folder: Literal["configs", "datasets"], name_or_path: str | Path) -> Pa
     path = Path(name_or_path).expanduser()
     if path.is_file():
         return path
-    # Installed from a wheel they lie in the package; in a checkout, at its top.
-    homes = [home for home in (PACKAGE / folder, PACKAGE.parent / folder) if home.is_dir()]
-    for home in homes:
+    for home in _homes(folder):
         candidate = home / f"{str(name_or_path).removesuffix('.yaml')}.yaml"
         if candidate.is_file():
             return candidate
-    known = sorted({file.stem for home in homes for file in home.glob("*.yaml")})
     raise InputError(
-        f"{folder}: expected a file or one of {', '.join(known) or 'none'}, got '{name_or_path}'"
+        f"{folder}: expected a file or one of {', '.join(names(folder)) or 'none'}, got '{name_or_path}'"
     )
+
+
+def names(folder: Literal["configs", "datasets"]) -> list[str]:
+    """The names of the YAML files that come with the package, sorted.
+
+    Example:
+        >>> "miniimagenet" in names("datasets")
+        True
+    """
+    return sorted({file.stem for home in _homes(folder) for file in home.glob("*.yaml")})
+
+
+def _homes(folder: str) -> list[Path]:
+    """Installed from a wheel they lie in the package; in a checkout, at its top."""
+    return [home for home in (PACKAGE / folder, PACKAGE.parent / folder) if home.is_dir()]

@@ -13,6 +13,10 @@ from typing import Protocol, runtime_checkable
 
 from fewshot.errors import InputError
 
+HTML = (
+    "a web page (HTML), not the file itself; fetch it again, with a browser where the site asks for a login"
+)
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -58,6 +62,8 @@ def open_archive(path: str | Path) -> Archive:
         return FolderArchive(path)
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
+    if _starts_as_html(path):
+        raise InputError(f"{path}: {HTML}")
     if zipfile.is_zipfile(path):
         return ZipArchive(path)
     if tarfile.is_tarfile(path):
@@ -150,6 +156,35 @@ class ZipArchive:
 
     def stamp(self) -> str:
         return _stat(self.path)
+
+
+def base_of(files: Collection[str], name: str) -> str | None:
+    """The folder, at the top or one below, where a file of that name lies, with its slash; None if in none.
+
+    Example:
+        >>> base_of(["cifar/meta", "cifar/train"], "meta")
+        'cifar/'
+    """
+    below = sorted(file for file in files if file.count("/") == 1 and file.endswith("/" + name))
+    return "" if name in files else below[0].removesuffix(name) if below else None
+
+
+def is_html(content: bytes) -> bool:
+    """Whether a file's first bytes are those of a web page, as sites send in place of a download.
+
+    Example:
+        >>> is_html(b"<!DOCTYPE html><title>Quota exceeded</title>")
+        True
+    """
+    return content[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html"))
+
+
+def _starts_as_html(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return is_html(file.read(512))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _has_content(member: tarfile.TarInfo) -> bool:

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
-import yaml
 
-from fewshot.data import glyphs, sources
+from fewshot.data import cifar, cub, glyphs, miniimagenet, omniglot, sources, tieredimagenet
 from fewshot.data.archives import open_archive
+from fewshot.data.benchmark import differences, read_benchmark, wrong_files
 from fewshot.data.packed import FORMAT, META_FILE, Splits, open_pack
 from fewshot.data.packing import write_pack
 from fewshot.errors import InputError
-from fewshot.shipped import find
+from fewshot.shipped import names
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,23 @@ class Kind:
     channels: int = 3
 
 
+def _at(open: Callable[[Path], sources.Source], channels: int = 3) -> Kind:
+    """A kind that nothing is random in."""
+    return Kind(lambda path, _: open(path), channels=channels)
+
+
 KINDS = {
+    "cifar-fs": _at(cifar.cifar_fs),
+    "cub": _at(cub.cub),
+    "cub-cropped": _at(cub.cub_cropped),
+    "fc100": _at(cifar.fc100),
     "folder": Kind(sources.folder, seeded=True),
     "glyphs": Kind(lambda _, seed: sources.built_in_glyphs(seed), has_path=False, seeded=True, channels=1),
-    "miniimagenet": Kind(lambda path, _: sources.miniimagenet(path)),
+    "miniimagenet": _at(miniimagenet.miniimagenet),
+    "omniglot": _at(omniglot.omniglot, channels=1),
+    "omniglot-lake": _at(omniglot.omniglot_lake, channels=1),
+    "omniglot-upright": _at(omniglot.omniglot_upright, channels=1),
+    "tieredimagenet": _at(tieredimagenet.tieredimagenet),
 }
 
 
@@ -49,10 +62,11 @@ def load(
     """The splits of a data set, packed into the cache the first time.
 
     Args:
-        spec: ``KIND[:PATH]``: ``glyphs``, ``miniimagenet:PATH``, ``folder:PATH`` (a path of a folder, .tar or
-            .zip), or ``packed:PATH``.
-        size: side in pixels; by default the images' own where all are equal and square, else 84.
-        channels: 1 (grey) or 3 (colour); by default 1 for glyphs, else 3.
+        spec: ``KIND[:PATH]``: ``glyphs``, ``folder:PATH`` (a path of a folder, .tar or .zip),
+            ``packed:PATH``, or a benchmark, such as ``miniimagenet:PATH`` (see ``KINDS``).
+        size: side in pixels; by default 28 for Omniglot, else the images' own where all are equal and square,
+            else 84.
+        channels: 1 (grey) or 3 (colour); by default 1 for glyphs and Omniglot, else 3.
         cache: where packs are kept; by default ``FEWSHOT_CACHE`` of the environment, else the user's cache.
         seed: of what is random in a source: a pool's split, the glyphs' distortion.
         progress: whether to draw a progress bar on standard error while packing.
@@ -143,41 +157,25 @@ def check(spec: str, *, against: str | None = None, **options: Any) -> list[str]
 
     Args:
         spec: a data SPEC, or the path of a pack.
-        against: a benchmark's name (``miniimagenet``) or its YAML file.
+        against: a benchmark's name (``miniimagenet``) or its YAML file; by default the one of the
+            pack's name, if there is one.
         options: as of :func:`load`.
 
     Returns:
-        One line for each class or count that is off; none where all is as it should be.
+        One line for each class or count that is off, and for each published file whose checksum is another;
+        none where all is as it should be.
 
     Raises:
         InputError: the pack is truncated or altered.
     """
-    splits = open_pack(spec) if (Path(spec).expanduser() / META_FILE).is_file() else load(spec, **options)
+    packed = (Path(spec).expanduser() / META_FILE).is_file()
+    splits = open_pack(spec) if packed else load(spec, **options)
     splits.verify()
-    return [] if against is None else _differences(splits, against)
-
-
-def _differences(splits: Splits, against: str) -> list[str]:
-    file = find("datasets", against)
-    benchmark = yaml.safe_load(file.read_text())
-    try:
-        expected = {split: {str(name) for name in benchmark["classes"][split]} for split, _ in splits}
-        images = int(benchmark["images_per_class"])
-    except (KeyError, TypeError, ValueError):
-        raise InputError(f"{file}: expected classes (train, val, test) and images_per_class") from None
-    lines = []
-    for split, data in splits:
-        counts = dict(zip(data.class_ids, data.counts.tolist(), strict=True))
-        lines += [f"{split}: class {name} is missing" for name in sorted(expected[split] - set(counts))]
-        lines += [
-            f"{split}: class {name} does not belong there" for name in sorted(set(counts) - expected[split])
-        ]
-        lines += [
-            f"{split}: class {name} has {count} images, expected {images}"
-            for name, count in counts.items()
-            if name in expected[split] and count != images
-        ]
-    return lines
+    if against is None and splits.name not in names("datasets"):
+        return []
+    benchmark = read_benchmark(against or splits.name)
+    path = splits.path if packed else _parse(spec)[1]
+    return [*differences(splits, benchmark), *wrong_files(path, benchmark)]
 
 
 def _parse(spec: str) -> tuple[str, Path]:

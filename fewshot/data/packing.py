@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fewshot.data.images import decode
+from fewshot.data.images import Content, decode
 from fewshot.data.labelled import SPLITS
 from fewshot.data.packed import FORMAT, IMAGES_FILE, Splits, digest, labels_of, open_pack, write_meta
 from fewshot.data.sources import Source, SourceClass
@@ -38,13 +38,15 @@ def write_pack(source: Source, path: Path, *, size: int | None, channels: int, p
     Args:
         source: what to pack.
         path: the folder to make.
-        size: side in pixels; None keeps the images' own where all are equal and square, else 84.
+        size: side in pixels; None for the source's, or else the images' own where all are equal and square,
+            or else 84.
         channels: 1 (grey) or 3 (colour).
         progress: whether to draw a progress bar on standard error.
 
     Raises:
         InputError: an image that cannot be decoded.
     """
+    size = size or source.size
     temporary = path.with_name(f".packing-{uuid.uuid4().hex}")
     temporary.mkdir(parents=True)
     try:
@@ -98,9 +100,7 @@ def _write_images(
     return shape
 
 
-def _with_progress(
-    source: Source, keys: list[str], progress: bool
-) -> Iterator[tuple[str, bytes | np.ndarray]]:
+def _with_progress(source: Source, keys: list[str], progress: bool) -> Iterator[tuple[str, Content]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -113,11 +113,11 @@ def _with_progress(
 
 
 def _decoded(
-    items: Iterator[tuple[str, bytes | np.ndarray]], where: str, channels: int, size: int | None
+    items: Iterator[tuple[str, Content]], where: str, channels: int, size: int | None
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Decode in a few threads, in order; only as many images as keep them busy are held."""
 
-    def work(chunk: list[tuple[str, bytes | np.ndarray]]) -> list[tuple[str, np.ndarray]]:
+    def work(chunk: list[tuple[str, Content]]) -> list[tuple[str, np.ndarray]]:
         return [(key, decode(content, f"{where}: {key}", channels, size)) for key, content in chunk]
 
     with ThreadPoolExecutor(THREADS) as pool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ import numpy as np
 
 from fewshot.data import glyphs
 from fewshot.data.archives import Listing, open_archive
+from fewshot.data.images import Content
 from fewshot.data.labelled import SPLITS
 from fewshot.errors import InputError
 
@@ -39,54 +38,15 @@ class Source:
         name: what the pack will be called.
         where: the file or folder, for messages.
         splits: the classes of ``train``, ``val`` and ``test``.
-        read: gives the images of some keys in any order, each as an encoded file or as uint8 ``[H, W]``.
+        read: gives the images of some keys in any order, each as :func:`fewshot.data.images.decode` takes it.
+        size: side in pixels that the set is used at, unless another is asked for; None for the images' own.
     """
 
     name: str
     where: str
     splits: dict[str, list[SourceClass]]
-    read: Callable[[Collection[str]], Iterator[tuple[str, bytes | np.ndarray]]]
-
-
-def miniimagenet(path: Path) -> Source:
-    """Ravi's layout: ``images/``, ``train.csv``, ``val.csv``, ``test.csv`` (header ``filename,label``).
-
-    An optional ``classes.csv`` (``wnid,name,superclass,split,path``) names the classes.
-
-    Raises:
-        InputError: a file of the layout or a row's image is missing, an image or a class is listed twice.
-    """
-    archive = open_archive(path)
-    files = set(archive.listing().files)
-    base = _base(files, "train.csv")
-    missing = [name for name in ("train.csv", "val.csv", "test.csv") if base + name not in files]
-    if missing:
-        raise InputError(f"{path}: expected train.csv, val.csv, test.csv and images/, found no {missing[0]}")
-    tables = dict(archive.read({base + f"{name}.csv" for name in (*SPLITS, "classes")} & files))
-    described = {row["wnid"]: row for row in _rows(tables, base + "classes.csv", path, ("wnid",))}
-    splits: dict[str, list[SourceClass]] = {}
-    listed: dict[str, str] = {}
-    home: dict[str, str] = {}
-    for split in SPLITS:
-        by_class: dict[str, list[str]] = {}
-        for row in _rows(tables, f"{base}{split}.csv", path, ("filename", "label")):
-            key, label = f"{base}images/{row['filename']}", row["label"]
-            if key not in files:
-                raise InputError(f"{path}: {split}.csv lists {row['filename']}, which is not in images/")
-            if key in listed:
-                raise InputError(
-                    f"{path}: {row['filename']} is listed twice ({listed[key]}.csv, {split}.csv)"
-                )
-            if home.setdefault(label, split) != split:
-                raise InputError(f"{path}: class {label} is both in {home[label]}.csv and in {split}.csv")
-            listed[key] = split
-            by_class.setdefault(label, []).append(key)
-        if not by_class:
-            raise InputError(f"{path}: {split}.csv lists no image")
-        splits[split] = [_described(label, by_class[label], described) for label in sorted(by_class)]
-    if unused := sorted(set(described) - set(home)):
-        raise InputError(f"{path}: class {unused[0]} of classes.csv has no image in train, val or test.csv")
-    return Source("miniimagenet", str(path), splits, archive.read)
+    read: Callable[[Collection[str]], Iterator[tuple[str, Content]]]
+    size: int | None = None
 
 
 def folder(path: Path, seed: int = 0) -> Source:
@@ -131,37 +91,6 @@ def built_in_glyphs(seed: int = 0) -> Source:
         for split in SPLITS
     }
     return Source("glyphs", "glyphs", splits, lambda keys: glyphs.draw(letters, keys, seed))
-
-
-def _base(files: set[str], name: str) -> str:
-    """The folder, at the top or one below, where a file of that name lies, with its slash."""
-    below = sorted(file for file in files if file.count("/") == 1 and file.endswith("/" + name))
-    return "" if name in files or not below else below[0].removesuffix(name)
-
-
-def _rows(
-    tables: dict[str, bytes], name: str, path: Path, columns: tuple[str, ...]
-) -> Iterator[dict[str, str]]:
-    """The rows of a CSV table; none if there is no such table."""
-    try:
-        reader = csv.DictReader(io.StringIO(tables.get(name, b"").decode("utf-8-sig")))
-        for row in reader:
-            if any(not row.get(column) for column in columns):
-                raise InputError(f"{path}: {name} line {reader.line_num}: expected {', '.join(columns)}")
-            yield row
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: {name} is not a CSV table ({error})") from None
-
-
-def _described(label: str, images: list[str], described: dict[str, dict[str, str]]) -> SourceClass:
-    row = described.get(label, {})
-    return SourceClass(
-        label,
-        row.get("name") or label,
-        tuple(sorted(images)),
-        row.get("superclass") or None,
-        row.get("path") or None,
-    )
 
 
 def _without_images(content: Listing, holders: set[str]) -> list[str]:

@@ -1,25 +1,17 @@
 """Sources: the layouts as they are found on disks, in folders and archives, and what can be amiss in them."""
 
 import io
-import tarfile
-import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forms import PAGE, Form, as_folder, as_tar, as_tar_gz, as_zip, picture, refused
 from PIL import Image
 
 from fewshot.data import Splits, load
 from fewshot.data.images import decode
 from fewshot.errors import InputError
-
-
-def picture(value: int, width: int = 8, height: int = 8, kind: str = "PNG", mode: str = "RGB") -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(np.full((height, width, 3), value, np.uint8)).convert(mode).save(buffer, kind)
-    return buffer.getvalue()
 
 
 def ravi() -> dict[str, bytes]:
@@ -41,36 +33,6 @@ n4,crane,thing,test,entity/thing/crane
 """
 
 
-def as_folder(files: dict[str, bytes], path: Path) -> Path:
-    for name, content in files.items():
-        (path / name).parent.mkdir(parents=True, exist_ok=True)
-        (path / name).write_bytes(content)
-    return path
-
-
-def as_tar(files: dict[str, bytes], path: Path, mode: str = "w", suffix: str = ".tar") -> Path:
-    path = path.with_suffix(suffix)
-    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
-        for name, content in files.items():
-            member = tarfile.TarInfo("./" + name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return path
-
-
-def as_tar_gz(files: dict[str, bytes], path: Path) -> Path:
-    return as_tar(files, path, "w:gz", ".tar.gz")
-
-
-def as_zip(files: dict[str, bytes], path: Path) -> Path:
-    path = path.with_suffix(".zip")
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
-
-
-Form = Callable[[dict[str, bytes], Path], Path]
 every_form = pytest.mark.parametrize("form", [as_folder, as_tar, as_tar_gz, as_zip])
 
 
@@ -85,15 +47,6 @@ def read(tmp_path: Path) -> Callable[..., Splits]:
         return load(f"{kind}:{path}", cache=tmp_path / "cache", progress=False, **options)
 
     return load_files
-
-
-@contextmanager
-def refused(tmp_path: Path, message: str) -> Iterator[None]:
-    """Expect one line that matches, and nothing in the cache."""
-    with pytest.raises(InputError, match=message) as caught:
-        yield
-    assert "\n" not in str(caught.value)
-    assert not list(tmp_path.glob("cache/*"))
 
 
 @every_form
@@ -260,7 +213,7 @@ def test_grey_16_bit_transparent_and_turned_images() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("mnist", "data: expected folder:PATH, glyphs, miniimagenet:PATH or packed:PATH, got 'mnist'"),
+        ("mnist", "data: expected cifar-fs:PATH, cub:PATH, .*glyphs, .* or packed:PATH, got 'mnist'"),
         ("folder", "data: expected folder:PATH, got 'folder'"),
         ("glyphs:/x", "data: expected glyphs, got 'glyphs:/x'"),
         ("folder:/no/such", "/no/such: no such file or folder"),
@@ -284,6 +237,18 @@ def test_half_an_archive_is_named(read: Callable[..., Splits], tmp_path: Path, f
 
     with refused(tmp_path, str(tmp_path / "source")):
         read(ravi(), "miniimagenet", half)
+
+
+@pytest.mark.parametrize("spec", ["folder", "cifar-fs", "cub", "omniglot"])
+def test_a_web_page_in_place_of_an_archive_is_named(tmp_path: Path, spec: str) -> None:
+    (tmp_path / "set.tar.gz").write_bytes(PAGE)
+    with refused(tmp_path, r"set\.tar\.gz: a web page \(HTML\), not the file itself; fetch it again"):
+        load(f"{spec}:{tmp_path / 'set.tar.gz'}", cache=tmp_path / "cache", progress=False)
+
+
+def test_a_web_page_in_place_of_an_image_is_named(read: Callable[..., Splits], tmp_path: Path) -> None:
+    with refused(tmp_path, r"a/1\.png: cannot be decoded \(a web page \(HTML\)"):
+        read({"test/a/1.png": PAGE})
 
 
 def test_wrong_sizes_and_channels_are_named(read: Callable[..., Splits]) -> None:
