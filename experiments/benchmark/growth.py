@@ -1,0 +1,241 @@
+"""How the class graph's time and memory grow with classes N, queries M, features D and episodes B.
+
+The graph, inductive and joint, listens to all classes (dense) or to ten (sparse); 1-shot, without gradients,
+in single precision. Each point is measured in a process of its own. Finding the neighbours is timed apart.
+Memory is by how much the process's resident memory rises above what it was with the inputs in place, minus
+the bytes of what is returned (logits, prototypes, dependencies): what is needed beyond inputs and outputs.
+
+    python experiments/benchmark/growth.py [--picture]
+
+writes ``growth.json`` and ``growth.png``; ``--picture`` draws the kept figures again.
+"""
+
+import ctypes
+import gc
+import json
+import math
+import multiprocessing
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, NamedTuple
+
+import torch
+from growth_picture import draw
+from measure import machine, memory, parser, peak_memory, race, table, verdict, write
+from torch import Tensor
+
+from fewshot.functional import nearest_classes, normalize
+from fewshot.graph import ClassGraph
+
+NEIGHBOURS = 10
+EXPONENT, SAME, ROOM = 1.2, 1e-5, 8.0  # targets: at most; of logits; GiB
+
+
+class Size(NamedTuple):
+    classes: int = 100
+    queries: int = 1000
+    features: int = 640
+    episodes: int = 1
+
+
+class Point(NamedTuple):
+    size: Size
+    joint: bool
+    sparse: bool
+
+
+# What grows in each column of the picture, and what does not.
+CURVES = {
+    "classes": [Size(classes=n) for n in (5, 20, 100, 300, 1000, 2000, 5000, 10_000)],
+    "queries": [Size(queries=m) for m in (1, 10, 100, 1000, 10_000)],
+    "features": [Size(features=d) for d in (64, 128, 256, 512, 1024, 2048)],
+    "episodes": [Size(5, 75, 640, b) for b in (1, 4, 16, 64, 256)],
+}
+MANY = [size for size in CURVES["classes"] if size.classes >= 1000]
+DENSE = 2000  # classes; beyond it the curves are of sparse edges only
+MODES, SEARCH = {"inductive": False, "joint": True}, "finding the neighbours"
+COSTS: dict[str, Callable[[dict[str, Any]], float]] = {
+    "exponent of time": lambda point: point["seconds"]["median"],
+    "exponent of memory": lambda point: max(point["bytes"], 4096),  # a page: less is not seen
+}
+
+
+def pretrained() -> ClassGraph:
+    return ClassGraph.pretrained().requires_grad_(False)
+
+
+def inputs(size: Size) -> tuple[Tensor, Tensor]:
+    """Features of classes with a spread of their own: support [B, N, 1, D], query [B, M, D]."""
+    generator = torch.Generator().manual_seed(0)
+    n, m, d, b = size
+    support = torch.randn(b, n, 1, d, generator=generator)
+    of = torch.randint(n, (m,), generator=generator)
+    return support, torch.randn(b, m, d, generator=generator).add_(support[:, of, 0])
+
+
+def find(support: Tensor) -> Tensor:
+    b, n = support.shape[:2]
+    classes = torch.ones(b, n, dtype=torch.bool)
+    return nearest_classes(normalize(support[:, :, 0]), classes, min(NEIGHBOURS, n - 1))
+
+
+def measured(work: Callable[[], Any], least: int) -> dict[str, Any]:
+    """Memory of the first call; seconds of some after it, of quick ones more."""
+    ctypes.CDLL(None).malloc_trim(0)  # else memory that was freed before would hide what is needed now
+    start = time.perf_counter()
+    rise = peak_memory(work)
+    repetitions = math.ceil(0.3 / (time.perf_counter() - start))
+    times = race({"": work}, max(least, min(15, repetitions)), warmup=0)[""]
+    return {"seconds": times._asdict(), "bytes": rise}
+
+
+def classify(point: Point, least: int) -> dict[str, Any]:
+    graph = pretrained()
+    graph(*inputs(Size(5, 10)), joint=point.joint, neighbours=2)  # what any first call loads
+    support, query = inputs(point.size)
+    near = find(support) if point.sparse else None
+    outputs = 0
+
+    def work() -> None:
+        nonlocal outputs
+        logits, prototypes, dependencies = graph(support, query, joint=point.joint, neighbours=near)
+        edges = [dependencies] if isinstance(dependencies, Tensor) else list(dependencies)
+        outputs = sum(x.nbytes for x in (logits, prototypes, *edges))
+
+    figures = measured(work, least)
+    return {**figures, "bytes": figures["bytes"] - outputs, "outputs": outputs}
+
+
+def search(size: Size, least: int) -> dict[str, Any]:
+    """Finding the neighbours alone."""
+    support, _ = inputs(size)
+    find(support[:, :20])
+    return measured(lambda: find(support), least)
+
+
+def resident(size: Size, joint: bool) -> float:
+    """The most GiB that a process holds in which neighbours are found and queries classified; everything."""
+    logits = pretrained()(*inputs(size), joint=joint, neighbours=NEIGHBOURS).logits
+    assert logits.isfinite().all()
+    return memory().peak / 2**30
+
+
+def difference(size: Size, joint: bool) -> float:
+    """The largest difference of a logit between sparse edges to all other classes, and dense."""
+    graph, (support, query) = pretrained(), inputs(size)
+    dense, sparse = (graph(support, query, joint=joint, neighbours=k) for k in (None, size.classes - 1))
+    return (dense.logits - sparse.logits).abs().max().item()
+
+
+def beside_dense(size: Size, joint: bool) -> float:
+    """How many times as long a few classes take along sparse edges, with the search for neighbours."""
+    graph, (support, query) = pretrained(), inputs(size)
+    works = {
+        k: lambda k=k: graph(support, query, joint=joint, neighbours=k) for k in (None, size.classes - 1)
+    }
+    dense, sparse = race(works, repetitions=30, warmup=3).values()
+    return sparse.median / dense.median
+
+
+def alone(work: Callable[..., Any], *arguments: Any) -> Any:
+    """The result of work in a process of its own; the libraries are loaded once for all of them."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["fewshot.graph", "fewshot.charts"])
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(_unburdened, work, *arguments).result()
+
+
+def _unburdened(work: Callable[..., Any], *arguments: Any) -> Any:
+    gc.freeze()  # else every `race` goes through all that the libraries hold, again and again
+    return work(*arguments)
+
+
+def curves(least: int) -> list[dict[str, Any]]:
+    """Every point, by what grows: of each kind of edges and mode, and of finding the neighbours."""
+    kept: dict[Point, dict[str, Any]] = {}  # some points lie on several curves
+    found = []
+    for along, sizes in CURVES.items():
+        for mode, joint in MODES.items():
+            for sparse in (False, True):
+                some = [size for size in sizes if sparse or size.classes <= DENSE]
+                for point in (Point(size, joint, sparse) for size in some):
+                    if point not in kept:
+                        kept[point] = alone(classify, point, least)
+                points = [{**size._asdict(), **kept[Point(size, joint, sparse)]} for size in some]
+                name = {"along": along, "mode": mode, "edges": "sparse" if sparse else "dense"}
+                found.append({**name, "points": points})
+                print(f"{along}, {mode}, {name['edges']}: {_ends(points)}", flush=True)
+    points = [{**size._asdict(), **alone(search, size, least)} for size in MANY]
+    print(f"classes, {SEARCH}: {_ends(points)}", flush=True)
+    return [*found, {"along": "classes", "mode": SEARCH, "edges": "sparse", "points": points}]
+
+
+def _ends(points: list[dict[str, Any]]) -> str:
+    ends = points[0], points[-1]
+    return " to ".join(f"{p['seconds']['median']:.3g} s, {p['bytes'] / 2**20:.0f} MiB" for p in ends)
+
+
+def exponent(points: list[dict[str, Any]], cost: str) -> float:
+    """The slope of a line through the logarithms: cost grows as the classes to this power."""
+    x, y = (
+        torch.tensor([math.log(of(p)) for p in points], dtype=torch.float64)
+        for of in (lambda p: p["classes"], COSTS[cost])
+    )
+    x = x - x.mean()
+    return ((x * y).sum() / (x * x).sum()).item()
+
+
+def row(work: str, figure: float, most: float | None = None, unit: str = "") -> dict[str, Any]:
+    """A row of `measure.table`, of a figure that may be so much at most."""
+    ours = {"ours_each": figure, "unit": unit, "target": most, "at_most": True}
+    nobody = {"against": "", "theirs_each": None, "ratio": None, "limit": None, "note": ""}
+    return {"work": work, **ours, **nobody, "verdict": verdict(figure, most, at_most=True)}
+
+
+def verdicts(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The table: exponents, and what else must hold."""
+    rows, few, many = [], MANY[0], MANY[-1]
+    for curve in found:
+        if curve["along"] == "classes" and curve["edges"] == "sparse":
+            points = [p for p in curve["points"] if p["classes"] >= few.classes]
+            most = None if curve["mode"] == SEARCH else EXPONENT
+            work = f"{curve['mode']}, {few.classes:,} to {many.classes:,} classes"
+            rows += [row(f"{work}: {cost}", exponent(points, cost), most) for cost in COSTS]
+    for mode, joint in MODES.items():
+        of_many, of_few = f"{mode}, {many.classes:,} classes", f"{mode}, {few.classes:,} classes"
+        rows.append(row(f"{of_many}: resident", alone(resident, many, joint), ROOM, "GiB"))
+        rows.append(row(f"{of_few}: sparse minus dense", alone(difference, few, joint), SAME))
+        for b in (1, 64):
+            ratio = alone(beside_dense, Size(12, 180, 640, b), joint)
+            rows.append(row(f"{mode}, 12 classes, batch of {b}: sparse", ratio, unit="of dense's time"))
+    return rows
+
+
+def notes(rows: list[dict[str, Any]]) -> list[str]:
+    """What the picture says of the exponents, beside the curves of time and of memory."""
+    said = []
+    for cost in COSTS:
+        found = [row for row in rows if row["work"].endswith(cost) and not row["work"].startswith(SEARCH)]
+        words = (f"{row['work'].split(',')[0]}, sparse: $N^{{{row['ours_each']:.2f}}}$" for row in found)
+        said.append("\n".join(words))
+    return said
+
+
+def main(argv: list[str] | None = None) -> None:
+    options = parser(__doc__)
+    options.add_argument("--repetitions", type=int, default=3, help="the least of a point")
+    options.add_argument("--picture", action="store_true", help="only draw the kept figures again")
+    arguments = options.parse_args(argv)
+    file = arguments.results / "growth.json"
+    if not arguments.picture:
+        found = curves(arguments.repetitions)
+        content = {"stage": "growth", "machine": machine(), "neighbours": NEIGHBOURS, "rows": verdicts(found)}
+        write(file, {**content, "curves": found})
+    content = json.loads(file.read_text())
+    draw(file.with_suffix(".png"), content["curves"], notes(content["rows"]))
+    print(f"growth\n{table(content['rows'])}\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()
