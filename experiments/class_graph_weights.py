@@ -14,6 +14,7 @@ to ``experiments/results/class_graph_weights.json``. Nothing is chosen by these,
 
 import argparse
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
@@ -74,7 +75,7 @@ STEPS: dict[str, list[float]] = {
     "conv.log_sharpness": [0.4],
 }
 LEAST = 0.003  # points that a move must be worth
-TEMPERATURES = [-1.4 + 0.1 * i for i in range(13)]  # logarithms of what joint logits are multiplied by
+CONFIDENCES = [-1.4 + 0.1 * i for i in range(20)]  # logarithms of what joint logits are multiplied by
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,19 @@ class Condition:
             joint, known = MODES[mode]
             predict = as_predict(graph, joint=joint, know_proportions=known)
             yield weight, accuracy(predict, self.episodes) - self.plain
+
+
+def calibrate(graph: ClassGraph, conditions: list[Condition]) -> None:
+    """Choose the confidence of the joint modes at 1 shot and at 5; in between and beyond a power law."""
+    best = {}
+    for shot in (1, 5):
+        some = [c for c in conditions if c.episodes[0].support.shape[2] == shot]
+        losses = {}
+        for value in CONFIDENCES:
+            graph.log_confidence.data = torch.tensor([value, 0.0])
+            losses[value] = surprise(graph, some)
+        best[shot] = min(losses, key=losses.__getitem__)
+    graph.log_confidence.data = torch.tensor([best[1], (best[5] - best[1]) / math.log(5)])
 
 
 @torch.no_grad()
@@ -200,11 +214,7 @@ def main() -> None:
     ]
     graph = ClassGraph().eval()
     moves = search(graph, conditions, ROUNDS)
-    losses = {}
-    for log_confidence in TEMPERATURES:
-        graph.log_confidence.data.fill_(log_confidence)
-        losses[log_confidence] = surprise(graph, conditions)
-    graph.log_confidence.data.fill_(min(losses, key=losses.__getitem__))
+    calibrate(graph, conditions)
     graph.save_pretrained(arguments.out)
 
     photographs = open_source(arguments.photographs)

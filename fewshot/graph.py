@@ -265,7 +265,7 @@ class ClassGraph(nn.Module):
         self.log_query_weight = _scalar(math.log(0.3))
         self.log_trust_joint = _scalar(math.log(5.0))
         self.log_kinship = _scalar(math.log(4.0))
-        self.log_confidence = _scalar(math.log(0.5))
+        self.log_confidence = nn.Parameter(torch.tensor([math.log(0.5), 0.0]))  # by (1, log shot)
         self.log_suppression = _scalar(math.log(20.0))
         self.log_coupling = _scalar(0.0)
         # Expected queries a class, squared, where half the coupling is left.
@@ -396,8 +396,12 @@ class ClassGraph(nn.Module):
             likes = heard - assigned.sum(1)[..., None] * middle
             kin = self.log_kinship.exp() * typical * (query @ likes.transpose(1, 2) - own * assigned)
             logits = self.head(query, prototypes, bias + tilt) + kin
-        # Queries that have agreed with one another are surer than they are right.
-        logits = self.log_confidence.exp() * logits.masked_fill(~alive, 0.0)  # no gradient from -inf
+        # Queries that have agreed with one another are surer than they are right, the more so the fewer supports.
+        shot = supports.mask.sum((1, 2)) / supports.mask.any(-1).sum(-1).clamp_min(1)  # [B]
+        confidence = (self.log_confidence[0] + self.log_confidence[1] * shot.clamp_min(1).log()).exp()
+        logits = confidence[:, None, None].to(query.dtype) * logits.masked_fill(
+            ~alive, 0.0
+        )  # no -inf gradients
         if facts.given:  # what is said in the end has the shares that are known
             mass = (masked_softmax(logits, alive) * seen).sum(1)
             logits = logits - self._couple(mass, expected, facts, None)[0][:, None]
