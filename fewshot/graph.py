@@ -396,7 +396,7 @@ class ClassGraph(nn.Module):
             likes = heard - assigned.sum(1)[..., None] * middle
             kin = self.log_kinship.exp() * typical * (query @ likes.transpose(1, 2) - own * assigned)
             logits = self.head(query, prototypes, bias + tilt) + kin
-        # Queries that have agreed with one another are surer than they are right, the more so the fewer supports.
+        # Queries that have agreed with one another are surer than they are right, most so by few supports.
         shot = supports.mask.sum((1, 2)) / supports.mask.any(-1).sum(-1).clamp_min(1)  # [B]
         confidence = (self.log_confidence[0] + self.log_confidence[1] * shot.clamp_min(1).log()).exp()
         logits = confidence[:, None, None].to(query.dtype) * logits.masked_fill(
