@@ -399,9 +399,8 @@ class ClassGraph(nn.Module):
         # Queries that have agreed with one another are surer than they are right, most so by few supports.
         shot = supports.mask.sum((1, 2)) / supports.mask.any(-1).sum(-1).clamp_min(1)  # [B]
         confidence = (self.log_confidence[0] + self.log_confidence[1] * shot.clamp_min(1).log()).exp()
-        logits = confidence[:, None, None].to(query.dtype) * logits.masked_fill(
-            ~alive, 0.0
-        )  # no -inf gradients
+        logits = logits.masked_fill(~alive, 0.0)  # no gradient from -inf
+        logits = confidence[:, None, None].to(logits.dtype) * logits
         if facts.given:  # what is said in the end has the shares that are known
             mass = (masked_softmax(logits, alive) * seen).sum(1)
             logits = logits - self._couple(mass, expected, facts, None)[0][:, None]
