@@ -58,6 +58,7 @@ def test_median_and_spread():
         (2.0, 11.0, {"target": 6}, 5.5, "short"),
         (0.3, 1.0, {"target": 0.3, "at_most": True}, 0.3, "ok"),
         (0.4, 1.0, {"target": 0.3, "at_most": True}, 0.4, "short"),
+        (2.0, 12.0, {"target": 6, "as_good": False}, 6.0, "short"),
         (2.0, 12.0, {}, 6.0, ""),
         (2.0, None, {"target": 6}, None, ""),
         (2.0, 1.5, {"target": 6, "per": 8, "theirs_per": 1}, 6.0, "ok"),  # a unit: 0.25 against 1.5

@@ -164,6 +164,7 @@ class Line:
         ours, theirs: times of the same amount of work; None for theirs where the peer is absent or fails. Or
             other sizes that are to be small, such as `Times.of` some bytes.
         target: how many times faster ours is to be; with `at_most`, the most that ours may take of theirs.
+        as_good: whether ours gives results as good as theirs; if not, the line is short whatever the ratio.
         per: how many units (episodes, images) the times are for; the table shows one of them.
         theirs_per: the same for theirs where it did fewer units.
         unit: what the table shows, of `UNITS`.
@@ -178,6 +179,7 @@ class Line:
     theirs: Times | None = None
     target: float | None = None
     at_most: bool = False
+    as_good: bool = True
     per: int = 1
     theirs_per: int | None = None
     unit: str = "ms"
@@ -207,14 +209,14 @@ class Line:
             "ratio": ratio,
             "target": self.target,
             "at_most": self.at_most,
-            "verdict": verdict(ratio, self.target, self.at_most),
+            "verdict": verdict(ratio, self.target, self.at_most, self.as_good),
             "limit": floor,
             "note": self.note,
             **(self.figures or {}),
         }
 
 
-def verdict(ratio: float | None, target: float | None, at_most: bool = False) -> str:
+def verdict(ratio: float | None, target: float | None, at_most: bool = False, as_good: bool = True) -> str:
     """ok or short; empty where there is no target, or nothing to hold against it.
 
     >>> verdict(52.0, 50.0), verdict(0.4, 0.3, at_most=True), verdict(None, 4.0)
@@ -222,7 +224,7 @@ def verdict(ratio: float | None, target: float | None, at_most: bool = False) ->
     """
     if ratio is None or target is None or math.isnan(ratio):
         return ""
-    return "ok" if (ratio <= target if at_most else ratio >= target) else "short"
+    return "ok" if as_good and (ratio <= target if at_most else ratio >= target) else "short"
 
 
 def table(rows: Iterable[Mapping[str, Any]], extra: Sequence[str] = ()) -> str:
