@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -166,6 +167,15 @@ def test_list_holds_distinct_episodes() -> None:
     assert all(torch.equal(spelled(e.query), e.query_index) for e in batches)
     indices = [e.query_index for e in make({}, batch=50, gather=False)]
     assert len({i.untyped_storage().data_ptr() for i in indices}) == 6
+
+
+@pytest.mark.parametrize("kind", [torch.bool, torch.int16, torch.bfloat16, torch.float64])
+def test_items_of_any_type_are_gathered(kind: torch.dtype) -> None:
+    items = (torch.arange(len(DATA) * 6) % 251).view(-1, 2, 3).to(kind)
+    for reuse in (False, True):
+        for e in EpisodeSampler(replace(DATA, items=items), 4, 2, 3, batch=8, episodes=20, reuse=reuse):
+            assert torch.equal(e.support, items[e.support_index])
+            assert torch.equal(e.query, items[e.query_index])
 
 
 def test_reuse_keeps_one_buffer() -> None:
