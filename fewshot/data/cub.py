@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from fewshot.errors import InputError
 
 T = TypeVar("T")
 Box = tuple[float, float, float, float]
+TABLES = ("images.txt", "classes.txt", "image_class_labels.txt", "bounding_boxes.txt")
 
 
 def cub(path: Path) -> Source:
@@ -27,53 +29,60 @@ def cub(path: Path) -> Source:
     Raises:
         InputError: a file or an image is missing, a line that cannot be read, a class without images.
     """
-    archive, base = _opened(path)
-    return Source("cub", str(path), _splits(archive, base), archive.read)
+    layout = _opened(path)
+    return Source("cub", str(path), _splits(layout), layout.archive.read)
 
 
 def cub_cropped(path: Path) -> Source:
     """As :func:`cub`, each image cut to its bird's box."""
-    archive, base = _opened(path)
-    names = _table(archive, base, "images.txt", lambda words: words[0])
-    boxes = {
-        f"{base}images/{names[number]}": box
-        for number, box in _table(archive, base, "bounding_boxes.txt", _box).items()
-        if number in names
-    }
-    splits = _splits(archive, base)
-    if missing := [
-        key for split in SPLITS for entry in splits[split] for key in entry.images if key not in boxes
-    ]:
+    layout = _opened(path)
+    splits = _splits(layout)
+    images = _table(layout, "images.txt", lambda words: layout.base + "images/" + words[0])
+    numbered = _table(layout, "bounding_boxes.txt", _box)
+    boxes = {images[number]: box for number, box in numbered.items() if number in images}
+    keys = [key for split in SPLITS for entry in splits[split] for key in entry.images]
+    if missing := [key for key in keys if key not in boxes]:
         raise InputError(f"{path}: {missing[0]} has no box in bounding_boxes.txt")
 
     def read(keys: Collection[str]) -> Iterator[tuple[str, View]]:
-        return ((key, View(content, box=boxes[key])) for key, content in archive.read(keys))
+        return ((key, View(content, box=boxes[key])) for key, content in layout.archive.read(keys))
 
     return Source("cub-cropped", str(path), splits, read)
 
 
-def _opened(path: Path) -> tuple[Archive, str]:
+@dataclass(frozen=True)
+class _Layout:
+    """An archive, the folder in it with its slash, all its files, and the content of its tables."""
+
+    archive: Archive
+    base: str
+    files: set[str]
+    tables: dict[str, bytes]
+
+
+def _opened(path: Path) -> _Layout:
     archive = open_archive(path)
-    base = base_of(archive.listing().files, "images.txt")
+    files = set(archive.listing().files)
+    base = base_of(files, "images.txt")
     if base is None:
         raise InputError(f"{path}: expected CUB_200_2011 with images/ and images.txt, found no images.txt")
-    return archive, base
+    # All at once: each look into a .tgz reads it from the start.
+    return _Layout(archive, base, files, dict(archive.read({base + name for name in TABLES} & files)))
 
 
-def _splits(archive: Archive, base: str) -> dict[str, list[SourceClass]]:
-    path = archive.path
-    names = _table(archive, base, "images.txt", lambda words: words[0])
-    classes = _table(archive, base, "classes.txt", lambda words: words[0])
-    labels = _table(archive, base, "image_class_labels.txt", lambda words: classes[words[0]])
+def _splits(layout: _Layout) -> dict[str, list[SourceClass]]:
+    path = layout.archive.path
+    names = _table(layout, "images.txt", lambda words: words[0])
+    classes = _table(layout, "classes.txt", lambda words: words[0])
+    labels = _table(layout, "image_class_labels.txt", lambda words: classes[words[0]])
     if set(names) != set(labels):
         raise InputError(
             f"{path}: expected a label for each of {len(names)} images, "
             f"image_class_labels.txt has {len(labels)}"
         )
-    files = set(archive.listing().files)
     images: dict[str, list[str]] = {}
     for number, name in names.items():
-        if (key := f"{base}images/{name}") not in files:
+        if (key := f"{layout.base}images/{name}") not in layout.files:
             raise InputError(f"{path}: images.txt lists {name}, which is not in images/")
         images.setdefault(labels[number], []).append(key)
     expected = read_benchmark("cub").classes
@@ -88,20 +97,18 @@ def _splits(archive: Archive, base: str) -> dict[str, list[SourceClass]]:
     }
 
 
-def _table(archive: Archive, base: str, name: str, read: Callable[[list[str]], T]) -> dict[str, T]:
-    """A file's lines by the number that each begins with."""
-    content = dict(archive.read([base + name])).get(base + name)
+def _table(layout: _Layout, name: str, read: Callable[[list[str]], T]) -> dict[str, T]:
+    """A table's lines by the number that each begins with."""
+    path, content = layout.archive.path, layout.tables.get(layout.base + name)
     if content is None:
-        raise InputError(f"{archive.path}: expected {base}{name}, found none")
+        raise InputError(f"{path}: expected {layout.base}{name}, found none")
     table: dict[str, T] = {}
     for index, line in enumerate(content.decode("utf-8", "replace").splitlines(), 1):
         if words := line.split():
             try:
                 table[words[0]] = read(words[1:])
             except (IndexError, KeyError, ValueError):
-                raise InputError(
-                    f"{archive.path}: {name} line {index} cannot be read: '{line[:60]}'"
-                ) from None
+                raise InputError(f"{path}: {name} line {index} cannot be read: '{line[:60]}'") from None
     return table
 
 

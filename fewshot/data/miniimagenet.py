@@ -91,7 +91,9 @@ def _by_wnid(archive: Archive, base: str | None, files: set[str]) -> Source:
     classes = read_benchmark("miniimagenet").classes
     images = {
         wnid: sorted(found, key=_number)
-        for wnid, found in images_by_wnid(archive, [name for s in SPLITS for name in classes[s]]).items()
+        for wnid, found in images_by_wnid(
+            archive.path, files, [w for s in SPLITS for w in classes[s]]
+        ).items()
     }
     if base is None:
         chosen = {s: {wnid: images[wnid][:EACH] for wnid in classes[s]} for s in SPLITS}

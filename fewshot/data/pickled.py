@@ -73,17 +73,15 @@ def read_rows(rows: Callable[[str], Rows], keys: Collection[str]) -> Iterator[tu
     for file in sorted(wanted):
         images = rows(file)
         for row in sorted(wanted[file]):
-            yield f"{file}#{row}", _image(images[row])
+            yield f"{file}#{row}", _image(images[row], f"{file}#{row}")
 
 
-def _image(row: Any) -> bytes | np.ndarray:
-    """An array of pixels as it is; one of a file's bytes (OpenCV has them as a column), as bytes."""
-    if isinstance(row, np.ndarray) and row.ndim == 3 and row.shape[-1] in (1, 3):
-        return row.squeeze(2) if row.shape[-1] == 1 else row
-    return (
-        row.tobytes()
-        if isinstance(row, np.ndarray)
-        else row.encode("latin-1")
-        if isinstance(row, str)
-        else row
-    )
+def _image(row: Any, name: str) -> bytes | np.ndarray:
+    """Pixels as they are; a file's bytes as bytes (OpenCV has them as a column, Python 2 as text)."""
+    if isinstance(row, np.ndarray):
+        return row if row.ndim == 3 and row.shape[-1] == 3 else row.tobytes()
+    if isinstance(row, str):
+        return row.encode("latin-1", "replace")
+    if isinstance(row, bytes):
+        return row
+    raise InputError(f"{name}: expected an image, got {type(row).__name__}")

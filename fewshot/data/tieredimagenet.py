@@ -35,7 +35,7 @@ def tieredimagenet(path: Path) -> Source:
     if base is not None:
         return _pickled(archive, base, files)
     classes = read_benchmark("tieredimagenet").classes
-    images = images_by_wnid(archive, [wnid for split in SPLITS for wnid in classes[split]])
+    images = images_by_wnid(path, files, [wnid for split in SPLITS for wnid in classes[split]])
     splits = {
         split: [SourceClass(wnid, wnid, tuple(sorted(images[wnid]))) for wnid in classes[split]]
         for split in SPLITS
