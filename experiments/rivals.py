@@ -16,6 +16,7 @@ from main_job import RESULTS, machine
 from fewshot.charts import save_comparison
 from fewshot.compare import choose, compare
 from fewshot.inputs import open_source
+from fewshot.methods.catalogue import METHODS
 
 # Of each condition the options of its episodes, and the methods beside all that need features alone.
 CONDITIONS: dict[str, dict] = {
@@ -27,6 +28,7 @@ CONDITIONS: dict[str, dict] = {
     "hard classes 1-shot": {"shot": 1, "classes": "hard"},
 }
 TRAINED = ("balanced 1-shot", "balanced 5-shot")  # where methods that learn from base features take part
+ORDER = {method.name: place for place, method in enumerate(METHODS)}
 OURS = ",transformed,class-graph"
 FEW = {  # elsewhere, those that the condition is about
     "Dirichlet(2) 1-shot": "prototypes,bd-cspn,laplacian-shot,label-propagation,alpha-tim,pt-map" + OURS,
@@ -56,7 +58,7 @@ def run(
         if again:  # in the place of the kept ones
             new = {(row["method"], row["mode"]): row for row in rows}
             kept = {(row["method"], row["mode"]): row for row in conditions[name]["rows"]}
-            rows = list((kept | new).values())
+            rows = sorted((kept | new).values(), key=lambda row: ORDER[row["method"]])
         conditions[name] = {"episodes": {"way": 5, "query": 15, "seed": seed, **options}, "rows": rows}
     return {
         "command": f"python experiments/rivals.py FEATURES.npz --episodes {episodes}",
