@@ -1,5 +1,6 @@
 """Data: labelled sets, packed images, and the sources they are made from."""
 
+from fewshot.data.from_torch import pack_dataset
 from fewshot.data.labelled import FeatureSet, LabelledSet
 from fewshot.data.loading import check, info, load, pack
 from fewshot.data.packed import PackedDataset, Splits, open_pack
@@ -14,4 +15,5 @@ __all__ = [
     "load",
     "open_pack",
     "pack",
+    "pack_dataset",
 ]
