@@ -9,6 +9,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from inspect import signature
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -17,6 +18,8 @@ from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval
 
 from fewshot.errors import InputError
+
+SLOPE = 0.1  # of the residual blocks' leaky ReLU
 
 
 def max_pool(x: Float[Tensor, "n C H W"]) -> Float[Tensor, "n C H//2 W//2"]:
@@ -32,6 +35,15 @@ def max_pool(x: Float[Tensor, "n C H W"]) -> Float[Tensor, "n C H//2 W//2"]:
     return torch.maximum(rows[..., ::2], rows[..., 1::2])
 
 
+def norm_act(
+    x: Float[Tensor, "n C H W"], norm: nn.Module, slope: float, pool: bool
+) -> Float[Tensor, "n C h w"]:
+    """What stands between two convolutions: a norm, 2×2 max-pooling where asked for, leaky ReLU."""
+    x = norm(x)
+    # ReLU keeps order, so that pooling first is the same, and less work.
+    return nn.functional.leaky_relu(max_pool(x) if pool else x, slope, inplace=True)
+
+
 class Conv4(nn.Module):
     """Four times 3×3 convolution, batch norm, ReLU, 2×2 max-pooling; see `conv4`."""
 
@@ -41,14 +53,14 @@ class Conv4(nn.Module):
         for i, channels in enumerate([in_channels, width, width, width], start=1):
             self.add_module(f"conv{i}", nn.Conv2d(channels, width, 3, padding=1, bias=False))
             self.add_module(f"bn{i}", nn.BatchNorm2d(width))
-        self.relu = nn.ReLU(inplace=True)
+        self.norm_act = norm_act
         _initialise(self, slope=0.0)
 
     def forward(self, x: Float[Tensor, "n C H W"]) -> Float[Tensor, "n D"]:
         """Features ``[n, width · H//16 · W//16]``."""
         for i in range(1, 5):
-            x = self.get_submodule(f"bn{i}")(self.get_submodule(f"conv{i}")(x))
-            x = self.relu(max_pool(x))  # ReLU keeps order, so that pooling first is the same, and less work
+            x = self.get_submodule(f"conv{i}")(x)
+            x = self.norm_act(x, self.get_submodule(f"bn{i}"), 0.0, pool=True)
         return x.flatten(1)
 
     def out_features(self, height: int, width: int | None = None) -> int:
@@ -68,13 +80,13 @@ class ResidualBlock(nn.Module):
         self.conv3 = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.bn3 = nn.BatchNorm2d(width)
         self.downsample = nn.Sequential(nn.Conv2d(in_channels, width, 1, bias=False), nn.BatchNorm2d(width))
-        self.relu = nn.LeakyReLU(0.1, inplace=True)
+        self.norm_act = norm_act
 
     def forward(self, x: Float[Tensor, "n C H W"]) -> Float[Tensor, "n width h w"]:
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.relu(self.bn2(self.conv2(out)))
+        out = self.norm_act(self.conv1(x), self.bn1, SLOPE, pool=False)
+        out = self.norm_act(self.conv2(out), self.bn2, SLOPE, pool=False)
         out = self.bn3(self.conv3(out)) + self.downsample(x)
-        return self.relu(max_pool(out))
+        return nn.functional.leaky_relu(max_pool(out), SLOPE, inplace=True)
 
 
 class ResNet12(nn.Module):
@@ -85,7 +97,7 @@ class ResNet12(nn.Module):
         self.config: dict[str, Any] = {"name": "resnet12", "in_channels": in_channels, "widths": list(widths)}
         for i, width in enumerate(widths, start=1):
             self.add_module(f"layer{i}", ResidualBlock(widths[i - 2] if i > 1 else in_channels, width))
-        _initialise(self, slope=0.1)
+        _initialise(self, slope=SLOPE)
 
     def forward(self, x: Float[Tensor, "n C H W"]) -> Float[Tensor, "n D"]:
         """Features ``[n, widths[-1]]``."""
@@ -171,18 +183,14 @@ def for_inference(backbone: nn.Module, dtype: torch.dtype = torch.float32) -> nn
     """
     if not isinstance(backbone, Conv4 | ResNet12):
         return backbone
-    folded = copy.deepcopy(backbone).eval().requires_grad_(False)
+    folded: nn.Module = copy.deepcopy(backbone).eval().requires_grad_(False)
     for module in folded.modules():
-        if isinstance(module, ResidualBlock):
-            convolution, norm = module.downsample
-            module.downsample = nn.Sequential(fuse_conv_bn_eval(convolution, norm))
-        if isinstance(module, Conv4 | ResidualBlock):
-            for name, convolution in list(module.named_children()):
-                if name.startswith("conv"):
-                    norm = name.replace("conv", "bn")
-                    setattr(module, name, fuse_conv_bn_eval(convolution, module.get_submodule(norm)))
-                    setattr(module, norm, nn.Identity())
-    return folded.to(dtype=dtype, memory_format=torch.channels_last)
+        children = list(module.named_children())
+        for (name, layer), (following, norm) in pairwise(children):
+            if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(module, name, fuse_conv_bn_eval(layer, norm))
+                setattr(module, following, nn.Identity())
+    return folded.to(dtype=dtype).to(memory_format=torch.channels_last)
 
 
 def in_channels(backbone: nn.Module) -> int | None:
