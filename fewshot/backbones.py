@@ -110,6 +110,53 @@ class ResNet12(nn.Module):
         return self.config["widths"][-1]
 
 
+class PreactivationBlock(nn.Module):
+    """Two 3×3 convolutions, each after batch norm and ReLU, and a shortcut around them."""
+
+    def __init__(self, in_channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, width, 3, stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        same = in_channels == width and stride == 1
+        self.downsample = None if same else nn.Conv2d(in_channels, width, 1, stride, bias=False)
+        self.norm_act = norm_act
+
+    def forward(self, x: Float[Tensor, "n C H W"]) -> Float[Tensor, "n width h w"]:
+        out = self.norm_act(x, self.bn1, 0.0, pool=False)
+        shortcut = x if self.downsample is None else self.downsample(out)
+        out = self.norm_act(self.conv1(out), self.bn2, 0.0, pool=False)
+        return self.conv2(out) + shortcut
+
+
+class WideResNet(nn.Module):
+    """A convolution, groups of four blocks, batch norm, ReLU and a global average; see `wrn28_10`."""
+
+    def __init__(self, in_channels: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.config: dict[str, Any] = {"name": "wrn28_10", "in_channels": in_channels, "widths": list(widths)}
+        self.conv1 = nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)
+        for i, width in enumerate(widths, start=1):
+            first = PreactivationBlock(widths[i - 2] if i > 1 else 16, width, stride=2 if i > 1 else 1)
+            others = [PreactivationBlock(width, width, stride=1) for _ in range(3)]
+            self.add_module(f"layer{i}", nn.Sequential(first, *others))
+        self.bn = nn.BatchNorm2d(widths[-1])
+        self.norm_act = norm_act
+        _initialise(self, slope=0.0)
+
+    def forward(self, x: Float[Tensor, "n C H W"]) -> Float[Tensor, "n D"]:
+        """Features ``[n, widths[-1]]``."""
+        x = self.conv1(x)
+        for i in range(1, len(self.config["widths"]) + 1):
+            x = self.get_submodule(f"layer{i}")(x)
+        return self.norm_act(x, self.bn, 0.0, pool=False).mean((2, 3))
+
+    def out_features(self, height: int, width: int | None = None) -> int:
+        """The D, here the last width whatever the size of the images."""
+        return self.config["widths"][-1]
+
+
 def conv4(in_channels: int = 3, width: int = 64) -> Conv4:
     """The four-layer network of Matching and Prototypical Networks (Vinyals et al. 2016, Snell et al. 2017).
 
@@ -141,7 +188,23 @@ def resnet12(in_channels: int = 3, widths: Sequence[int] = (64, 160, 320, 640)) 
     return ResNet12(in_channels, tuple(widths))
 
 
-BACKBONES: dict[str, Callable[..., nn.Module]] = {"conv4": conv4, "resnet12": resnet12}
+def wrn28_10(in_channels: int = 3, widths: Sequence[int] = (160, 320, 640)) -> WideResNet:
+    """The wide residual network of 28 layers (Zagoruyko and Komodakis, BMVC 2016), without dropout.
+
+    Args:
+        in_channels: channels of the images, 1 (grey) or 3 (colour); default 3.
+        widths: channels of each group of four blocks; default (160, 320, 640), ten times the narrow ones.
+
+    As many features as the last width, whatever the size of the images. The first group keeps that size, and
+    so costs the most of all backbones here.
+
+    >>> wrn28_10(widths=(16, 32, 64)).out_features(32)
+    64
+    """
+    return WideResNet(in_channels, tuple(widths))
+
+
+BACKBONES: dict[str, Callable[..., nn.Module]] = {"conv4": conv4, "resnet12": resnet12, "wrn28_10": wrn28_10}
 
 
 def build(config: Mapping[str, Any]) -> nn.Module:
@@ -169,11 +232,11 @@ def build(config: Mapping[str, Any]) -> nn.Module:
 def for_inference(backbone: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
     """A copy of a backbone of this module that has the same features, sooner; any other one as it is.
 
-    Each batch norm is folded into the convolution before it, and the weights lie as convolutions read them.
-    The copy cannot be trained.
+    Each batch norm that follows a convolution is folded into it, and the weights lie as convolutions read
+    them. The copy cannot be trained.
 
     Args:
-        backbone: a `Conv4` or a `ResNet12`.
+        backbone: a `Conv4`, a `ResNet12` or a `WideResNet`.
         dtype: of the copy's weights; default float32.
 
     >>> backbone = conv4(width=8).eval()
@@ -181,10 +244,10 @@ def for_inference(backbone: nn.Module, dtype: torch.dtype = torch.float32) -> nn
     >>> torch.allclose(for_inference(backbone)(x), backbone(x), atol=1e-5)
     True
     """
-    if not isinstance(backbone, Conv4 | ResNet12):
+    if not isinstance(backbone, Conv4 | ResNet12 | WideResNet):
         return backbone
     folded: nn.Module = copy.deepcopy(backbone).eval().requires_grad_(False)
-    for module in folded.modules():
+    for module in folded.modules():  # children stand in the order in which they are computed
         children = list(module.named_children())
         for (name, layer), (following, norm) in pairwise(children):
             if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):

@@ -92,7 +92,7 @@ class Backbone(_Section):
 
     name: str = "conv4"
     width: int | None = None  # of conv4: channels of each layer
-    widths: tuple[int, ...] | None = None  # of resnet12: channels of each block
+    widths: tuple[int, ...] | None = None  # of resnet12: channels of each block; of wrn28_10: of each group
 
     _name: ClassVar[str] = "backbone"
 

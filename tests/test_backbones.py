@@ -14,7 +14,12 @@ def test_conv4_sizes_of_the_literature(size, features):
 
 @pytest.mark.parametrize(("channels", "height", "width"), [(1, 28, 28), (3, 84, 84), (3, 33, 64)])
 @pytest.mark.parametrize(
-    "config", [{"name": "conv4", "width": 8}, {"name": "resnet12", "widths": [4, 4, 8, 8]}]
+    "config",
+    [
+        {"name": "conv4", "width": 8},
+        {"name": "resnet12", "widths": [4, 4, 8, 8]},
+        {"name": "wrn28_10", "widths": [4, 8, 8]},
+    ],
 )
 def test_out_features_is_what_forward_gives(config, channels, height, width):
     backbone = backbones.build({**config, "in_channels": channels}).eval()
@@ -23,7 +28,7 @@ def test_out_features_is_what_forward_gives(config, channels, height, width):
     assert out.shape == (2, backbone.out_features(height, width))
 
 
-@pytest.mark.parametrize("make", [backbones.conv4, backbones.resnet12])
+@pytest.mark.parametrize("make", [backbones.conv4, backbones.resnet12, backbones.wrn28_10])
 def test_build_makes_the_same_module_again(make):
     first = make(1)
     second = backbones.build(first.config)
@@ -38,6 +43,7 @@ def test_parameters_of_the_usual_networks():
 
     assert count(backbones.conv4()) == 9 * (3 * 64 + 3 * 64 * 64) + 4 * 2 * 64
     assert round(count(backbones.resnet12()) / 1e6, 1) == 12.4
+    assert round(count(backbones.wrn28_10()) / 1e6, 1) == 36.5
 
 
 def test_residual_block_is_its_shortcut_when_the_convolutions_are_off():
@@ -74,6 +80,26 @@ def test_folded_for_inference_the_features_stay(config):
         assert torch.cosine_similarity(half.float(), backbone(x)).min() > 0.999
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in folded.modules())
     assert all(torch.equal(value, before[key]) for key, value in backbone.state_dict().items())
+
+
+def test_of_a_wide_network_only_the_norms_that_follow_a_convolution_are_folded():
+    backbone, x = trained({"name": "wrn28_10", "widths": [4, 8, 8]}), torch.randn(5, 3, 33, 32)
+    folded = backbones.for_inference(backbone)
+    with torch.inference_mode():
+        torch.testing.assert_close(folded(x), backbone(x), rtol=1e-4, atol=1e-4)
+    left = [name for name, m in folded.named_modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert len(left) == 13  # one a block, and the last
+    assert all(name.endswith("bn1") or name == "bn" for name in left)
+
+
+def test_preactivation_block_is_its_shortcut_when_the_last_convolution_is_off():
+    x = torch.randn(2, 4, 6, 6)
+    same, other = (backbones.PreactivationBlock(4, w, s).eval() for w, s in ((4, 1), (5, 2)))
+    for block in (same, other):
+        torch.nn.init.zeros_(block.conv2.weight)
+    torch.testing.assert_close(same(x), x)
+    normed = torch.nn.functional.relu(other.bn1(x))
+    torch.testing.assert_close(other(x), other.downsample(normed))
 
 
 def test_a_strangers_backbone_is_not_folded():
