@@ -8,6 +8,7 @@ D for images of that size. Modules are named as in torchvision, so that weights 
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import partial
 from inspect import signature
 from itertools import pairwise
 from typing import Any
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval
 
 from fewshot.errors import InputError
+from fewshot.outside import outside
 
 SLOPE = 0.1  # of the residual blocks' leaky ReLU
 
@@ -207,8 +209,26 @@ def wrn28_10(in_channels: int = 3, widths: Sequence[int] = (160, 320, 640)) -> W
 BACKBONES: dict[str, Callable[..., nn.Module]] = {"conv4": conv4, "resnet12": resnet12, "wrn28_10": wrn28_10}
 
 
+class Called(nn.Module):
+    """A function of images ``[n, C, H, W]``, as a module; it has no weights that would be saved."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Float[Tensor, "n C H W"]) -> Float[Tensor, "n D"]:
+        return self.function(x)
+
+
+def is_outside(name: Any) -> bool:
+    """Whether a backbone's name is that of another library's network, ``LIBRARY:NAME``."""
+    return ":" in str(name)
+
+
 def build(config: Mapping[str, Any]) -> nn.Module:
     """The backbone of a ``config``: its name, and the arguments of the function of that name.
+
+    ``timm:NAME`` and ``torchvision:NAME`` take ``pretrained`` and ``frozen``, see `fewshot.outside.outside`.
 
     Raises:
         InputError: no backbone, or no argument of it, has that name.
@@ -217,16 +237,20 @@ def build(config: Mapping[str, Any]) -> nn.Module:
     32
     """
     name = config.get("name")
-    if name not in BACKBONES:
+    if is_outside(name):
+        make: Callable[..., nn.Module] = partial(outside, str(name))
+    elif name in BACKBONES:
+        make = BACKBONES[name]
+    else:
         near = get_close_matches(str(name), BACKBONES, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise InputError(f"backbone.name: expected one of {', '.join(BACKBONES)}, got {name!r}{hint}")
+        known = ", ".join([*BACKBONES, "timm:NAME", "torchvision:NAME"])
+        raise InputError(f"backbone.name: expected one of {known}, got {name!r}{hint}")
     arguments = {key: value for key, value in config.items() if key != "name"}
-    known = signature(BACKBONES[name]).parameters
     for key in arguments:
-        if key not in known:
-            raise InputError(f"backbone.{key}: {name} expects {', '.join(known)}")
-    return BACKBONES[name](**arguments)
+        if key not in (options := signature(make).parameters):
+            raise InputError(f"backbone.{key}: {name} expects {', '.join(options)}")
+    return make(**arguments)
 
 
 def for_inference(backbone: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
@@ -250,7 +274,7 @@ def for_inference(backbone: nn.Module, dtype: torch.dtype = torch.float32) -> nn
     for module in folded.modules():  # children stand in the order in which they are computed
         children = list(module.named_children())
         for (name, layer), (following, norm) in pairwise(children):
-            if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d | nn.SyncBatchNorm):
                 setattr(module, name, fuse_conv_bn_eval(layer, norm))
                 setattr(module, following, nn.Identity())
     return folded.to(dtype=dtype).to(memory_format=torch.channels_last)

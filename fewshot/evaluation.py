@@ -15,6 +15,7 @@ from fewshot.episodes import Episode, EpisodeSampler, Fingerprint
 from fewshot.errors import InputError
 
 Predict = Callable[[Episode], Tensor]
+Gather = Callable[[Any], list[Any]]  # what this process has, to what all of them have
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +99,14 @@ def as_predict(method: Callable[..., Any], *, joint: bool = False, know_proporti
 
 
 @torch.no_grad()
-def evaluate(predict: Predict, sampler: EpisodeSampler, *, method: str, mode: str = "inductive") -> Scores:
+def evaluate(
+    predict: Predict,
+    sampler: EpisodeSampler,
+    *,
+    method: str,
+    mode: str = "inductive",
+    gather: Gather | None = None,
+) -> Scores:
     """Score a method on all episodes of a sampler, a batch at a time.
 
     Args:
@@ -106,6 +114,9 @@ def evaluate(predict: Predict, sampler: EpisodeSampler, *, method: str, mode: st
             episodes' items come into the same memory, so it should not keep them.
         sampler: draws the episodes; must have a number of them.
         method, mode: names for the table.
+        gather: of several processes, each with a sampler of its own share (`rank` and `world`), gives all
+            what each found, so that each has the scores of all episodes: those of one process. Default None:
+            the scores of this sampler's share.
 
     Raises:
         InputError: a sampler without end, logits of a wrong shape, or logits that are nan.
@@ -130,15 +141,23 @@ def evaluate(predict: Predict, sampler: EpisodeSampler, *, method: str, mode: st
         _check(logits, episode, method)
         fingerprint.update(episode)
         parts.append(_answers(logits, episode, data.num_classes))
-    if not parts:
+    found = _joined(parts)
+    if gather is not None:
+        everything = gather((fingerprint, found))
+        found = _in_order(_joined([own for _, own in everything if own]))
+        for other, _ in everything:
+            fingerprint.merge(other)
+    if not found:
         raise InputError("sampler: expected at least 1 episode to evaluate on, got 0")
-    per_episode, confidences, hits, pairs = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
+    _, per_episode, _, confidences, hits, pairs = found
     if confidences.isnan().any():
         raise InputError(f"{method}: expected logits that are numbers, got nan")
     size = data.num_classes
     confusion = torch.bincount(pairs, minlength=size * size).view(size, size)
     accuracy, ci95 = interval95(per_episode)
     seen = confusion.sum(dim=1)  # queries of each class
+    # Of a share of the episodes too the fingerprint is that of all of them, which have to be drawn for it.
+    partial = sampler.world > 1 and gather is None
     shares = 100.0 * confusion.diagonal() / seen
     return Scores(
         method=method,
@@ -148,8 +167,7 @@ def evaluate(predict: Predict, sampler: EpisodeSampler, *, method: str, mode: st
         accuracy=accuracy,
         ci95=ci95,
         episodes=len(per_episode),
-        # Of a share of the episodes too it is that of all of them, which have to be drawn for it.
-        fingerprint=fingerprint.hexdigest() if sampler.world == 1 else sampler.fingerprint(),
+        fingerprint=sampler.fingerprint() if partial else fingerprint.hexdigest(),
         ece=binary_calibration_error(confidences, hits.int(), n_bins=15).item(),
         per_class={data.class_names[c]: shares[c].item() for c in seen.nonzero().flatten().tolist()},
         confusion=confusion,
@@ -163,12 +181,29 @@ def _check(logits: Tensor, episode: Episode, method: str) -> None:
         raise InputError(f"{method}: expected logits [B, M, N] = {list(expected)}, got {list(logits.shape)}")
 
 
-def _answers(logits: Tensor, episode: Episode, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _joined(parts: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+    """The `_answers` of several batches as those of one, on the CPU; empty of none."""
+    return [torch.cat(part).cpu() for part in zip(*parts, strict=True)]
+
+
+def _in_order(found: list[Tensor]) -> list[Tensor]:
+    """`_answers` in the order of the episodes' numbers."""
+    if not found:
+        return []
+    numbers, per_episode, queries, *of_queries = found
+    order = numbers.argsort()
+    places = numbers.repeat_interleave(queries).argsort(stable=True)
+    return [numbers[order], per_episode[order], queries[order], *(values[places] for values in of_queries)]
+
+
+def _answers(logits: Tensor, episode: Episode, size: int) -> tuple[Tensor, ...]:
     """What there is to count of a batch, on the logits' device, where nothing waits for it.
 
-    Accuracies **[B]**; of each real query the top class's probability, whether it is right, and the pair of
-    its class and the predicted one as a single number, c·size + predicted.
+    The episodes' numbers, accuracies and numbers of real queries, each **[B]**; of each real query the top
+    class's probability, whether it is right, and the pair of its class and the predicted one as a single
+    number, c·size + predicted.
     """
+    assert episode.numbers is not None  # or there would be no fingerprint
     classes, labels = episode.classes.to(logits.device), episode.query_labels.to(logits.device)
     if episode.class_mask is not None:
         logits = logits.masked_fill(~episode.class_mask.to(logits.device).unsqueeze(1), -torch.inf)
@@ -177,11 +212,13 @@ def _answers(logits: Tensor, episode: Episode, size: int) -> tuple[Tensor, Tenso
     correct = predicted == labels
     pairs = size * classes.gather(1, labels.clamp(min=0)) + classes.gather(1, predicted)
     if episode.query_mask is None:
+        queries = torch.full((len(episode),), labels.shape[1])
         accuracy = 100.0 * correct.sum(dim=1).double() / labels.shape[1]
-        return accuracy, probability.flatten(), correct.flatten(), pairs.flatten()
+        return episode.numbers, accuracy, queries, probability.flatten(), correct.flatten(), pairs.flatten()
     real = episode.query_mask.to(logits.device)
-    accuracy = 100.0 * (correct & real).sum(dim=1).double() / real.sum(dim=1)
-    return accuracy, probability[real], correct[real], pairs[real]
+    queries = real.sum(dim=1)
+    accuracy = 100.0 * (correct & real).sum(dim=1).double() / queries
+    return episode.numbers, accuracy, queries, probability[real], correct[real], pairs[real]
 
 
 def paired_difference(scores: Scores, reference: Scores) -> tuple[float, float]:

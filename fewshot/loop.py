@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType, TracebackType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from lightning.fabric import Fabric
@@ -83,7 +83,8 @@ def fit(
 
     Raises:
         InputError: the loss is no longer a number.
-        KeyboardInterrupt: on the first SIGINT, once the step is done and its state saved.
+        KeyboardInterrupt: on the first SIGINT, once the step is done and its state saved; with several
+            processes on the first one's, once a step is done that logs.
     """
     module, optimizer = fabric.setup(stage.module, stage.optimizer)
     schedule = OneCycleLR(
@@ -129,12 +130,15 @@ def fit(
                 schedule.step()
             since += torch.stack([loss.detach(), accuracy, torch.ones_like(loss)]).detach()
             recorder.progress(stage, step)
-            if step % log_every == 0 or step == stage.steps:
-                _log(stage, step, since, rate, recorder)
+            logs = step % log_every == 0 or step == stage.steps
+            if logs:
+                _log(stage, step, cast(Tensor, fabric.all_reduce(since)), rate, recorder)
                 since.zero_()
             if step % stage.validate_every == 0 or step == stage.steps:
                 best = _validated(stage, step, fabric, recorder, best)
-            if interrupt.asked:
+            # Several processes end at the same step, or one would wait for the others for ever.
+            asked = interrupt.asked if fabric.world_size == 1 else logs and fabric.broadcast(interrupt.asked)
+            if asked:
                 recorder.save(stage.name, current(step))
                 raise KeyboardInterrupt
             if time.monotonic() - saved > save_every:

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any
 
@@ -23,6 +23,7 @@ from fewshot.data.augment import Augment
 from fewshot.data.labelled import FeatureSet
 from fewshot.data.packed import PackedDataset
 from fewshot.episodes import EpisodeSampler
+from fewshot.errors import InputError
 from fewshot.functional import normalize
 from fewshot.heads import PrototypeHead
 from fewshot.loop import Batch, Stage
@@ -30,7 +31,34 @@ from fewshot.model import GraphFewShot
 from fewshot.precision import Precision, autocast
 
 Validate = Callable[[], dict[str, float]]
-Workers = tuple[int, int]  # this process's rank, and how many there are
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The processes that share each batch out, in equal parts; by default a single one.
+
+    Args:
+        rank: of this process.
+        world: how many there are.
+        mean: of a tensor, over all processes, with gradient.
+    """
+
+    rank: int = 0
+    world: int = 1
+    mean: Callable[[Tensor], Tensor] = lambda x: x
+
+    def share(self, name: str, batch: int) -> int:
+        """How much of a batch this process has.
+
+        Raises:
+            InputError: the processes cannot have equal parts of it.
+        """
+        if batch % self.world:
+            raise InputError(f"{name}: expected a multiple of {self.world} (processes), got {batch}")
+        return batch // self.world
+
+
+ALONE = Workers()
 
 
 class CosineClassifier(nn.Module):
@@ -88,11 +116,19 @@ class EpisodeLoss(nn.Module):
         method: support ``[B, N, K, D]``, query ``[B, M, D]``, labels ``[B, M]`` and the classes' shares
             ``[B, N]`` to loss and accuracy: a `GraphLoss` or a `PrototypeLoss`.
         precision: what the backbone computes in.
+        workers: whose images the mean is of.
     """
 
-    def __init__(self, backbone: nn.Module, method: nn.Module, precision: Precision = "auto") -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        method: nn.Module,
+        precision: Precision = "auto",
+        workers: Workers = ALONE,
+    ) -> None:
         super().__init__()
         self.backbone, self.method, self.precision = backbone, method, precision
+        self.workers = workers
 
     def forward(
         self,
@@ -104,7 +140,7 @@ class EpisodeLoss(nn.Module):
         (b, n), k = shares.shape, shot
         with autocast(x.device, self.precision):
             features = self.backbone(x).float()  # [B·N·K + B·M, D]
-        features = features - features.mean(0)
+        features = features - self.workers.mean(features.mean(0))
         support = features[: b * n * k].unflatten(0, (b, n, k))
         query = features[b * n * k :].unflatten(0, (b, -1))
         return self.method(support, query, labels, shares)
@@ -160,7 +196,7 @@ MODES: dict[str, tuple[bool, bool]] = {
 
 
 def pretrain(
-    config: Config, model: GraphFewShot, data: PackedDataset, validate: Validate, workers: Workers = (0, 1)
+    config: Config, model: GraphFewShot, data: PackedDataset, validate: Validate, workers: Workers = ALONE
 ) -> Stage:
     """Classification of all base classes; see `fewshot.config.Pretrain`."""
     options = config.pretrain
@@ -175,14 +211,13 @@ def pretrain(
         module.parameters(), options.lr, momentum=0.9, nesterov=True, weight_decay=options.weight_decay
     )
     augment = _augment(config)
-    rank, world = workers
+    workers.share("pretrain.batch", options.batch)
+    rows = torch.arange(options.batch)[workers.rank :: workers.world]
 
     def batches(start: int) -> Iterator[Batch]:
         for step in range(start, options.epochs * epoch):
-            index = batch_indices(len(data), epoch * options.batch, options.batch, step, config.seed)[
-                rank::world
-            ]
-            x = augmented(model, augment, data.items[index], seed(config.seed, 1, step, rank))
+            index = batch_indices(len(data), epoch * options.batch, options.batch, step, config.seed)[rows]
+            x = augmented(model, augment, data.items[index], seed(config.seed, 1, step), rows, options.batch)
             yield x, data.labels[index].to(x.device)
 
     return Stage(
@@ -199,22 +234,26 @@ def pretrain(
 
 
 def meta(
-    config: Config, model: GraphFewShot, data: PackedDataset, validate: Validate, workers: Workers = (0, 1)
+    config: Config, model: GraphFewShot, data: PackedDataset, validate: Validate, workers: Workers = ALONE
 ) -> Stage:
     """Episodes of base-class images; see `fewshot.config.Meta`."""
     options = config.meta
     assert options is not None
     method = GraphLoss(model.graph) if options.method == "class-graph" else PrototypeLoss()
-    module = EpisodeLoss(model.backbone, method, model.precision)
+    module = EpisodeLoss(model.backbone, method, model.precision, workers)
     optimizer = torch.optim.AdamW(module.parameters(), options.lr, weight_decay=options.weight_decay)
     augment = _augment(config)
+    # A batch's images: all supports, then all queries.
+    counts = [sampler.batch * workers.world for sampler in meta_samplers(config, data, 0, workers)]
+    blocks = [(b, options.way * each) for each in (options.shot, options.query) for b in counts]
+    rows, images = own_rows(blocks, workers), sum(b * each for b, each in blocks)
 
     def batches(start: int) -> Iterator[Batch]:
         streams = [iter(sampler) for sampler in meta_samplers(config, data, start, workers)]
         for step, parts in enumerate(zip(*streams, strict=True), start):
             episodes = [(p.support.flatten(0, 2), p.query.flatten(0, 1)) for p in parts]
-            images = torch.cat([*(support for support, _ in episodes), *(query for _, query in episodes)])
-            x = augmented(model, augment, images, seed(config.seed, 2, step, workers[0]))
+            own = torch.cat([*(support for support, _ in episodes), *(query for _, query in episodes)])
+            x = augmented(model, augment, own, seed(config.seed, 2, step), rows, images)
             labels = torch.cat([p.query_labels for p in parts]).to(x.device)
             shares = torch.cat([p.proportions for p in parts]).to(x.device)
             yield x, labels, shares, options.shot
@@ -233,7 +272,7 @@ def meta(
 
 
 def graph(
-    config: Config, model: GraphFewShot, features: FeatureSet, validate: Validate, workers: Workers = (0, 1)
+    config: Config, model: GraphFewShot, features: FeatureSet, validate: Validate, workers: Workers = ALONE
 ) -> Stage:
     """The class graph alone, on features of the base classes, transformed; see `fewshot.config.Graph`."""
     options = config.graph
@@ -265,7 +304,7 @@ def graph(
 
 
 def meta_samplers(
-    config: Config, data: PackedDataset, start: int = 0, workers: Workers = (0, 1)
+    config: Config, data: PackedDataset, start: int = 0, workers: Workers = ALONE
 ) -> list[EpisodeSampler]:
     """The samplers whose batches make up a step of `meta`: of any classes, of near ones, or both."""
     options = config.meta
@@ -275,7 +314,8 @@ def meta_samplers(
     for number, (classes, batch) in enumerate([("uniform", options.batch - hard), ("hard", hard)]):
         if batch:
             own_seed = seed(config.seed, 2, number)
-            shape = (options.way, options.shot, options.query, batch)
+            name = f"meta.batch, {classes} classes" if 0 < hard < options.batch else "meta.batch"
+            shape = (options.way, options.shot, options.query, workers.share(name, batch))
             samplers.append(_sampler(data, *shape, start, own_seed, workers, classes=classes))
     return samplers
 
@@ -294,7 +334,7 @@ def graph_samplers(
     config: Config,
     data: FeatureSet | PackedDataset,
     starts: list[int] | None = None,
-    workers: Workers = (0, 1),
+    workers: Workers = ALONE,
 ) -> list[EpisodeSampler]:
     """One sampler a condition of `graph`, each from its own batch on."""
     options = config.graph
@@ -304,8 +344,9 @@ def graph_samplers(
         start = starts[number] if starts else 0
         way, shot = condition.pop("way"), condition.pop("shot")
         number_seed = seed(config.seed, 3, number)
+        own = workers.share("graph.batch", options.batch)
         samplers.append(
-            _sampler(data, way, shot, options.query, options.batch, start, number_seed, workers, **condition)
+            _sampler(data, way, shot, options.query, own, start, number_seed, workers, **condition)
         )
     return samplers
 
@@ -321,22 +362,36 @@ def _sampler(
     workers: Workers,
     **options: Any,
 ) -> EpisodeSampler:
-    """An endless sampler from a batch on; the processes share a batch's episodes out, rounded up."""
-    rank, world = workers
-    own = -(-batch // world)
+    """An endless sampler of a process's own part of each batch, from a batch on."""
     return EpisodeSampler(
         data,
         way,
         shot,
         query,
-        own,
+        batch,
         None,
         number,
-        start=start * own * world,
-        rank=rank,
-        world=world,
+        start=start * batch * workers.world,
+        rank=workers.rank,
+        world=workers.world,
         **options,
     )
+
+
+def own_rows(blocks: list[tuple[int, int]], workers: Workers) -> Int64[Tensor, " own"]:
+    """Where this process's images stand among those of the whole batch.
+
+    Args:
+        blocks: (episodes, images an episode) of each run of images in the whole batch.
+        workers: of which the r-th has every world-th episode of each block from the r-th on.
+
+    >>> own_rows([(2, 3), (2, 1)], Workers(rank=1, world=2)).tolist()
+    [3, 4, 5, 7]
+    """
+    numbers = torch.arange(sum(episodes * each for episodes, each in blocks))
+    parts = numbers.split([episodes * each for episodes, each in blocks])
+    own = [p.view(block)[workers.rank :: workers.world] for p, block in zip(parts, blocks, strict=True)]
+    return torch.cat([p.flatten() for p in own])
 
 
 def batch_indices(images: int, epoch: int, batch: int, step: int, number: int) -> Int64[Tensor, " batch"]:
@@ -362,10 +417,20 @@ def seed(*numbers: int) -> int:
     return int(SeedSequence(numbers).generate_state(1)[0])
 
 
-def augmented(model: GraphFewShot, augment: Augment, images: Tensor, number: int) -> Float[Tensor, "n c h w"]:
-    """The backbone's input of uint8 images, augmented by a seed, on the model's device."""
+def augmented(
+    model: GraphFewShot,
+    augment: Augment,
+    images: Tensor,
+    number: int,
+    rows: Int64[Tensor, " n"],
+    total: int,
+) -> Float[Tensor, "n c h w"]:
+    """The backbone's input of uint8 images, augmented by a seed, on the model's device.
+
+    They are these rows of a batch of ``total`` images, and come out as they would among all of these.
+    """
     x = model.preprocess(images.to(model.base_mean.device))
-    x = augment(x, torch.Generator().manual_seed(number))
+    x = augment(x, torch.Generator().manual_seed(number), rows, total)
     return x.contiguous(memory_format=torch.channels_last)
 
 

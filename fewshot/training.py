@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.plugins.environments import TorchElasticEnvironment
 from lightning.fabric.strategies import DDPStrategy
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
@@ -31,6 +33,7 @@ from fewshot.loggers import check as check_loggers
 from fewshot.loop import Stage, fit
 from fewshot.methods.prototypes import prototypes
 from fewshot.model import GraphFewShot, Preprocess
+from fewshot.outside import Outside, own_input
 from fewshot.precision import autocast
 from fewshot.recorder import RunRecorder
 from fewshot.runs import RunFolder
@@ -57,7 +60,7 @@ def train(
             ``results.json``, ``checkpoint.pt`` and ``report.html``. A run that stands there is moved to
             ``NAME.1``, ``NAME.2``, …
         resume: go on with the run that stands there, to the figures it would have had without a stop.
-        devices: how many, or "auto" (default): all GPUs, or the one CPU.
+        devices: how many, or "auto" (default): all GPUs, or the one CPU; what torchrun has started.
         loggers: of ``csv``, ``tensorboard``, ``wandb``, beside ``metrics.jsonl``; default ``csv``.
         save_every: seconds between the states that a resumed run goes on from; default 30.
 
@@ -72,8 +75,9 @@ def train(
     fabric = _fabric(devices)
     fabric.launch()
     with fabric.rank_zero_first():  # the first process packs, the others find the pack
-        splits = load(config.data, size=config.images.size, channels=config.images.channels)
-    check(config, splits)
+        splits = load(config.data, size=_image_size(config), channels=config.images.channels)
+    workers = _workers(fabric)
+    check(config, splits, workers)
     model = build(config, splits)
     path = Path(out or Path("runs") / config.name)
     folder = RunFolder(path, config, resume) if fabric.is_global_zero else None
@@ -89,35 +93,60 @@ def train(
     return path
 
 
+def _image_size(config: Config) -> int | None:
+    """The side that the data are packed at: as asked for, else the backbone's own where it has one."""
+    name = config.backbone.name
+    return config.images.size or (own_input(name)["size"] if backbones.is_outside(name) else None)
+
+
 def _fabric(devices: str | int) -> Fabric:
+    """Fabric for so many devices of this machine, or for the processes that torchrun has started."""
     if devices != "auto" and not (str(devices).isdigit() and int(devices) > 0):
         raise InputError(f"devices: expected auto or a number from 1 up, got {devices!r}")
-    several = torch.cuda.device_count() > 1 if devices == "auto" else int(devices) > 1
+    nodes = 1
+    if TorchElasticEnvironment.detect():
+        here, everywhere = (int(os.environ[key]) for key in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+        if devices not in ("auto", here, str(here)):
+            raise InputError(f"devices: expected auto or {here} (torchrun's processes), got {devices}")
+        devices, nodes = here, everywhere // here
+    several = nodes > 1 or (torch.cuda.device_count() if devices == "auto" else int(devices)) > 1
     # Not every loss asks all of the graph's scalars, which several processes must be told.
     strategy = DDPStrategy(find_unused_parameters=True) if several else "auto"
     try:
         # Only the backbone computes in bfloat16: Fabric's own mixed precision would round its inputs too.
         number = "auto" if devices == "auto" else int(devices)
-        return Fabric(devices=number, strategy=strategy, precision="32-true")
+        return Fabric(devices=number, num_nodes=nodes, strategy=strategy, precision="32-true")
     except (MisconfigurationException, ValueError) as error:
         raise InputError(f"devices: {' '.join(str(error).split())}") from error
 
 
-def check(config: Config, splits: Splits) -> None:
+def _workers(fabric: Fabric) -> stages.Workers:
+    def mean(x: Tensor) -> Tensor:
+        every = cast(Tensor, fabric.all_gather(x, sync_grads=True))  # [processes, ...]
+        return every.mean(0)
+
+    alone = fabric.world_size == 1
+    return stages.ALONE if alone else stages.Workers(fabric.global_rank, fabric.world_size, mean)
+
+
+def check(config: Config, splits: Splits, workers: stages.Workers = stages.ALONE) -> None:
     """Draw nothing, but make every sampler of the run, so that what does not fit is told at the start.
 
     Raises:
-        InputError: names the stage, and the way, shot or queries that the classes cannot serve.
+        InputError: names the stage, and the way, shot or queries that the classes cannot serve, or the batch
+            that the processes cannot share.
     """
     options = config.pretrain
     if options and len(splits.train) < options.batch:
         raise InputError(
             f"pretrain.batch: expected at most {len(splits.train)} (images), got {options.batch}"
         )
+    if options:
+        workers.share("pretrain.batch", options.batch)
     if config.meta:
-        _checked("meta (train split)", lambda: stages.meta_samplers(config, splits.train))
+        _checked("meta (train split)", lambda: stages.meta_samplers(config, splits.train, 0, workers))
     if config.graph:
-        _checked("graph (train split)", lambda: stages.graph_samplers(config, splits.train))
+        _checked("graph (train split)", lambda: stages.graph_samplers(config, splits.train, None, workers))
     if config.pretrain or config.meta or config.graph:
         _checked("validation (val split)", lambda: _validation_samplers(config, splits.val))
     _checked("evaluate (test split)", lambda: _test_samplers(config, splits.test))
@@ -134,26 +163,35 @@ def build(config: Config, splits: Splits) -> GraphFewShot:
     """The model before training: random weights (the graph's too) but for a backbone's given ones.
 
     Raises:
-        InputError: an unknown backbone, or weights that do not fit it.
+        InputError: an unknown backbone, images or weights that do not fit it.
     """
-    channels = config.images.channels or splits.train.channels
+    arguments = config.backbone.arguments()
+    if not backbones.is_outside(config.backbone.name):
+        arguments["in_channels"] = config.images.channels or splits.train.channels
     with _seeded(config, 0):
-        backbone = backbones.build({**config.backbone.arguments(), "in_channels": channels})
+        backbone = backbones.build(arguments)
         graph = ClassGraph()
     if config.weights is not None:
         load_weights(backbone, config.weights)
-    values = Preprocess(config.images.size, channels, mean=(0.0,), std=(1.0,))(
-        _spread(splits.train, 4096).items
-    )
-    mean, std = values.mean((0, 2, 3)), values.std((0, 2, 3)).clamp(min=1e-2)
-    preprocess = Preprocess(
-        config.images.size,
-        channels,
-        [round(v, 4) for v in mean.tolist()],
-        [round(v, 4) for v in std.tolist()],
-    )
+    size = config.images.size or splits.train.size
+    if size < 16:
+        raise InputError(f"images.size: expected at least 16, got {size}, the side of the data's images")
+    if isinstance(backbone, Outside):
+        backbone.out_features(size)  # says it, if that size is none for it
+        preprocess = Preprocess(**{**backbone.input, "size": size})
+    else:
+        preprocess = _standardised(size, arguments["in_channels"], splits.train)
     return GraphFewShot(
         backbone, graph, preprocess=preprocess, mirror=config.mirror, precision=config.precision
+    )
+
+
+def _standardised(size: int, channels: int, data: PackedDataset) -> Preprocess:
+    """Images of that form with mean 0 and standard deviation 1 in each channel."""
+    values = Preprocess(size, channels, mean=(0.0,), std=(1.0,))(_spread(data, 4096).items)
+    mean, std = values.mean((0, 2, 3)), values.std((0, 2, 3)).clamp(min=1e-2)
+    return Preprocess(
+        size, channels, [round(v, 4) for v in mean.tolist()], [round(v, 4) for v in std.tolist()]
     )
 
 
@@ -194,6 +232,8 @@ def _run(
 ) -> None:
     """All stages from where the folder's state is, then the test classes."""
     model.to(fabric.device)
+    if fabric.world_size > 1 and fabric.device.type == "cuda":
+        model.backbone = nn.SyncBatchNorm.convert_sync_batchnorm(model.backbone)
     state = fabric.broadcast(folder.read_state() if folder else None) or {}
     if state and state["data"] != splits.hash:
         raise InputError(f"data: {config.data} is not what the run in {folder and folder.path} began with")
@@ -213,8 +253,7 @@ def _run(
             if name == "graph":
                 features = _fit_transform(config, model, splits.train)
             with _seeded(config, names.index(name) + 1):
-                workers = (fabric.global_rank, fabric.world_size)
-                current = stage(name, config, splits, model, features, workers)
+                current = stage(name, config, splits, model, features, _workers(fabric))
             going_on = state.get("fit") if name == first else None
             if going_on is None:
                 recorder.save(name, None)
@@ -223,8 +262,10 @@ def _run(
             if features is None:
                 _fit_transform(config, model, splits.train)
             recorder.save("evaluate", None)
+        model.eval()
+        scores = score(config, model, splits.test, fabric)
         if folder is not None:
-            _finish(config, splits, model, folder)
+            _finish(config, splits, model, folder, scores)
     except KeyboardInterrupt:
         print("interrupted; the same command with --resume goes on from here", file=sys.stderr)
         raise
@@ -239,7 +280,7 @@ def stage(
     splits: Splits,
     model: GraphFewShot,
     features: FeatureSet | None = None,
-    workers: stages.Workers = (0, 1),
+    workers: stages.Workers = stages.ALONE,
 ) -> Stage:
     """The stage of that name ("pretrain", "meta" or "graph"), judged on the validation classes.
 
@@ -358,39 +399,58 @@ def _validation_samplers(
     ]
 
 
-def _test_samplers(config: Config, data: LabelledSet) -> list[EpisodeSampler]:
+def _test_samplers(
+    config: Config, data: LabelledSet, workers: stages.Workers = stages.ALONE
+) -> list[EpisodeSampler]:
     options = config.evaluate
     return [
-        EpisodeSampler(data, way, shot, options.query, episodes=options.episodes, seed=options.seed)
+        EpisodeSampler(
+            data,
+            way,
+            shot,
+            options.query,
+            episodes=options.episodes,
+            seed=options.seed,
+            rank=workers.rank,
+            world=workers.world,
+        )
         for way in options.ways
         for shot in options.shots
     ]
 
 
-def score(config: Config, model: GraphFewShot, data: PackedDataset) -> list[Scores]:
-    """The scores of each way and shot of ``config.evaluate``: prototypes, and a graph that was trained."""
+def score(
+    config: Config, model: GraphFewShot, data: PackedDataset, fabric: Fabric | None = None
+) -> list[Scores]:
+    """The scores of each way and shot of ``config.evaluate``: prototypes, and a graph that was trained.
+
+    The processes of a fabric share the episodes out; each has the scores of all of them.
+    """
     features = model.features(data)
-    scores = []
-    for sampler in _test_samplers(config, features):
-        scores.append(evaluate(as_predict(prototypes), sampler, method="prototypes", mode="inductive"))
-        if _trains_graph(config):
-            scores += [
-                evaluate(_graph_predict(model, mode), sampler, method="class-graph", mode=mode)
-                for mode in MODES
-            ]
-    return scores
+    methods = [("prototypes", "inductive", as_predict(prototypes))]
+    if _trains_graph(config):
+        methods += [("class-graph", mode, _graph_predict(model, mode)) for mode in MODES]
+
+    def gather(own: Any) -> list[Any]:
+        return [fabric.broadcast(own, rank) for rank in range(fabric.world_size)] if fabric else [own]
+
+    return [
+        evaluate(predict, sampler, method=method, mode=mode, gather=gather)
+        for sampler in _test_samplers(config, features, _workers(fabric) if fabric else stages.ALONE)
+        for method, mode, predict in methods
+    ]
 
 
 def _trains_graph(config: Config) -> bool:
     return config.graph is not None or (config.meta is not None and config.meta.method == "class-graph")
 
 
-def _finish(config: Config, splits: Splits, model: GraphFewShot, folder: RunFolder) -> None:
-    """Score the test classes; write checkpoint, results and report."""
+def _finish(
+    config: Config, splits: Splits, model: GraphFewShot, folder: RunFolder, scores: list[Scores]
+) -> None:
+    """Write checkpoint, results and report."""
     from fewshot.report import episode_picture, write_report  # matplotlib, which takes a while to import
 
-    model.eval()
-    scores = score(config, model, splits.test)
     model.save(folder.path / "checkpoint.pt", {"config": to_dict(config), "data": splits.hash})
     setting = {"split": "test", "query": config.evaluate.query, "seed": config.evaluate.seed}
     folder.write_results([{**s.row(), **setting} for s in scores])

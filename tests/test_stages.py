@@ -40,7 +40,7 @@ def model():
     )
 
 
-def make(name, model, data, workers=(0, 1)):
+def make(name, model, data, workers=stages.ALONE):
     items = FeatureSet(
         torch.randn(48, 5, generator=torch.Generator().manual_seed(1)), data.labels, data.class_names
     )
@@ -77,7 +77,7 @@ def test_every_stage_trains_its_parameters(name, model, data):
 def test_two_processes_share_a_batch_out(name, model, data):
     labels = {"pretrain": 1, "graph": 2}[name]
     whole = next(make(name, model, data).batches(1))[labels]
-    shares = [next(make(name, model, data, (rank, 2)).batches(1))[labels] for rank in range(2)]
+    shares = [next(make(name, model, data, stages.Workers(rank, 2)).batches(1))[labels] for rank in range(2)]
     torch.testing.assert_close(torch.stack(shares, 1).flatten(0, 1), whole)
 
 

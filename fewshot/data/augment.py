@@ -6,7 +6,7 @@ import math
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Generator, Tensor, nn
 
 from fewshot.errors import InputError
@@ -59,13 +59,21 @@ class Augment(nn.Module):
             if not 0 <= value <= limit or (name == "scale" and value == 1):
                 raise InputError(f"{name}: expected 0 to {limit}, got {value}")
 
-    def forward(self, images: Float[Tensor, "n C H W"], generator: Generator) -> Float[Tensor, "n C H W"]:
+    def forward(
+        self,
+        images: Float[Tensor, "n C H W"],
+        generator: Generator,
+        rows: Int64[Tensor, " n"] | None = None,
+        total: int | None = None,
+    ) -> Float[Tensor, "n C H W"]:
         """Augment a batch.
 
         Args:
             images: float ``[n, C, H, W]``.
             generator: the randomness. One on the CPU gives the same moves, maps and brightness on every
                 device; only the noise is drawn on the images' device.
+            rows, total: which images these are of a batch of so many that processes share out: each image
+                becomes what it would among all of them. Default: the batch is whole.
         """
         if images.dim() != 4 or not images.is_floating_point():
             raise InputError(f"images: expected float [n, C, H, W], got {images.dtype} {list(images.shape)}")
@@ -75,9 +83,13 @@ class Augment(nn.Module):
                 f"crop: expected less than the images' side ({min(height, width)}), got {self.crop}"
             )
         on = generator.device
-        moves = torch.randint(-self.crop, self.crop + 1, (2, n), generator=generator, device=on)
-        mirrored = torch.rand(n, generator=generator, device=on) < (0.5 if self.flip else 0.0)
-        affine, bright, loud = (torch.rand(7, n, generator=generator, device=on) * 2 - 1).split([5, 1, 1])
+        total = total or n
+        moves = torch.randint(-self.crop, self.crop + 1, (2, total), generator=generator, device=on)
+        mirrored = torch.rand(total, generator=generator, device=on) < (0.5 if self.flip else 0.0)
+        affine, bright, loud = (torch.rand(7, total, generator=generator, device=on) * 2 - 1).split([5, 1, 1])
+        if rows is not None:
+            moves, mirrored = moves[:, rows], mirrored[rows]
+            affine, bright, loud = affine[:, rows], bright[:, rows], loud[:, rows]
         moves, mirrored = moves.to(images.device), mirrored.to(images.device)
         if self.rotate or self.scale or self.shear or self.translate:
             images = self._map(images, moves, mirrored, affine.to(images.device))
@@ -87,7 +99,9 @@ class Augment(nn.Module):
             images = images * (1 + self.brightness * bright.to(images)[0, :, None, None, None])
         if self.noise:
             local = _on_device(generator, images.device)
-            noise = torch.randn(images.shape, generator=local, device=images.device, dtype=images.dtype)
+            shape = (total, *images.shape[1:])
+            noise = torch.randn(shape, generator=local, device=images.device, dtype=images.dtype)
+            noise = noise if total == n else noise[rows]
             level = self.noise * (loud.to(images)[0, :, None, None, None] + 1) / 2
             images = noise.mul_(level).add_(images)
         return images
