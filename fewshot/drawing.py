@@ -16,11 +16,12 @@ from matplotlib.path import Path as PlotPath
 
 from fewshot.errors import InputError
 from fewshot.files import replacing
-from fewshot.layout import Point, curve, extent, places, thumbnail_size
+from fewshot.layout import Point, curve, extent, places, radius, span, thumbnail_size
 from fewshot.pages import image_uri, page
 
 DECIMALS = 4
-WIDTH, UNIT = 4.4, 220  # of a picture, in radii of the circle of classes; pixels of a radius in SVG
+DPI = 160  # of a PNG
+SVG_SCALE = 0.605  # an SVG's pixels to a PNG's
 INK, SOFT, ACCENT = "#1c2128", "#667080", "#1f6feb"
 
 
@@ -135,15 +136,16 @@ def shorten(name: str, most: int = 25) -> str:
 
 
 def write_png(path: Path, picture: Picture) -> None:
-    """Draw the graph as a PNG, 1600 pixels wide, on white."""
+    """Draw the graph as a PNG on white, 1600 pixels wide, wider for more than 34 classes."""
     n = len(picture.names)
-    spots, side = places(picture.dependencies), thumbnail_size(n)
+    spots, side, half = places(picture.dependencies), thumbnail_size(n), span(n) / 2
     low, high = extent(spots)
-    inches = 10 / WIDTH  # of one unit
-    figure = Figure(figsize=(10, (high - low) * inches + 0.4), dpi=160, facecolor="white")
+    inches = radius(n) / DPI  # of one unit
+    size = (2 * half * inches, (high - low) * inches + 0.4)
+    figure = Figure(figsize=size, dpi=DPI, facecolor="white")
     foot = 0.4 / figure.get_figheight()
     axes = figure.add_axes((0, foot, 1, 1 - foot))
-    axes.set(xlim=(-WIDTH / 2, WIDTH / 2), ylim=(low, high))
+    axes.set(xlim=(-half, half), ylim=(low, high))
     axes.set_axis_off()
     for j, i, strength, _ in _strokes(picture):
         arrow = FancyArrowPatch(
@@ -152,14 +154,14 @@ def write_png(path: Path, picture: Picture) -> None:
             mutation_scale=(8 + 7 * strength) * (1 if n <= 12 else 0.7),
             linewidth=(0.5 + 3.5 * strength) * (1 if n <= 12 else 0.6),
             color=ACCENT,
-            alpha=0.2 + 0.75 * strength,
+            alpha=0.3 + 0.65 * strength,
         )
         axes.add_patch(arrow)
     for spot, name, image in zip(spots, picture.names, picture.images, strict=True):
         pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
         height, width = pixels.shape[:2]
-        half = side / 2 / max(height, width)
-        box = (spot.x - half * width, spot.x + half * width, spot.y - half * height, spot.y + half * height)
+        x, y = (side / 2 * length / max(height, width) for length in (width, height))
+        box = (spot.x - x, spot.x + x, spot.y - y, spot.y + y)
         axes.imshow(pixels, extent=box, cmap="gray", vmin=0, vmax=255, zorder=3, aspect="auto")
         corner = (box[0], box[2])
         axes.add_patch(
@@ -176,7 +178,7 @@ def write_png(path: Path, picture: Picture) -> None:
             color=INK,
             parse_math=False,
         )
-    axes.set(xlim=(-WIDTH / 2, WIDTH / 2), ylim=(low, high))
+    axes.set(xlim=(-half, half), ylim=(low, high))
     figure.text(0.5, 0.4 * foot, caption(picture), ha="center", fontsize=9, color=SOFT)
     figure.savefig(path, format="png")
 
@@ -197,19 +199,21 @@ def to_svg(picture: Picture) -> str:
     n = len(picture.names)
     spots, side = places(picture.dependencies), thumbnail_size(n)
     low, high = extent(spots)
-    width, height = UNIT * WIDTH, UNIT * (high - low)
+    unit = SVG_SCALE * radius(n)
+    across, down = unit * span(n), unit * (high - low)
 
     def at(point: Point) -> Point:
-        return round(UNIT * (WIDTH / 2 + point[0]), 1), round(UNIT * (high - point[1]), 1)
+        return round(across / 2 + unit * point[0], 1), round(unit * (high - point[1]), 1)
 
     parts = []
     for j, i, strength, weight in _strokes(picture):
         first, bend, last = (at(point) for point in curve(spots[j], spots[i], n))
         parts.append(
-            f'<g class="edge" data-from="{j}" data-to="{i}" opacity="{0.2 + 0.75 * strength:.2f}">'
+            f'<g class="edge" data-from="{j}" data-to="{i}" opacity="{0.3 + 0.65 * strength:.2f}">'
             f"<title>{weight:.2f}</title>{_arrow(first, bend, last, strength)}</g>"
         )
-    size = UNIT * side
+    size = unit * side
+    scrolled = "max-width: none" if radius(n) > radius(1) else ""  # shrunk to the page it could not be read
     for i, (spot, name, image) in enumerate(zip(spots, picture.names, picture.images, strict=True)):
         (x, y), (lx, ly) = at((spot.x, spot.y)), at(spot.label)
         box = f'x="{x - size / 2:.1f}" y="{y - size / 2:.1f}" width="{size:.1f}" height="{size:.1f}"'
@@ -221,7 +225,7 @@ def to_svg(picture: Picture) -> str:
             f'transform="rotate({-spot.turn:.1f} {lx} {ly})">{escape(shorten(name))}</text></g>'
         )
     return (
-        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" role="img" '
+        f'<svg viewBox="0 0 {across:.0f} {down:.0f}" width="{across:.0f}" style="{scrolled}" role="img" '
         f'aria-label="class graph" font-size="{15 if n <= 12 else 12.5}" fill="var(--ink)">'
         f"{''.join(parts)}</svg>"
     )

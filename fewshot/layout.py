@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import networkx
 import numpy as np
 from jaxtyping import Float
 
@@ -22,19 +21,43 @@ class Place:
     turn: float  # of the label, degrees anticlockwise
 
 
+def radius(n: int) -> float:
+    """Pixels of the circle's radius, so that images and labels of many classes too can be made out."""
+    return max(364.0, 10.5 * n)
+
+
+def span(n: int) -> float:
+    """Of the picture, in radii: the circle, and 436 pixels on either side of it for labels."""
+    return 2 + 2 * 436 / radius(n)
+
+
 def thumbnail_size(n: int) -> float:
     """The side of a class's image, for a circle of radius 1: as large as n of them have room for."""
-    return min(0.42, 0.6 * 2 * math.sin(math.pi / max(n, 3)))
+    return min(0.42, 0.66 * 2 * math.sin(math.pi / max(n, 3)))
 
 
 def places(dependencies: Float[np.ndarray, "N N"]) -> list[Place]:
     """The classes on a circle, those that depend on each other near each other as far as that can be."""
     n = len(dependencies)
-    graph = networkx.from_numpy_array(np.triu(dependencies + dependencies.T, 1))
-    order = networkx.spectral_ordering(graph, seed=0) if n > 3 else list(range(n))
+    order = spectral_order(dependencies) if n > 3 else list(range(n))
     start = math.pi if n == 2 else math.pi / 2  # two stand side by side
     found = {i: _place(start - 2 * math.pi * position / n, n) for position, i in enumerate(order)}
     return [found[i] for i in range(n)]
+
+
+def spectral_order(weights: Float[np.ndarray, "N N"]) -> list[int]:
+    """An order in which what is tied by large weights, either way, stands together (Fiedler, 1973).
+
+    By the eigenvector of the second smallest eigenvalue of the graph's Laplacian.
+
+    >>> spectral_order(np.array([[0.0, 0.0, 1.0], [0.0, 0.0, 1.0], [1.0, 1.0, 0.0]]))
+    [0, 2, 1]
+    """
+    both = weights + weights.T
+    np.fill_diagonal(both, 0.0)
+    vector = np.linalg.eigh(np.diag(both.sum(1)) - both)[1][:, 1]
+    found: list[int] = np.argsort(vector, kind="stable").tolist()
+    return found if found[0] < found[-1] else found[::-1]  # an eigenvector has no sign
 
 
 def _place(angle: float, n: int) -> Place:
@@ -42,7 +65,7 @@ def _place(angle: float, n: int) -> Place:
     if n == 2:
         return Place(x, y, (x, y - side / 2 - 0.09), "middle", 0.0)
     if n > 12:  # too close for level labels: they continue the radius
-        reach, left = 1 + side / 2 / max(abs(x), abs(y)) + 0.04, x < -1e-9
+        reach, left = 1 + side / 2 / max(abs(x), abs(y)) + 14 / radius(n), x < -1e-9
         turn = math.degrees(angle) - (180 if left else 0)
         return Place(x, y, (reach * x, reach * y), "end" if left else "start", turn)
     if abs(x) < 0.3:
@@ -81,5 +104,6 @@ def _toward(point: Point, goal: Point, way: float) -> Point:
 
 def extent(spots: Sequence[Place]) -> tuple[float, float]:
     """From where to where the picture goes in y, with room for the labels."""
-    margin = 0.95 if len(spots) > 12 else 0.5
+    n = len(spots)
+    margin = 346 / radius(n) if n > 12 else 0.5
     return min(spot.y for spot in spots) - margin, max(spot.y for spot in spots) + margin
