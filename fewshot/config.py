@@ -54,13 +54,13 @@ class _Section:
 class Images(_Section):
     """The images as the backbone sees them."""
 
-    size: int = 32  # side, pixels
+    size: int | None = None  # side, pixels; null: the backbone's own where it has one, else the data's
     channels: int | None = None  # 1 grey, 3 colour; null: as the data has them
 
     _name: ClassVar[str] = "images"
 
     def __post_init__(self) -> None:
-        self._at_least(16, "size")
+        self._require("size", self.size is None or self.size >= 16, "null or at least 16")
         self._require("channels", self.channels in (None, 1, 3), "1, 3 or null")
 
 
@@ -90,9 +90,11 @@ class Augment(_Section):
 class Backbone(_Section):
     """A backbone of `fewshot.backbones` and its arguments; null takes the backbone's own default."""
 
-    name: str = "conv4"
+    name: str = "conv4"  # or resnet12, wrn28_10, timm:NAME, torchvision:NAME
     width: int | None = None  # of conv4: channels of each layer
     widths: tuple[int, ...] | None = None  # of resnet12: channels of each block; of wrn28_10: of each group
+    pretrained: bool | None = None  # of timm:NAME and torchvision:NAME: with the weights that they come with
+    frozen: bool | None = None  # likewise: left as it is, so that the graph alone is trained
 
     _name: ClassVar[str] = "backbone"
 
@@ -223,7 +225,9 @@ class Config(_Section):
     def __post_init__(self) -> None:
         self._not_negative("seed")
         self._require("name", bool(self.name) and not set(self.name) & set("/\\"), "a name without slashes")
-        if self.augment.crop >= self.images.size:
+        if self.backbone.frozen and (self.pretrain or self.meta):
+            raise InputError("backbone.frozen: expected false or null with pretrain or meta, which train it")
+        if self.images.size is not None and self.augment.crop >= self.images.size:
             raise InputError(
                 f"augment.crop: expected less than images.size ({self.images.size}), got {self.augment.crop}"
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
@@ -90,9 +90,11 @@ class GraphFewShot(nn.Module):
     ``encode(x) = backbone(preprocess(x)) - base_mean``.
 
     Args:
-        backbone: float images ``[n, C, H, W]`` to features ``[n, D]``; see `fewshot.backbones`.
+        backbone: float images ``[n, C, H, W]`` to features ``[n, D]``: a module, see `fewshot.backbones`, or
+            any function.
         graph: a `ClassGraph`, or any module with its call.
-        preprocess: default keeps the images' size and gives the backbone the channels that it takes.
+        preprocess: default is the backbone's own (its ``input``), or keeps the images' size and gives the
+            backbone the channels that it takes.
         base_mean: ``[D]``, the mean of the base classes' features; default None is zero.
         mirror: average the features of an image and of its mirror image; default False.
         precision: what images are encoded in where no gradient is asked for: "32-true", "bf16-mixed", or
@@ -114,7 +116,7 @@ class GraphFewShot(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: nn.Module | Callable[[Tensor], Tensor],
         graph: nn.Module,
         *,
         preprocess: Preprocess | None = None,
@@ -123,9 +125,9 @@ class GraphFewShot(nn.Module):
         precision: Precision = "auto",
     ) -> None:
         super().__init__()
-        self.backbone = backbone
+        self.backbone = backbone if isinstance(backbone, nn.Module) else backbones.Called(backbone)
         self.graph = graph
-        self.preprocess = preprocess or Preprocess(channels=_image_channels(backbone))
+        self.preprocess = preprocess or _own_preprocess(self.backbone)
         self.mirror = mirror
         self.precision: Precision = precision
         self.extra: dict[str, Any] = {}
@@ -231,7 +233,9 @@ class GraphFewShot(nn.Module):
             torch.save(content, temporary)
 
     @classmethod
-    def load(cls, path: str | Path, backbone: nn.Module | None = None) -> GraphFewShot:
+    def load(
+        cls, path: str | Path, backbone: nn.Module | Callable[[Tensor], Tensor] | None = None
+    ) -> GraphFewShot:
         """Read a checkpoint, in eval mode and on the CPU. Nothing in the file is executed.
 
         Args:
@@ -250,7 +254,10 @@ class GraphFewShot(nn.Module):
 
     @classmethod
     def _from_content(
-        cls, content: dict[str, Any], path: str | Path, backbone: nn.Module | None
+        cls,
+        content: dict[str, Any],
+        path: str | Path,
+        backbone: nn.Module | Callable[[Tensor], Tensor] | None,
     ) -> GraphFewShot:
         if backbone is None:
             if content["backbone"] is None:
@@ -301,9 +308,12 @@ def _fitting_batch(images: Tensor, size: int | None, device: torch.device) -> in
     return max(1, 2**16 // (height * width)) * torch.get_num_threads()
 
 
-def _image_channels(backbone: nn.Module) -> int | None:
+def _own_preprocess(backbone: nn.Module) -> Preprocess:
+    own = getattr(backbone, "input", None)
+    if isinstance(own, Mapping):
+        return Preprocess(**own)
     channels = backbones.in_channels(backbone)
-    return channels if channels in (1, 3) else None
+    return Preprocess(channels=channels if channels in (1, 3) else None)
 
 
 def _check_images(name: str, images: Tensor, dims: str) -> None:

@@ -53,7 +53,11 @@ def test_null_leaves_a_stage_out_and_an_empty_one_takes_its_defaults():
         ),
         ({"meta": 5}, "meta: expected keys and values, got 5"),
         ({"mirror": "yes"}, "mirror: expected true or false, got 'yes'"),
-        ({"images": {"size": 8}}, "images.size: expected at least 16, got 8"),
+        ({"images": {"size": 8}}, "images.size: expected null or at least 16, got 8"),
+        (
+            {"meta": {}, "backbone": {"name": "timm:resnet18", "frozen": True}},
+            "backbone.frozen: expected false or null with pretrain or meta, which train it",
+        ),
         ({"images": {"channels": 2}}, "images.channels: expected 1, 3 or null, got 2"),
         ({"augment": {"brightness": 2}}, "augment.brightness: expected a share from 0 to 1, got 2.0"),
         ({"graph": {"noise": [0, 2]}}, "graph.noise: expected a share from 0 to 1, got (0.0, 2.0)"),
