@@ -19,15 +19,15 @@ from fewshot.episodes import EpisodeSampler
 WAY, SHOT, QUERY = 5, 1, 15
 
 
-def learn2learn_tasks(items: torch.Tensor, data: PackedDataset) -> Iterator[Any]:
-    """Endless tasks of learn2learn over items that are tensors in memory."""
+def learn2learn_tasks(items: torch.Tensor, data: PackedDataset, images: int = SHOT + QUERY) -> Iterator[Any]:
+    """Endless tasks of learn2learn over items that are tensors in memory, so many a class."""
     from learn2learn.data import MetaDataset, Taskset
     from learn2learn.data.transforms import ConsecutiveLabels, FusedNWaysKShots, LoadData, RemapLabels
     from torch.utils.data import TensorDataset
 
     dataset = MetaDataset(TensorDataset(items, data.labels))
     transforms = [
-        FusedNWaysKShots(dataset, n=WAY, k=SHOT + QUERY),
+        FusedNWaysKShots(dataset, n=WAY, k=images),
         LoadData(dataset),
         RemapLabels(dataset),
         ConsecutiveLabels(dataset),

@@ -1,0 +1,129 @@
+"""Training conv4 of width 64 on episodes, 5-way 5-shot with 15 queries a class, at 84×84 and at 32×32.
+
+Ours is the stage `meta` of `fewshot train` in its own loop: uint8 images in memory, bfloat16 where the
+machine has it, channels-last, AdamW, no augmentation. Against learn2learn's ProtoNet loop: a task of its
+`Taskset` over float32 images in memory that are normalised already, its `CNN4Backbone`, squared distances
+to the means of the supports, Adam, with PyTorch's defaults. An episode a step both times.
+
+The limit is the convolutions alone, forward and backward, at the speed of a square matrix product.
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from materials import images
+from measure import Floor, Limits, Line, conclude, parser, race
+from sampling import learn2learn_tasks
+from torch.nn.functional import cross_entropy
+from torch.utils.flop_counter import FlopCounterMode
+
+from fewshot import backbones, stages
+from fewshot.config import Config, Images, Meta
+from fewshot.data import PackedDataset
+from fewshot.graph import ClassGraph
+from fewshot.loop import Stage, fit
+from fewshot.model import GraphFewShot, Preprocess
+from fewshot.precision import resolve
+
+WAY, SHOT, QUERY = 5, 5, 15
+TARGETS = {84: 3.0, 32: 5.0}
+ON_GPU = 10.0
+
+
+class Silent:
+    """A recorder that keeps nothing."""
+
+    def log(self, row: dict[str, Any]) -> None: ...
+
+    def progress(self, stage: Stage, step: int) -> None: ...
+
+    def save(self, stage: str, state: dict[str, Any]) -> None: ...
+
+
+def ours(data: PackedDataset, size: int, options: argparse.Namespace) -> Callable[[], None]:
+    """So many steps of the stage `meta`, each time from the weights where the last ones ended."""
+    meta = Meta(steps=options.steps, batch=options.batch, way=WAY, shot=SHOT, query=QUERY, lr=1e-3)
+    config = Config(images=Images(size), meta=meta)
+    device = torch.device(options.device)
+    model = GraphFewShot(backbones.conv4(), ClassGraph(), preprocess=Preprocess(size, 3)).to(device)
+    stage = stages.meta(config, model, data, lambda: {"val_accuracy": 0.0})
+    fabric = Fabric(accelerator=device.type, devices=1)
+    return lambda: fit(stage, fabric, Silent())
+
+
+def theirs(data: PackedDataset, options: argparse.Namespace) -> Callable[[], None]:
+    """So many steps of learn2learn's loop."""
+    from learn2learn.vision.models import CNN4Backbone
+
+    device = torch.device(options.device)
+    model = CNN4Backbone(hidden_size=64, channels=3, max_pool=True).to(device).train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    stream = learn2learn_tasks(data.images.float() / 127.5 - 1, data, SHOT + QUERY)
+    is_support = (torch.arange(WAY * (SHOT + QUERY)) % (SHOT + QUERY) < SHOT).to(device)
+
+    def step() -> float:
+        items, labels = next(stream)
+        order = labels.sort().indices
+        items, labels = items[order].to(device), labels[order].to(device)
+        features = model(items)
+        means = features[is_support].view(WAY, SHOT, -1).mean(1)
+        distances = (features[~is_support].unsqueeze(1) - means.unsqueeze(0)).square().sum(2)
+        loss = cross_entropy(-distances, labels[~is_support])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    def run() -> None:
+        for _ in range(options.steps):
+            step()
+
+    return run
+
+
+def main(argv: list[str] | None = None) -> None:
+    options = parser(__doc__)
+    options.add_argument("--sizes", type=int, nargs="+", default=list(TARGETS))
+    options.add_argument("--steps", type=int, default=10, help="of a repetition")
+    options.add_argument("--batch", type=int, default=1, help="episodes of a step of ours")
+    options.add_argument("--repetitions", type=int, default=7)
+    options.add_argument("--device", default="cpu", help="cpu or cuda")
+    arguments = options.parse_args(argv)
+    lines = [measure(size, arguments) for size in arguments.sizes]
+    limits = Limits.measured(arguments.device)
+    conclude("training", lines, arguments, extra=("images_a_second",), limits=limits)
+
+
+def measure(size: int, options: argparse.Namespace) -> Line:
+    data = images(options.data, size=size, count=100)
+    on_gpu = options.device != "cpu"
+    own = replace(data, items=data.items.to(options.device), path=None)
+    contenders, note = {"ours": ours(own, size, options)}, ""
+    try:
+        contenders["theirs"] = theirs(data, options)
+    except ImportError as error:
+        note = str(error)
+    finish = torch.cuda.synchronize if on_gpu else lambda: None
+    times = race(contenders, options.repetitions, finish=finish)
+    episodes, each = options.steps * options.batch, WAY * (SHOT + QUERY)
+    with FlopCounterMode(display=False) as counter:
+        backbones.conv4()(torch.zeros(1, 3, size, size)).sum().backward()
+    half = resolve("auto", options.device) == "bf16-mixed"
+    least = Floor(
+        episodes * each * counter.get_total_flops(),
+        episodes * each * data.images[0].nbytes,
+        "bfloat16" if half else "float32",
+    )
+    return Line(
+        f"conv4 {size}×{size}", "learn2learn ProtoNet", times["ours"], times.get("theirs"),
+        ON_GPU if on_gpu else TARGETS.get(size), per=episodes, theirs_per=options.steps, floor=least,
+        note=note, figures={"images_a_second": episodes * each / times["ours"].median},
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
