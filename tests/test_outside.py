@@ -191,9 +191,7 @@ def test_weights_that_cannot_be_had_are_one_line(monkeypatch):
         raise urllib.error.URLError("Name or\nservice not known")
 
     monkeypatch.setattr(torchvision.models, "get_model", offline)
-    with pytest.raises(
-        InputError, match=r"no weights for .*service not known"
-    ) as caught:
+    with pytest.raises(InputError, match=r"no weights for .*service not known") as caught:
         outside("torchvision:resnet18", pretrained=True)
     assert "\n" not in str(caught.value)
 
