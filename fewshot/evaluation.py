@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torchmetrics.functional.classification import binary_calibration_error
 
 from fewshot.episodes import Episode, EpisodeSampler, Fingerprint
 from fewshot.errors import InputError
 
+BINS = 15  # of probabilities, in which calibration is judged
 Predict = Callable[[Episode], Tensor]
 Gather = Callable[[Any], list[Any]]  # what this process has, to what all of them have
 
@@ -27,6 +28,8 @@ class Scores:
             1.96 s / sqrt(episodes); nan for a single episode.
         fingerprint: of the episodes' indices: the same only for the very same episodes.
         ece: expected calibration error of the top class's probability, 15 bins.
+        calibration: **[15, 3]**, of each of these bins: queries, mean probability of the top class, and share
+            of right answers, both from 0 to 1 and nan in an empty bin.
         per_class: accuracy by class name, of the classes that had a query.
         confusion: counts **[classes, classes]**: row the true class, column the predicted one.
         per_episode: accuracies **[episodes]**, in the sampler's order.
@@ -41,6 +44,7 @@ class Scores:
     episodes: int
     fingerprint: str
     ece: float
+    calibration: Float[Tensor, "bins 3"]
     per_class: dict[str, float]
     confusion: Int[Tensor, "classes classes"]
     per_episode: Float[Tensor, "episodes"]
@@ -168,7 +172,8 @@ def evaluate(
         ci95=ci95,
         episodes=len(per_episode),
         fingerprint=sampler.fingerprint() if partial else fingerprint.hexdigest(),
-        ece=binary_calibration_error(confidences, hits.int(), n_bins=15).item(),
+        ece=binary_calibration_error(confidences, hits.int(), n_bins=BINS).item(),
+        calibration=_calibration(confidences, hits),
         per_class={data.class_names[c]: shares[c].item() for c in seen.nonzero().flatten().tolist()},
         confusion=confusion,
         per_episode=per_episode,
@@ -219,6 +224,13 @@ def _answers(logits: Tensor, episode: Episode, size: int) -> tuple[Tensor, ...]:
     queries = real.sum(dim=1)
     accuracy = 100.0 * (correct & real).sum(dim=1).double() / queries
     return episode.numbers, accuracy, queries, probability[real], correct[real], pairs[real]
+
+
+def _calibration(confidences: Float[Tensor, "n"], hits: Bool[Tensor, "n"]) -> Float[Tensor, "bins 3"]:
+    place = (confidences * BINS).long().clamp(max=BINS - 1)
+    rows = torch.stack([torch.ones_like(confidences), confidences, hits.to(confidences.dtype)], dim=1)
+    sums = torch.zeros(BINS, 3, dtype=confidences.dtype).index_add_(0, place, rows)
+    return torch.cat([sums[:, :1], sums[:, 1:] / sums[:, :1]], dim=1)  # 0 / 0 is nan
 
 
 def paired_difference(scores: Scores, reference: Scores) -> tuple[float, float]:

@@ -93,6 +93,9 @@ def test_against_scikit_learn_and_a_loop():
     assert scores.accuracy == pytest.approx(sum(accuracies) / len(accuracies))
     calibration = multiclass_calibration_error(torch.cat(probabilities), torch.cat(labels), 4, n_bins=15)
     assert scores.ece == pytest.approx(calibration.item())
+    count, confidence, right = scores.calibration[scores.calibration[:, 0] > 0].T
+    assert (count * (confidence - right).abs()).sum() / count.sum() == pytest.approx(scores.ece)
+    assert (count * right).sum() == scores.confusion.diagonal().sum()
 
 
 def test_padding_changes_nothing():
