@@ -5,13 +5,14 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 PEERS := .venv/peers
 
-.PHONY: help setup train test lint benchmark clean
+.PHONY: help setup train test lint docs benchmark clean
 
 help:
 	@echo "make train   set up, train on the built-in letters, print the table"
-	@echo "make test    set up, then lint and tests"
+	@echo "make test    set up, then lint, tests and documentation"
 	@echo "make setup   make .venv and install everything"
 	@echo "make lint    ruff and mypy"
+	@echo "make docs    the documentation, into build/docs"
 	@echo "make benchmark [DATA=SPEC] [FEATURES=FILE]"
 	@echo "             every stage beside its peers, on your images and features or on generated ones"
 	@echo "make clean   remove .venv and caches; runs and packed data stay"
@@ -37,7 +38,10 @@ lint: setup
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-test: lint
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir build/docs
+
+test: lint docs
 	$(BIN)/pytest
 
 $(PEERS): $(INSTALLED)
