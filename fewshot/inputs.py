@@ -120,12 +120,12 @@ class Source:
 
 
 def open_source(path: Path, data: str | None = None) -> Source:
-    """A checkpoint with its data, or an .npz file of features.
+    """A checkpoint with its data, or a file of features, .npz or .npy.
 
     Raises:
         InputError: neither, or anything amiss in them.
     """
-    if path.suffix.lower() != ".npz":
+    if path.suffix.lower() not in (".npz", ".npy"):
         return open_checkpoint(path, data)
     if data is not None:
         raise InputError(f"data: expected none with a file of features, got {data!r}")
@@ -156,7 +156,7 @@ def open_subject(
 
     Args:
         subject: a method's name, or a checkpoint's path.
-        features: for a method: an .npz file; None: made-up ones.
+        features: for a method: an .npz or .npy file; None: made-up ones.
         data: for a checkpoint, see `load_data`; where it cannot be loaded and is None: made-up images.
         seed: of what is made up, and of a method that learns.
         tell: called with a line for the user.
@@ -204,7 +204,9 @@ def _images_for(model: GraphFewShot, spec: str | None, seed: int, tell: Callable
 
 
 def read_features(path: Path) -> dict[str, FeatureSet]:
-    """The splits of an .npz file of features, those of train, val and test that it has."""
+    """The splits of a file of features: those of train, val and test that an .npz has; an .npy is test."""
+    if path.suffix.lower() == ".npy":
+        return {"test": FeatureSet.from_npy(path)}
     try:
         with np.load(path, allow_pickle=False) as file:
             names = set(np.unique(file["split"]).tolist())

@@ -207,6 +207,9 @@ def test_features_come_minus_the_train_splits_mean(tmp_path):
     bare = open_source(tmp_path / "t.npz")
     np.testing.assert_allclose(bare.features("test").items, features[3:].reshape(-1, 4), atol=1e-5)
     assert "not subtracted" in bare.remarks()[0]
+    np.save(tmp_path / "t.npy", features[3:])
+    plain = open_source(tmp_path / "t.npy")
+    np.testing.assert_array_equal(plain.features("test").items, bare.features("test").items)
 
 
 def test_the_class_graph_gets_skewed_features_transformed_and_pt_map_its_positive_ones(tmp_path):

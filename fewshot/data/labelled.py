@@ -116,35 +116,81 @@ class FeatureSet(LabelledSet):
             >>> data.class_names, data.labels.tolist()
             (('cat', 'dog'), [0, 1, 1])
         """
-        arrays = _read_npz(Path(path))
-        features, in_split = arrays["features"], arrays["split"] == split
-        if not in_split.any():
-            known = ", ".join(map(str, np.unique(arrays["split"])))
-            raise InputError(f"{path}: split: expected one of {known}, got '{split}'")
-        features = features[in_split]
-        if features.ndim == 3:
-            names = arrays["wnids"][in_split]
-            labels = np.arange(len(names)).repeat(features.shape[1])
-            features = features.reshape(-1, features.shape[-1])
+        return _split(_read_npz(Path(path)), Path(path), split)
+
+    @staticmethod
+    def from_npy(path: str | Path) -> FeatureSet:
+        """An .npy file of features, all of one split, as float32.
+
+        Args:
+            path: the file, ``features [classes, images, D]``, whose classes get numbers as names; or
+                ``features [n, D]``, with the labels ``[n]`` beside it: for ``NAME.npy``, ``NAME.labels.npy``.
+
+        Raises:
+            InputError: not such a file, no labels, shapes that do not fit, values that are not finite.
+
+        Example:
+            >>> import tempfile
+            >>> folder = Path(tempfile.mkdtemp())
+            >>> np.save(folder / "mine.npy", np.eye(3))
+            >>> np.save(folder / "mine.labels.npy", ["dog", "cat", "dog"])
+            >>> FeatureSet.from_npy(folder / "mine.npy").class_names
+            ('cat', 'dog')
+        """
+        path = Path(path)
+        arrays = {"features": _read_npy(path)}
+        count = len(arrays["features"]) if arrays["features"].ndim else 0
+        if arrays["features"].ndim == 3:
+            arrays["wnids"] = np.arange(count).astype(str)
         else:
-            names, labels = np.unique(arrays["labels"][in_split], return_inverse=True)
-            order = np.argsort(labels, kind="stable")
-            features, labels = features[order], labels[order]
-        items = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32))
-        if not items.isfinite().all():
-            raise InputError(
-                f"{path}: features: expected finite numbers, got NaN or infinity in split '{split}'"
-            )
-        return FeatureSet(items, torch.from_numpy(labels.astype(np.int64)), tuple(map(str, names)))
+            arrays["labels"] = _read_npy(path.with_suffix(".labels.npy"))
+        return _split(_checked(arrays | {"split": np.full(count, "test")}, path), path, "test")
+
+
+def _split(arrays: dict[str, np.ndarray], path: Path, split: str) -> FeatureSet:
+    """One split of a features file's arrays."""
+    features, in_split = arrays["features"], arrays["split"] == split
+    if not in_split.any():
+        known = ", ".join(map(str, np.unique(arrays["split"])))
+        raise InputError(f"{path}: split: expected one of {known}, got '{split}'")
+    features = features[in_split]
+    if features.ndim == 3:
+        names = arrays["wnids"][in_split]
+        labels = np.arange(len(names)).repeat(features.shape[1])
+        features = features.reshape(-1, features.shape[-1])
+    else:
+        names, labels = np.unique(arrays["labels"][in_split], return_inverse=True)
+        order = np.argsort(labels, kind="stable")
+        features, labels = features[order], labels[order]
+    items = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32))
+    if not items.isfinite().all():
+        raise InputError(f"{path}: features: expected finite numbers, got NaN or infinity in split '{split}'")
+    return FeatureSet(items, torch.from_numpy(labels.astype(np.int64)), tuple(map(str, names)))
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a features file, their shapes checked against each other."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: expected an .npz of plain arrays ({str(error).splitlines()[0]})") from None
+    return _checked(arrays, path)
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(
+            f"{path}: expected an .npy of a plain array ({str(error).splitlines()[0]})"
+        ) from None
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{path}: expected an .npy of a plain array, got an .npz")
+    return array
+
+
+def _checked(arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a features file, once their shapes fit."""
     if "features" not in arrays or arrays["features"].ndim not in (2, 3):
         raise InputError(f"{path}: expected features [classes, images, D] or [n, D], got {sorted(arrays)}")
     features = arrays["features"]

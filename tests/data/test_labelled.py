@@ -1,4 +1,4 @@
-"""Labelled sets, and features from .npz files."""
+"""Labelled sets, and features from .npz and .npy files."""
 
 from pathlib import Path
 
@@ -88,3 +88,36 @@ def test_what_is_no_npz_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "f.npz").write_bytes(content)
     with pytest.raises(InputError, match=r"f\.npz"):
         FeatureSet.from_npz(tmp_path / "f.npz")
+
+
+def test_an_npy_holds_one_split(tmp_path: Path) -> None:
+    features = np.random.default_rng(0).normal(size=(3, 4, 5))
+    np.save(tmp_path / "classes.npy", features)
+    np.save(tmp_path / "items.npy", features.reshape(12, 5)[::-1])
+    np.save(tmp_path / "items.labels.npy", np.repeat([7, 3, 1], 4))
+    by_class = FeatureSet.from_npy(tmp_path / "classes.npy")
+    by_item = FeatureSet.from_npy(tmp_path / "items.npy")
+    assert by_class.class_names == ("0", "1", "2")
+    assert by_item.class_names == ("1", "3", "7")
+    assert by_class.counts.tolist() == by_item.counts.tolist() == [4, 4, 4]
+    torch.testing.assert_close(by_class.items[:4], by_item.items[:4].flip(0))
+
+
+@pytest.mark.parametrize(
+    ("features", "labels", "message"),
+    [
+        (np.zeros((2, 3)), None, r"f\.labels\.npy: expected an .npy of a plain array \(.*No such file"),
+        (np.zeros((2, 3)), [0, 1, 1], r"f\.npy: labels: expected shape \(2,\) .*got \(3,\)"),
+        (np.zeros(3), [0, 1, 1], r"expected features \[classes, images, D\] or \[n, D\]"),
+        (np.full((1, 2, 3), np.nan), None, "expected finite numbers"),
+        (np.array([{}]), None, r"f\.npy: expected an .npy of a plain array"),
+    ],
+)
+def test_npy_files_that_do_not_fit_are_refused(
+    tmp_path: Path, features: np.ndarray, labels: list[int] | None, message: str
+) -> None:
+    np.save(tmp_path / "f.npy", features)
+    if labels is not None:
+        np.save(tmp_path / "f.labels.npy", labels)
+    with pytest.raises(InputError, match=message):
+        FeatureSet.from_npy(tmp_path / "f.npy")
