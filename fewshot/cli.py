@@ -188,7 +188,7 @@ def compare(
     Example: fewshot compare runs/glyphs/checkpoint.pt --shot 5 --out methods.png
 
     Args:
-        source: What fewshot train wrote, or an .npz of features.
+        source: What fewshot train wrote, or an .npz or .npy of features.
         methods: Their names with commas between; default all but those that train on images, for minutes.
         data: KIND[:PATH]; default what the checkpoint was trained on.
         split: Whose classes.
@@ -258,7 +258,7 @@ def audit(
 
     Args:
         subject: A method's name, or what fewshot train wrote.
-        features: For a method: an .npz of features; default made-up ones.
+        features: For a method: an .npz or .npy of features; default made-up ones.
         data: For a checkpoint: KIND[:PATH]; default what it was trained on, else made-up images.
         seed: Of the episodes, and of methods that learn.
         json: Also write the results to this file.
