@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from fewshot.cli_data import check, info, pack
+from fewshot.cli_data import check, download, info, pack
 from fewshot.commandline import Parser, add_commands, add_overrides, complain
 from fewshot.config import Config
 from fewshot.errors import InputError
@@ -331,6 +331,34 @@ def graph(checkpoint: Path, *, support: Path, out: Path) -> None:
     print(drawing.save(out, picture))
 
 
+def export(
+    checkpoint: Path,
+    *,
+    format: Literal["onnx", "torch"] = "onnx",
+    mode: Mode = "inductive",
+    out: Path | None = None,
+) -> None:
+    """Write backbone and class graph for other runtimes, with a model card.
+
+    Example: fewshot export runs/glyphs/checkpoint.pt --format onnx --mode joint
+
+    Args:
+        checkpoint: What fewshot train wrote.
+        format: ONNX files, or programs of torch.export, which need torch alone.
+        mode: Of the graph: look at each query on its own, or at all queries together (transductive).
+        out: A new folder; default beside the checkpoint, by format and mode.
+    """
+    from fewshot.export import check_target, export_model, read_results
+    from fewshot.model import GraphFewShot
+
+    out = out or checkpoint.parent / f"{format}-{mode}"
+    check_target(out, format, mode)  # before anything is loaded
+    model, results = GraphFewShot.load(checkpoint), read_results(checkpoint)
+    export_model(model, out, format=format, mode=mode, results=results)
+    for file in sorted(out.iterdir()):
+        print(file)
+
+
 COMMANDS: dict[str, Callable[..., Any] | dict[str, Callable[..., Any]]] = {
     "train": train,
     "evaluate": evaluate,
@@ -338,7 +366,8 @@ COMMANDS: dict[str, Callable[..., Any] | dict[str, Callable[..., Any]]] = {
     "audit": audit,
     "predict": predict,
     "graph": graph,
-    "data": {"pack": pack, "info": info, "check": check},
+    "export": export,
+    "data": {"pack": pack, "info": info, "check": check, "download": download},
 }
 
 
