@@ -59,3 +59,17 @@ def check(spec: str, *, against: str | None = None) -> None:
         print("\n".join(differences))
         raise InputError(f"{spec}: {len(differences)} differences from {against or 'its benchmark'}")
     print(f"{spec}: as it should be")
+
+
+def download(kind: str, *, to: Path) -> None:
+    """Fetch a data set that torchvision has, verified by its checksums.
+
+    Example: fewshot data download cifar-fs --to data/
+
+    Args:
+        kind: cifar-fs, fc100, omniglot, omniglot-upright or omniglot-lake.
+        to: The folder for the files; those that are there already and whole are kept.
+    """
+    from fewshot import data
+
+    print(data.download(kind, to))

@@ -1,5 +1,6 @@
 """Data: labelled sets, packed images, and the sources they are made from."""
 
+from fewshot.data.downloads import download
 from fewshot.data.from_torch import pack_dataset
 from fewshot.data.labelled import FeatureSet, LabelledSet
 from fewshot.data.loading import check, info, load, pack
@@ -11,6 +12,7 @@ __all__ = [
     "PackedDataset",
     "Splits",
     "check",
+    "download",
     "info",
     "load",
     "open_pack",
