@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import jaxtyping
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
@@ -201,8 +202,7 @@ def _write(part: Part, path: Path, format: Format) -> float:
     dims = {name: Dim(name) for free in part.inputs.values() for name in free.values()}
     shapes = {name: {axis: dims[dim] for axis, dim in free.items()} for name, free in part.inputs.items()}
     try:
-        # With gradients asked for: without them a backbone may take a way that is good on this processor.
-        with torch.enable_grad(), _quiet():
+        with _tracing():
             program = torch.export.export(part.module, part.example, dynamic_shapes=shapes, strict=False)
             for node in program.graph.nodes:
                 node.meta.pop("stack_trace", None)  # paths of this machine
@@ -264,17 +264,20 @@ def _difference(module: nn.Module, run: Run, inputs: Inputs) -> float:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the remarks of exporters on their own workings."""
-    logger = logging.getLogger("torch.onnx")
+def _tracing() -> Iterator[None]:
+    """How a module is traced: quietly, with gradients, and without checks of shapes at run time."""
+    logger, disabled = logging.getLogger("torch.onnx"), jaxtyping.config.jaxtyping_disable
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.ERROR)  # exporters remark on their own workings
+    jaxtyping.config.update("jaxtyping_disable", True)  # where checks are on, they would fix free dimensions
     try:
-        with warnings.catch_warnings():
+        # Without gradients a backbone may take a way that is good on this processor only.
+        with torch.enable_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         logger.setLevel(level)
+        jaxtyping.config.update("jaxtyping_disable", disabled)
 
 
 @contextmanager
