@@ -51,8 +51,8 @@ def small(name: str, **overrides: object) -> Config:
 @pytest.mark.usefixtures("two_of_each")
 @pytest.mark.parametrize("name", shipped.names("configs"))
 def test_each_stage_makes_a_step(name: str, tmp_path: Path) -> None:
-    kind = configs.read(name).data.partition(":")[0]
-    spec = f"{kind}:{FILES[kind](tmp_path)}" if kind in FILES else kind
+    kind = configs.read(name).data.partition(":")[0].replace("glyphs", "omniglot")  # drawn in less time
+    spec = f"{kind}:{FILES[kind](tmp_path)}"
     config = small(name, data=spec)
     splits = load(spec, size=32, channels=config.images.channels, progress=False)
     model = training.build(config, splits)
