@@ -208,7 +208,12 @@ def pretrain(
         model.backbone, CosineClassifier(size, data.num_classes), options.label_smoothing, model.precision
     )
     optimizer = torch.optim.SGD(
-        module.parameters(), options.lr, momentum=0.9, nesterov=True, weight_decay=options.weight_decay
+        module.parameters(),
+        options.lr,
+        momentum=0.9,
+        nesterov=True,
+        weight_decay=options.weight_decay,
+        fused=True,
     )
     augment = _augment(config)
     workers.share("pretrain.batch", options.batch)
@@ -241,7 +246,9 @@ def meta(
     assert options is not None
     method = GraphLoss(model.graph) if options.method == "class-graph" else PrototypeLoss()
     module = EpisodeLoss(model.backbone, method, model.precision, workers)
-    optimizer = torch.optim.AdamW(module.parameters(), options.lr, weight_decay=options.weight_decay)
+    optimizer = torch.optim.AdamW(
+        module.parameters(), options.lr, weight_decay=options.weight_decay, fused=True
+    )
     augment = _augment(config)
     # A batch's images: all supports, then all queries.
     counts = [sampler.batch * workers.world for sampler in meta_samplers(config, data, 0, workers)]
@@ -278,7 +285,9 @@ def graph(
     options = config.graph
     assert options is not None
     module = GraphLoss(model.graph)
-    optimizer = torch.optim.AdamW(module.parameters(), options.lr, weight_decay=options.weight_decay)
+    optimizer = torch.optim.AdamW(
+        module.parameters(), options.lr, weight_decay=options.weight_decay, fused=True
+    )
 
     def batches(start: int) -> Iterator[Batch]:
         device = model.base_mean.device

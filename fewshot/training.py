@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from fewshot import backbones, stages
+from fewshot.compiled import compile_backbone
 from fewshot.config import Config, to_dict
 from fewshot.data import load
 from fewshot.data.labelled import FeatureSet, LabelledSet
@@ -79,6 +80,8 @@ def train(
     workers = _workers(fabric)
     check(config, splits, workers)
     model = build(config, splits)
+    if config.compile:
+        compile_backbone(model.backbone, fabric.device)
     path = Path(out or Path("runs") / config.name)
     folder = RunFolder(path, config, resume) if fabric.is_global_zero else None
     if fabric.broadcast(folder is not None and folder.finished):

@@ -218,6 +218,16 @@ def test_skewed_features_are_transformed_unless_the_backbone_is_meta_trained(
         torch.testing.assert_close(transformed.mean(0), torch.zeros(4), atol=1e-4, rtol=0)
 
 
+def test_a_compiled_run_compiles_its_backbone_before_anything_is_written(config, tmp_path, monkeypatch):
+    def refuse(backbone, device):
+        raise InputError(f"compile: {type(backbone).__name__} on {device}")
+
+    monkeypatch.setattr(training, "compile_backbone", refuse)
+    with pytest.raises(InputError, match="compile: Conv4 on cpu"):
+        train(replace(config, compile=True), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_starts_from_random_weights_graph_included(config):
     model = training.build(config, load(config.data, size=16, channels=1))
     for key, value in ClassGraph().state_dict().items():
