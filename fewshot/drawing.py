@@ -17,7 +17,7 @@ from matplotlib.path import Path as PlotPath
 from fewshot.errors import InputError
 from fewshot.files import replacing
 from fewshot.layout import Point, curve, extent, places, radius, span, thumbnail_size
-from fewshot.pages import image_uri, page
+from fewshot.pages import framed, image_uri, page
 
 DECIMALS = 4
 DPI = 160  # of a PNG
@@ -248,7 +248,7 @@ def _arrow(first: Point, bend: Point, last: Point, strength: float) -> str:
 
 def to_figure(picture: Picture) -> str:
     """The graph and its caption as an HTML figure."""
-    return f"<figure>{to_svg(picture)}<figcaption>{escape(caption(picture))}</figcaption></figure>"
+    return framed(to_svg(picture), caption(picture))
 
 
 HOVER = """

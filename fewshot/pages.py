@@ -70,6 +70,15 @@ def table(rows: Iterable[Mapping[str, Any]], names: Mapping[str, str]) -> str:
     return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
 
 
+def framed(content: str, caption: str) -> str:
+    """HTML as a figure with a line below it.
+
+    >>> framed("<svg></svg>", "A & B")
+    '<figure><svg></svg><figcaption>A &amp; B</figcaption></figure>'
+    """
+    return f"<figure>{content}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
 class Markup(str):
     """Text that is HTML already."""
 
@@ -77,6 +86,16 @@ class Markup(str):
 def _cell(value: Any) -> str:
     text = value if isinstance(value, Markup) else escape("" if value is None else str(value))
     return f"<td>{text}</td>"
+
+
+def larger(image: UInt8[np.ndarray, "C H W"], least: int = 96) -> UInt8[np.ndarray, "C h w"]:
+    """An image about so wide, its pixels repeated so that a browser does not blur a small one.
+
+    >>> larger(np.zeros((1, 32, 32), np.uint8)).shape
+    (1, 96, 96)
+    """
+    times = max(1, round(least / image.shape[-1]))
+    return image.repeat(times, -1).repeat(times, -2)
 
 
 def image_uri(image: UInt8[np.ndarray, "C H W"]) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from fewshot.loggers import Loggers
+from fewshot.loggers import Loggers, Rows
 from fewshot.loop import Stage
 from fewshot.runs import RunFolder
 
@@ -58,6 +59,11 @@ class RunRecorder:
             self.folder.write_state(
                 {"stage": stage, "fit": state, "seconds": self._seconds, **self.snapshot()}
             )
+
+    def finish(self, results: Rows, pictures: Mapping[str, Path], checkpoint: Path) -> None:
+        """Give the loggers what the training ends with: final table, PNG files by name, checkpoint."""
+        if self.loggers is not None:
+            self.loggers.finish(results, pictures, checkpoint)
 
     def close(self) -> None:
         """End the progress and the loggers."""

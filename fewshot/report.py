@@ -1,30 +1,24 @@
-"""The report of a training run: one HTML page with its results, curves, hardest classes and a class graph."""
+"""The report of a training run: one HTML page with its results and pictures; the pictures as files, too."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-import numpy as np
-import torch
 import yaml
-from jaxtyping import UInt8
+from jaxtyping import Int
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from fewshot.data.labelled import LabelledSet
-from fewshot.drawing import Picture, to_figure
-from fewshot.episodes import EpisodeSampler
+from fewshot import drawing, pictures
+from fewshot.data.packed import PackedDataset, Splits
 from fewshot.evaluation import Scores, hardest_pairs
+from fewshot.example import Example
 from fewshot.files import replacing
-from fewshot.model import GraphFewShot
-from fewshot.pages import Markup, image_uri, page, table
+from fewshot.pages import Markup, framed, image_uri, larger, page, table
 
-INK = "#010203"  # stands for the page's own colour of text until the figure is in the page
 COLUMNS = {
     "method": "Method",
     "mode": "Mode",
@@ -36,48 +30,79 @@ COLUMNS = {
     "episodes": "Episodes",
     "fingerprint": "Fingerprint",
 }
-LINES = {"accuracy": "training", "val_accuracy": "validation"}
+WHY = (
+    "The query whose probabilities the messages between classes change most. A row is the logit of a class; "
+    "own supports, handicap and messages add up to what stands after the graph. Before: without messages."
+)
+FEATURES = (
+    "t-SNE. Squares: supports; dots: queries, in the colour of their class; stars: prototypes. A ring: a "
+    "query taken for the class of its colour. Distances on such a plane mean little, neighbourhoods do."
+)
+CALIBRATION = (
+    "On the dotted line, probabilities are what they say. Below: how the answers' probabilities spread."
+)
+CONFUSIONS = "Percent of a class's queries."
 SAMPLES = 3  # images of a class beside its name
 
 
 def write_report(
-    path: str | Path,
+    folder: str | Path,
     *,
     config: Mapping[str, Any],
     metrics: Sequence[Mapping[str, Any]],
     scores: Sequence[Scores],
-    data: LabelledSet,
-    picture: Picture | None = None,
-) -> None:
-    """Write ``report.html``, a page that needs nothing beside it, atomically.
+    splits: Splits,
+    example: Example | None = None,
+) -> dict[str, Path]:
+    """Write ``report.html``, a page that needs nothing beside it, and its pictures, ``pictures/NAME.png``.
 
     Args:
-        path: the file.
+        folder: of the run.
         config: of the run, as plain values.
         metrics: the rows of ``metrics.jsonl``: each with ``stage`` and ``step``, and some with ``loss``,
             ``accuracy`` or ``val_accuracy`` (percent).
-        scores: on the test classes. The hardest pairs are those of the last one in the way and shot of the
-            first one.
-        data: the test images **[n, C, H, W]** with their classes.
-        picture: the class graph of a test episode, see `episode_picture`; default None leaves it out.
+        scores: on the test classes. Mistakes and calibration are shown of those in the way and shot of the
+            first one, mistakes of the last of these.
+        splits: the data.
+        example: a test episode, see `fewshot.example.draw_example`; default None leaves its pictures out.
+
+    Returns:
+        The files of the pictures, by name.
     """
-    name = str(config.get("name", "run"))
-    described = (
-        f"{data.num_classes} test classes of {config.get('data', 'unknown data')}, seed {config.get('seed')}"
-    )
-    parts = [f'<h1>{escape(name)}</h1><p class="soft">{escape(described)}</p>']
-    if scores:
-        parts += ["<h2>Results</h2>", results_table(scores)]
+    folder, name = Path(folder), str(config.get("name", "run"))
+    home, files = folder / "pictures", {}
+    parts = [
+        f'<h1>{escape(name)}</h1><p class="soft">seed {config.get("seed")}</p>',
+        "<h2>Results</h2>",
+        results_table(scores),
+        "<h2>Data</h2>",
+        data_table(str(config.get("data", "")), splits),
+    ]
+
+    def show(file: str, title: str, caption: str, figure: Figure) -> None:
+        files[file] = home / f"{file}.png"
+        pictures.save_png(files[file], figure)
+        parts.append(f"<h2>{title}</h2>{framed(pictures.to_svg(figure), caption)}")
+
     if metrics:
-        parts += ["<h2>Learning curves</h2>", f"<figure>{curves(metrics)}</figure>"]
-    if scores:
-        parts.append(_hardest(_shown(scores), data))
-    if picture is not None:
-        parts += ["<h2>The classes of a test episode</h2>", to_figure(picture)]
+        show("curves", "Learning curves", "", pictures.curves(metrics))
+    if example is not None:
+        graph = example.picture()
+        files["class-graph"] = drawing.save(home / "class-graph.png", graph)
+        parts.append(f"<h2>The class graph of a test episode</h2>{drawing.to_figure(graph)}")
+        show("why", "Why a query got its class", WHY, pictures.explanation(example))
+        show("features", "Features and prototypes of the episode", FEATURES, pictures.features(example))
+    shown = [score for score in scores if score.fingerprint == scores[0].fingerprint]
+    mistakes, names = shown[-1], splits.test.class_names
+    what = f"{mistakes.method}, {mistakes.mode}, {mistakes.way}-way {mistakes.shot}-shot."
+    show("reliability", "Calibration", CALIBRATION, pictures.reliability(shown))
+    show("confusions", "Confusions", f"{CONFUSIONS} {what}", pictures.confusions(mistakes.confusion, names))
+    parts.append(_hardest(mistakes.confusion, splits.test, what))
     text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
     parts += ["<h2>Config</h2>", f"<pre>{escape(text)}</pre>"]
-    with replacing(path) as temporary:
+    with replacing(folder / "report.html") as temporary:
         temporary.write_text(page(name, "\n".join(parts)), encoding="utf-8")
+    return files
 
 
 def results_table(scores: Sequence[Scores]) -> str:
@@ -95,75 +120,24 @@ def results_table(scores: Sequence[Scores]) -> str:
     return table(rows, COLUMNS)
 
 
-def curves(metrics: Sequence[Mapping[str, Any]]) -> str:
-    """Loss, and training and validation accuracy of each stage, as an SVG element in the page's colours."""
-    stages = list(dict.fromkeys(row["stage"] for row in metrics))
-    figure = Figure(figsize=(4.2 * max(len(stages), 2), 5), layout="constrained")
-    axes = figure.subplots(2, len(stages), squeeze=False, sharex="col")
-    for column, stage in zip(axes.T, stages, strict=True):
-        rows = [row for row in metrics if row["stage"] == stage]
-        _plot(column[0], rows, "loss", "loss", "C1")
-        for color, (key, label) in zip(("C0", "C2"), LINES.items(), strict=True):
-            _plot(column[1], rows, key, label, color)
-        column[0].set_title(stage)
-        column[1].set_xlabel("step")
-        if column[1].has_data():
-            column[1].legend(frameon=False, labelcolor=INK)
-    axes[0, 0].set_ylabel("loss")
-    axes[1, 0].set_ylabel("accuracy, %")
-    for axis in axes.flat:
-        axis.grid(alpha=0.2)
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.spines[["left", "bottom"]].set_color(INK)
-        axis.tick_params(colors=INK)
-        for text in (axis.title, axis.xaxis.label, axis.yaxis.label):
-            text.set_color(INK)
-    stream = io.StringIO()
-    # Text stays text; a fixed salt keeps the file the same for the same run.
-    with matplotlib.rc_context(
-        {"svg.fonttype": "none", "svg.hashsalt": "fewshot", "font.family": "sans-serif"}
-    ):
-        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
-    svg = stream.getvalue()
-    return svg[svg.index("<svg") :].replace(INK, "currentColor")
+def data_table(spec: str, splits: Splits) -> str:
+    """What the data is, with hashes of its content: two copies that differ have different ones."""
+    rows = [
+        {
+            "split": split,
+            "classes": data.num_classes,
+            "images": len(data),
+            "hash": Markup(f"<code>{data.hash[:16]}</code>"),
+        }
+        for split, data in splits
+    ]
+    whole = f'<p>{escape(spec)}, content <code class="hash">{splits.hash}</code></p>'
+    return whole + table(
+        rows, {"split": "Split", "classes": "Classes", "images": "Images", "hash": "Content"}
+    )
 
 
-def _plot(axis: Any, rows: Sequence[Mapping[str, Any]], key: str, label: str, color: str) -> None:
-    points = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
-    if points:
-        axis.plot(
-            *zip(*points, strict=True), label=label, color=color, marker="." if len(points) < 40 else None
-        )
-
-
-def episode_picture(
-    model: GraphFewShot, data: LabelledSet, *, way: int = 5, shot: int = 5, seed: int = 0
-) -> Picture:
-    """The class graph of the first test episode, of as many classes and images as there are, up to these."""
-    way, shot = min(way, data.num_classes), max(1, min(shot, int(data.counts.min()) - 1))
-    episode = next(iter(EpisodeSampler(data, way, shot, query=1, batch=1, episodes=1, seed=seed)))
-    assert episode.support is not None  # gathered by default
-    assert episode.query is not None
-    device = model.base_mean.device
-    with torch.no_grad():
-        output = model(episode.support.to(device), episode.query.to(device))
-    names = [data.class_names[c] for c in episode.classes[0].tolist()]
-    images = [larger(image) for image in episode.support[0, :, 0].cpu()]
-    return Picture(names, output.dependencies[0].double().cpu().numpy(), images)
-
-
-def larger(image: Tensor, least: int = 96) -> UInt8[np.ndarray, "C H W"]:
-    """A uint8 image [C, H, W], its pixels repeated so that a browser does not blur a small one."""
-    times = max(1, round(least / image.shape[-1]))
-    return image.repeat_interleave(times, -1).repeat_interleave(times, -2).numpy()
-
-
-def _shown(scores: Sequence[Scores]) -> Scores:
-    """The scores whose mistakes are shown: of the last method on episodes as the first one's."""
-    return [s for s in scores if s.fingerprint == scores[0].fingerprint][-1]
-
-
-def _hardest(scores: Scores, data: LabelledSet) -> str:
+def _hardest(confusion: Int[Tensor, "classes classes"], data: PackedDataset, what: str) -> str:
     """The pairs of classes most often taken for each other, with images of both."""
     rows = [
         {
@@ -172,18 +146,17 @@ def _hardest(scores: Scores, data: LabelledSet) -> str:
             "percent": f"{pair['percent']:.1f}",
             "count": pair["count"],
         }
-        for pair in hardest_pairs(scores.confusion, data.class_names, top=10)
+        for pair in hardest_pairs(confusion, data.class_names, top=10)
     ]
     if not rows:
         return ""
-    what = f"{scores.method}, {scores.mode}, {scores.way}-way {scores.shot}-shot"
     names = {"a": "Class", "b": "Class", "percent": "Taken for the other, % of both", "count": "Queries"}
     return f'<h2>Hardest pairs of classes</h2><p class="soft">{escape(what)}</p>{table(rows, names)}'
 
 
-def _with_samples(name: str, data: LabelledSet) -> Markup:
+def _with_samples(name: str, data: PackedDataset) -> Markup:
     first = int((data.labels < data.class_names.index(name)).sum())
     count = int(data.counts[data.class_names.index(name)])
     images = data.items[first : first + min(SAMPLES, count)]
-    shown = "".join(f'<img src="{image_uri(larger(image, 40))}" alt="">' for image in images)
+    shown = "".join(f'<img src="{image_uri(larger(image.numpy(), 40))}" alt="">' for image in images)
     return Markup(f'<span class="sample"><span>{shown}</span>{escape(name)}</span>')

@@ -268,7 +268,7 @@ def _run(
         model.eval()
         scores = score(config, model, splits.test, fabric)
         if folder is not None:
-            _finish(config, splits, model, folder, scores)
+            _finish(config, splits, model, folder, recorder, scores)
     except KeyboardInterrupt:
         print("interrupted; the same command with --resume goes on from here", file=sys.stderr)
         raise
@@ -449,22 +449,31 @@ def _trains_graph(config: Config) -> bool:
 
 
 def _finish(
-    config: Config, splits: Splits, model: GraphFewShot, folder: RunFolder, scores: list[Scores]
+    config: Config,
+    splits: Splits,
+    model: GraphFewShot,
+    folder: RunFolder,
+    recorder: RunRecorder,
+    scores: list[Scores],
 ) -> None:
-    """Write checkpoint, results and report."""
-    from fewshot.report import episode_picture, write_report  # matplotlib, which takes a while to import
+    """Write checkpoint, results, report and pictures, and hand them to the loggers."""
+    from fewshot.example import draw_example
+    from fewshot.report import write_report  # matplotlib, which takes a while to import
 
-    model.save(folder.path / "checkpoint.pt", {"config": to_dict(config), "data": splits.hash})
+    checkpoint = folder.path / "checkpoint.pt"
+    model.save(checkpoint, {"config": to_dict(config), "data": splits.hash})
     setting = {"split": "test", "query": config.evaluate.query, "seed": config.evaluate.seed}
-    folder.write_results([{**s.row(), **setting} for s in scores])
-    write_report(
-        folder.path / "report.html",
+    results = [{**s.row(), **setting} for s in scores]
+    folder.write_results(results)
+    pictures = write_report(
+        folder.path,
         config=to_dict(config),
         metrics=folder.metrics(),
         scores=scores,
-        data=splits.test,
-        picture=episode_picture(model, splits.test) if _trains_graph(config) else None,
+        splits=splits,
+        example=draw_example(model, splits.test) if _trains_graph(config) else None,
     )
+    recorder.finish(results, pictures, checkpoint)
     folder.finish()
 
 

@@ -1,35 +1,21 @@
-"""The report: it holds what it was given and needs nothing beside it."""
+"""The report: it holds what it was given and needs nothing beside it; its pictures are files, too."""
 
 import re
-import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 
 from fewshot import backbones
-from fewshot.data.packed import LabelledSet, PackedDataset
+from fewshot.data.packed import LabelledSet, PackedDataset, Splits, digest
 from fewshot.episodes import EpisodeSampler
 from fewshot.evaluation import as_predict, evaluate
+from fewshot.example import draw_example
 from fewshot.graph import ClassGraph
 from fewshot.methods.prototypes import prototypes
 from fewshot.model import GraphFewShot
-from fewshot.report import curves, episode_picture, write_report
-
-
-@pytest.fixture(scope="module")
-def data():
-    images = torch.randint(
-        256, (60, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-    )
-    return PackedDataset(images, torch.arange(60) // 10, ("ant", "<bee>", "cat", "dog", "eel", "fox"))
-
-
-@pytest.fixture(scope="module")
-def scores(data):
-    features = LabelledSet(data.items.flatten(1).float(), data.labels, data.class_names)
-    sampler = EpisodeSampler(features, way=3, query=2, episodes=20)
-    return [evaluate(as_predict(prototypes), sampler, method="prototypes")]
-
+from fewshot.report import data_table, write_report
 
 METRICS = [
     {"stage": "meta", "step": 0, "val_accuracy": 20.0},
@@ -38,20 +24,43 @@ METRICS = [
 ]
 
 
-def test_report_holds_it_all_and_needs_nothing_beside_it(tmp_path, data, scores):
+def packed(seed):
+    images = torch.randint(
+        256, (60, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
+    )
+    labels, names = torch.arange(60) // 10, ("ant", "<bee>", "cat", "dog $x$", "eel", "fox")
+    return PackedDataset(images, labels, names, hash=digest(images, labels, names))
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory):
+    return Splits(packed(1), packed(2), packed(0), "made up", 64 * "a", tmp_path_factory.mktemp("pack"))
+
+
+@pytest.fixture(scope="module")
+def scores(splits):
+    data = splits.test
+    features = LabelledSet(data.items.flatten(1).float(), data.labels, data.class_names)
+    sampler = EpisodeSampler(features, way=3, query=2, episodes=20)
+    return [evaluate(as_predict(prototypes), sampler, method="prototypes")]
+
+
+def test_report_holds_it_all_and_needs_nothing_beside_it(tmp_path, splits, scores):
     torch.manual_seed(0)
     model = GraphFewShot(backbones.conv4(in_channels=1, width=4), ClassGraph()).eval()
-    picture = episode_picture(model, data, way=5, shot=3)
-    assert len(picture.names) == 5
-    assert picture.dependencies.sum(1) == pytest.approx([1.0] * 5)
-    config = {"name": "run <1>", "data": "glyphs", "seed": 3, "meta": {"steps": 7}}
-    path = tmp_path / "report.html"
-    write_report(path, config=config, metrics=METRICS, scores=scores, data=data, picture=picture)
-    text = path.read_text()
+    example = draw_example(model, splits.test, query=4)
+    config = {"name": "run <1>", "data": "folder:letters", "seed": 3, "meta": {"steps": 7}}
+    files = write_report(
+        tmp_path, config=config, metrics=METRICS, scores=scores, splits=splits, example=example
+    )
+    text = (tmp_path / "report.html").read_text()
     for needed in (
         "run &lt;1&gt;",
         f"{scores[0].accuracy:.2f}",
         scores[0].fingerprint,
+        splits.hash,
+        splits.test.hash[:16],
+        "folder:letters",
         "steps: 7",
         "&lt;bee&gt;",
     ):
@@ -62,17 +71,27 @@ def test_report_holds_it_all_and_needs_nothing_beside_it(tmp_path, data, scores)
     assert {link for link in links if not link.startswith("#")} == {"data:"}
     assert "url(http" not in text
     assert "<script" not in text
-    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+    assert set(files) == {"curves", "class-graph", "why", "features", "reliability", "confusions"}
+    assert text.count("<svg") == len(files)
+    for file in files.values():
+        assert Image.open(file).width > 500
+    everything = {path for path in tmp_path.rglob("*") if path.is_file()}
+    assert everything == {*files.values(), tmp_path / "report.html"}
 
 
-def test_report_of_a_run_without_training(tmp_path, data, scores):
-    write_report(tmp_path / "report.html", config={}, metrics=[], scores=scores, data=data)
+def test_report_of_a_run_without_training(tmp_path, splits, scores):
+    files = write_report(tmp_path, config={}, metrics=[], scores=scores, splits=splits)
     assert "Learning curves" not in (tmp_path / "report.html").read_text()
+    assert set(files) == {"reliability", "confusions"}
 
 
-def test_curves_have_a_column_a_stage_and_are_the_same_each_time():
-    svg = curves(METRICS)
-    ElementTree.fromstring(svg)
-    assert svg.count(">meta<") == svg.count(">graph<") == 1
-    assert "currentColor" in svg
-    assert curves(METRICS) == svg
+def test_two_copies_that_differ_are_seen_to_differ(splits):
+    images = splits.test.items.clone()
+    images[7, 0, 3, 3] += 1  # one pixel
+    other = digest(images, splits.test.labels, splits.test.class_names)
+    copy = replace(splits, test=replace(splits.test, items=images, hash=other), hash=64 * "b")
+    ours, theirs = data_table("mini", splits), data_table("mini", copy)
+    rows, others = (re.findall("<tr>.*?</tr>", table) for table in (ours, theirs))
+    assert [a == b for a, b in zip(rows, others, strict=True)] == [True, True, True, False]
+    assert splits.hash in ours
+    assert copy.hash in theirs
