@@ -108,7 +108,7 @@ def stage(monkeypatch, tmp_path):
     materials = importlib.import_module("materials")
     of_features, of_images = materials.generated_features, materials.generated_images
     monkeypatch.setattr(materials, "generated_features", lambda c, n, seed: of_features(6, 20, seed, size=16))
-    monkeypatch.setattr(materials, "generated_images", lambda c, n, size: of_images(6, n, 8))
+    monkeypatch.setattr(materials, "generated_images", lambda c, n, size: of_images(6, n, min(size, 32)))
 
     def run(name: str, *words: str) -> list[dict]:
         main = importlib.import_module(name).main
@@ -155,6 +155,22 @@ def test_joint_inference(stage):
 def test_meta_training_is_the_same_one_by_one(stage):
     (row,) = stage("meta_training", "--episodes", "4", "--few", "4", "--batch", "2")
     assert row["weights_apart"] < 1e-4
+
+
+def test_training_beside_learn2learn(stage):
+    pytest.importorskip("learn2learn", reason="learn2learn could not be built here")
+    rows = stage("training", "--sizes", "16", "--steps", "2", "--batch", "2")
+    assert [row["work"] for row in rows] == ["conv4 16×16, eager", "conv4 16×16, compiled"]
+    assert all(row["ratio"] > 0 and row["images_a_second"] > 0 for row in rows)
+    assert (rows[0]["units"], rows[0]["theirs_units"]) == (4, 2)
+
+
+def test_extraction(stage):
+    by_64, by_8 = stage("extraction", "--images", "6", "--size", "32", "--widths", "4", "4", "8", "8")
+    assert by_64["against"] == "eager, float32, contiguous, by 64"
+    assert by_64["ours"] == by_8["ours"]
+    assert by_64["least_cosine"] > 0.999
+    assert by_64["limit"]["share"] > 0
 
 
 def test_loading(monkeypatch, stage):

@@ -1,17 +1,21 @@
 """Training conv4 of width 64 on episodes, 5-way 5-shot with 15 queries a class, at 84×84 and at 32×32.
 
 Ours is the stage `meta` of `fewshot train` in its own loop: uint8 images in memory, bfloat16 where the
-machine has it, channels-last, AdamW, no augmentation. Against learn2learn's ProtoNet loop: a task of its
-`Taskset` over float32 images in memory that are normalised already, its `CNN4Backbone`, squared distances
-to the means of the supports, Adam, with PyTorch's defaults. An episode a step both times.
+machine has it, channels-last, AdamW, no augmentation; as it is, and with `compile: true`, whose seconds at
+the start are in the table. Against learn2learn's ProtoNet loop: a task of its `Taskset` over float32 images
+in memory that are normalised already, its `CNN4Backbone`, squared distances to the means of the supports,
+Adam, with PyTorch's defaults. An episode a step both times.
 
 The limit is the convolutions alone, forward and backward, at the speed of a square matrix product.
 """
 
 import argparse
+import os
 from collections.abc import Callable
 from dataclasses import replace
+from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from lightning.fabric import Fabric
@@ -22,6 +26,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
 from fewshot import backbones, stages
+from fewshot.compiled import compile_backbone
 from fewshot.config import Config, Images, Meta
 from fewshot.data import PackedDataset
 from fewshot.graph import ClassGraph
@@ -44,12 +49,16 @@ class Silent:
     def save(self, stage: str, state: dict[str, Any]) -> None: ...
 
 
-def ours(data: PackedDataset, size: int, options: argparse.Namespace) -> Callable[[], None]:
+def ours(
+    data: PackedDataset, size: int, options: argparse.Namespace, compiled: bool = False
+) -> Callable[[], None]:
     """So many steps of the stage `meta`, each time from the weights where the last ones ended."""
     meta = Meta(steps=options.steps, batch=options.batch, way=WAY, shot=SHOT, query=QUERY, lr=1e-3)
     config = Config(images=Images(size), meta=meta)
     device = torch.device(options.device)
     model = GraphFewShot(backbones.conv4(), ClassGraph(), preprocess=Preprocess(size, 3)).to(device)
+    if compiled:
+        compile_backbone(model.backbone, device)
     stage = stages.meta(config, model, data, lambda: {"val_accuracy": 0.0})
     fabric = Fabric(accelerator=device.type, devices=1)
     return lambda: fit(stage, fabric, Silent())
@@ -93,36 +102,47 @@ def main(argv: list[str] | None = None) -> None:
     options.add_argument("--repetitions", type=int, default=7)
     options.add_argument("--device", default="cpu", help="cpu or cuda")
     arguments = options.parse_args(argv)
-    lines = [measure(size, arguments) for size in arguments.sizes]
+    lines = [line for size in arguments.sizes for line in measure(size, arguments)]
     limits = Limits.measured(arguments.device)
-    conclude("training", lines, arguments, extra=("images_a_second",), limits=limits)
+    conclude("training", lines, arguments, extra=("images_a_second", "compile_seconds"), limits=limits)
 
 
-def measure(size: int, options: argparse.Namespace) -> Line:
+def measure(size: int, options: argparse.Namespace) -> list[Line]:
+    """Eager and compiled beside learn2learn."""
     data = images(options.data, size=size, count=100)
-    on_gpu = options.device != "cpu"
     own = replace(data, items=data.items.to(options.device), path=None)
-    contenders, note = {"ours": ours(own, size, options)}, ""
+    contenders = {"eager": ours(own, size, options), "compiled": ours(own, size, options, compiled=True)}
+    note = ""
     try:
         contenders["theirs"] = theirs(data, options)
     except ImportError as error:
         note = str(error)
+    on_gpu = options.device != "cpu"
     finish = torch.cuda.synchronize if on_gpu else lambda: None
+    # Nothing that an earlier run compiled.
+    with TemporaryDirectory() as folder, patch.dict(os.environ, TORCHINDUCTOR_CACHE_DIR=folder):
+        first = race({"": contenders["compiled"]}, 1, warmup=0, finish=finish)[""].median
     times = race(contenders, options.repetitions, finish=finish)
-    episodes, each = options.steps * options.batch, WAY * (SHOT + QUERY)
+    each = WAY * (SHOT + QUERY)
+    episodes, target = options.steps * options.batch, ON_GPU if on_gpu else TARGETS.get(size)
+    floor = least(size, episodes * each, options.device)
+
+    def line(kind: str, **figures: float) -> Line:
+        return Line(
+            f"conv4 {size}×{size}, {kind}", "learn2learn ProtoNet", times[kind], times.get("theirs"), target,
+            per=episodes, theirs_per=options.steps, floor=floor, note=note,
+            figures={"images_a_second": episodes * each / times[kind].median, **figures},
+        )  # fmt: skip
+
+    return [line("eager"), line("compiled", compile_seconds=first - times["compiled"].median)]
+
+
+def least(size: int, images: int, device: str) -> Floor:
+    """What the convolutions of so many images must do, forward and backward."""
     with FlopCounterMode(display=False) as counter:
         backbones.conv4()(torch.zeros(1, 3, size, size)).sum().backward()
-    half = resolve("auto", options.device) == "bf16-mixed"
-    least = Floor(
-        episodes * each * counter.get_total_flops(),
-        episodes * each * data.images[0].nbytes,
-        "bfloat16" if half else "float32",
-    )
-    return Line(
-        f"conv4 {size}×{size}", "learn2learn ProtoNet", times["ours"], times.get("theirs"),
-        ON_GPU if on_gpu else TARGETS.get(size), per=episodes, theirs_per=options.steps, floor=least,
-        note=note, figures={"images_a_second": episodes * each / times["ours"].median},
-    )  # fmt: skip
+    dtype = "bfloat16" if resolve("auto", device) == "bf16-mixed" else "float32"
+    return Floor(images * counter.get_total_flops(), images * 3 * size * size, dtype)
 
 
 if __name__ == "__main__":
