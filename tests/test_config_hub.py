@@ -3,17 +3,11 @@
 The steps are made on small files in the benchmark's own format, with small networks and episodes.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import test_cifar
-import test_cub
-import test_miniimagenet
-import test_omniglot
-import test_tieredimagenet
 import torch
-from forms import as_folder, as_tar_gz
+from on_disk import FILES
 from test_omniglot import two_of_each  # noqa: F401 (a fixture)
 
 from fewshot import config as configs
@@ -22,14 +16,6 @@ from fewshot.config import Config
 from fewshot.data import PackedDataset, Splits, load
 from fewshot.data.benchmark import read_benchmark
 
-FILES: dict[str, Callable[[Path], Path]] = {
-    "cifar-fs": lambda path: as_tar_gz(test_cifar.cifar(), path / "cifar"),
-    "cub": lambda path: as_folder(test_cub.birds(), path),
-    "fc100": lambda path: as_tar_gz(test_cifar.cifar(), path / "cifar"),
-    "miniimagenet": lambda path: as_folder(test_miniimagenet.cached(), path),
-    "omniglot": lambda path: test_omniglot.as_zips(test_omniglot.parts(drawings=2, last=2), path / "zips"),
-    "tieredimagenet": lambda path: as_folder(test_tieredimagenet.pickled(), path),
-}
 SMALL = {
     "images": {"size": 32},
     "augment": {"crop": 2},

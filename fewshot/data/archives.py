@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import tarfile
 import zipfile
@@ -13,6 +14,8 @@ from typing import Protocol, runtime_checkable
 
 from fewshot.errors import InputError
 
+# What tarfile and the decompressors raise for a file that is not whole.
+BROKEN_TAR = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
 HTML = (
     "a web page (HTML), not the file itself; fetch it again, with a browser where the site asks for a login"
 )
@@ -66,7 +69,7 @@ def open_archive(path: str | Path) -> Archive:
         raise InputError(f"{path}: {HTML}")
     if zipfile.is_zipfile(path):
         return ZipArchive(path)
-    if tarfile.is_tarfile(path):
+    if _is_tar(path):
         return TarArchive(path)
     raise InputError(f"{path}: expected a folder, a .tar or a .zip (truncated, or another format?)")
 
@@ -110,7 +113,9 @@ class TarArchive:
             with tarfile.open(self.path, "r:*") as tar:
                 for member in tar:
                     yield tar, member
-        except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+                if not _ended(tar):
+                    raise tarfile.ReadError("its end is missing")
+        except BROKEN_TAR as error:
             raise InputError(f"{self.path}: not a whole .tar file ({error})") from None
 
     def listing(self) -> Listing:
@@ -140,8 +145,11 @@ class ZipArchive:
         self.path = path
 
     def listing(self) -> Listing:
-        with zipfile.ZipFile(self.path) as file:
-            names = file.namelist()
+        try:
+            with zipfile.ZipFile(self.path) as file:
+                names = file.namelist()
+        except zipfile.BadZipFile as error:
+            raise InputError(f"{self.path}: not a whole .zip file ({error})") from None
         return _listing([n for n in names if not n.endswith("/")], [n for n in names if n.endswith("/")])
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
@@ -177,6 +185,20 @@ def is_html(content: bytes) -> bool:
         True
     """
     return content[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html"))
+
+
+def _ended(tar: tarfile.TarFile) -> bool:
+    """Whether a block of zeros ended it; tarfile does not mind a file that was cut between two members."""
+    assert tar.fileobj is not None
+    tar.fileobj.seek(tar.offset)
+    return tar.fileobj.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
+
+
+def _is_tar(path: Path) -> bool:
+    try:
+        return tarfile.is_tarfile(path)
+    except BROKEN_TAR:  # a compressed file that ends too soon
+        return False
 
 
 def _starts_as_html(path: Path) -> bool:
