@@ -235,6 +235,9 @@ class ClassGraph(nn.Module):
     Args:
         steps: rounds of the joint mode; default 8.
 
+    Raises:
+        ValueError: steps that are not a whole number from 1 up.
+
     >>> graph = ClassGraph.pretrained()
     >>> support, query = torch.randn(2, 5, 1, 64), torch.randn(2, 75, 64)
     >>> out = graph(support, query, joint=True)
@@ -244,6 +247,8 @@ class ClassGraph(nn.Module):
 
     def __init__(self, steps: int = 8) -> None:
         super().__init__()
+        if not isinstance(steps, int) or steps < 1:  # what a file says may be anything
+            raise ValueError(f"steps: expected a whole number from 1 up, got {steps!r}")
         self.config: dict[str, Any] = {"steps": steps}
         self.steps = steps
         self.conv = ClassGraphConv()
@@ -587,6 +592,12 @@ class ClassGraph(nn.Module):
 
         Raises:
             ValueError: the folder does not hold a class graph.
+
+        >>> import tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> ClassGraph(steps=5).save_pretrained(folder)
+        >>> ClassGraph.from_pretrained(folder).steps
+        5
         """
         folder = Path(folder)
         try:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from safetensors.torch import save
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch_geometric import EdgeIndex
 from torch_geometric.nn import MessagePassing
@@ -514,9 +515,38 @@ def test_save_and_load(tmp_path, graph: ClassGraph) -> None:
     assert sorted(p.name for p in (tmp_path / "graph").iterdir()) == ["config.json", "model.safetensors"]
 
 
-def test_loading_nothing_says_so(tmp_path) -> None:
-    with pytest.raises(ValueError, match=r"expected config\.json and model\.safetensors of a class graph"):
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", None),
+        ("config.json", b"{"),
+        ("config.json", b"[8]"),
+        ("config.json", b'{"steps": "8"}'),
+        ("config.json", b'{"steps": 0}'),
+        ("config.json", b'{"rounds": 8}'),
+        ("model.safetensors", None),
+        ("model.safetensors", b""),
+        ("model.safetensors", b"\x10\x00\x00\x00\x00\x00\x00\x00{}"),
+        ("model.safetensors", save({"message": torch.tensor(0.0)})),
+    ],
+)
+def test_bad_files_are_refused_in_one_line(tmp_path, name: str, content: bytes | None) -> None:
+    ClassGraph().save_pretrained(tmp_path)
+    (tmp_path / name).unlink()
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(
+        ValueError, match=r"^folder: expected config\.json and model\.safetensors of a"
+    ) as error:
         ClassGraph.from_pretrained(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_saving_again_replaces_both_files(tmp_path) -> None:
+    ClassGraph(steps=5).save_pretrained(tmp_path)
+    ClassGraph(steps=3).save_pretrained(tmp_path)
+    assert ClassGraph.from_pretrained(tmp_path).steps == 3
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.parametrize(
