@@ -175,4 +175,5 @@ def _quiet() -> Iterator[None]:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
+    """Its first sentence, in one line."""
+    return " ".join(str(error).split()).split(". ")[0][:160] or type(error).__name__

@@ -13,6 +13,7 @@ from fewshot.data.pickled import indexes_by_label, load_pickle, read_rows, row_k
 from fewshot.data.sources import Source, SourceClass
 from fewshot.errors import InputError
 
+PUBLISHED = "cifar-100-python.tar.gz"
 PARTS = ("train", "test")
 
 
@@ -25,7 +26,7 @@ def fc100(path: Path) -> Source:
     """Oreshkin et al., NeurIPS 2018: 60, 20 and 20 classes of 12, 4 and 4 superclasses.
 
     Args:
-        path: ``cifar-100-python.tar.gz`` as published, or the folder in it, or the one around that.
+        path: ``cifar-100-python.tar.gz`` as published, or the folder in it, or one that holds either.
 
     Raises:
         InputError: a file is missing, is not a whole pickle or would run code; images and labels that do not
@@ -38,6 +39,10 @@ def _source(path: Path, name: str) -> Source:
     archive = open_archive(path)
     files = archive.listing().files
     base = base_of(files, "meta")
+    if base is None and PUBLISHED in files and archive.path.is_dir():
+        archive = open_archive(archive.path / PUBLISHED)
+        files = archive.listing().files
+        base = base_of(files, "meta")
     if base is None or not {base + part for part in PARTS} <= set(files):
         raise InputError(f"{path}: expected cifar-100-python with its files meta, train and test, found none")
     meta = load_pickle(archive, base + "meta", "fine_label_names", "coarse_label_names")

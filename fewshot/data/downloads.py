@@ -40,7 +40,7 @@ def download(kind: str, to: str | Path) -> str:
     for url in urls:
         file = to / url.rpartition("/")[2]
         _fetch(url, file, checksums[file.name].removeprefix("md5:"))
-    return f"{kind}:{to if kind in OMNIGLOT else file}"
+    return f"{kind}:{to}"
 
 
 def _urls(kind: str) -> list[str]:

@@ -50,12 +50,12 @@ def test_what_was_fetched_is_loaded(
 ) -> None:
     archive = as_tar_gz(cifar(), site / "cifar-100-python")
     published(monkeypatch, archive)
-    target = tmp_path / "to" / "cifar-100-python.tar.gz"
-    assert main(["data", "download", "fc100", "--to", str(tmp_path / "to")]) == 0
+    to = tmp_path / "to"
+    assert main(["data", "download", "fc100", "--to", str(to)]) == 0
     spec = capsys.readouterr().out.strip()
-    assert spec == f"fc100:{target}"
+    assert spec == f"fc100:{to}"
     assert load(spec, cache=tmp_path / "cache", progress=False).test.num_classes == 20
-    assert list((tmp_path / "to").iterdir()) == [target]
+    assert [file.name for file in to.iterdir()] == [archive.name]
 
 
 def test_a_whole_file_is_kept_and_a_part_of_one_started_over(
