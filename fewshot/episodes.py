@@ -19,6 +19,7 @@ from fewshot.data.packed import LabelledSet
 from fewshot.errors import InputError
 from fewshot.neighbours import class_distances, nearest
 from fewshot.sampling import Scheme, at_least, check_scheme, dirichlet_parameter, draw
+from fewshot.transfer import send
 
 BLOCK = 128  # episodes drawn at once, whatever the batch size; another number gives other episodes
 ENDLESS = 2**62
@@ -62,7 +63,7 @@ class Episode:
 
     def to(self, device: torch.device | str) -> Episode:
         """The same episodes on a device."""
-        return self._each(lambda field: field.to(device))
+        return self._each(lambda field: send(field, device))
 
     def _each(self, function: Callable[[Tensor], Tensor]) -> Episode:
         present = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
@@ -290,7 +291,7 @@ def _gather(episode: Episode, items: Tensor, kept: dict[str, Tensor] | None) -> 
     """Puts the items in, on the items' device; `kept` holds the memory to use again."""
 
     def take(name: str, index: Tensor) -> Tensor:
-        flat = index.flatten().clamp(min=0).to(items.device)  # padding takes item 0
+        flat = send(index.flatten().clamp(min=0), items.device)  # padding takes item 0
         out = None if kept is None else kept.get(name)  # the first batch is the largest
         if out is None:
             out = _fresh(items, len(flat))

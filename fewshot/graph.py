@@ -566,7 +566,7 @@ class ClassGraph(nn.Module):
         """
         enough = expected**2 / (expected**2 + self.log_few.exp())
         if facts.given:
-            push = self.log_coupling.exp() * enough * coupling(mass, expected, mass.new_tensor(1e-3))
+            push = self.log_coupling.exp() * enough * coupling(mass, expected, mass.new_full((), 1e-3))
             return push, torch.zeros_like(push)
         if strengths is None:
             return torch.zeros_like(mass), torch.zeros_like(mass)

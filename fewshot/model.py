@@ -79,7 +79,8 @@ class Preprocess(nn.Module):
         if have == 1:
             return x.expand(-1, 3, -1, -1)
         if have == 3:
-            return (x * x.new_tensor(LUMINANCE).view(1, 3, 1, 1)).sum(1, keepdim=True)
+            red, green, blue = (weight * x[:, i : i + 1] for i, weight in enumerate(LUMINANCE))
+            return red + green + blue
         raise InputError(f"images: expected 1 (grey) or 3 (colour) channels, got {have} in {list(x.shape)}")
 
 

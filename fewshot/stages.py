@@ -29,6 +29,7 @@ from fewshot.heads import PrototypeHead
 from fewshot.loop import Batch, Stage
 from fewshot.model import GraphFewShot
 from fewshot.precision import Precision, autocast
+from fewshot.transfer import send
 
 Validate = Callable[[], dict[str, float]]
 
@@ -222,8 +223,9 @@ def pretrain(
     def batches(start: int) -> Iterator[Batch]:
         for step in range(start, options.epochs * epoch):
             index = batch_indices(len(data), epoch * options.batch, options.batch, step, config.seed)[rows]
-            x = augmented(model, augment, data.items[index], seed(config.seed, 1, step), rows, options.batch)
-            yield x, data.labels[index].to(x.device)
+            images = data.items[send(index, data.items.device)]
+            x = augmented(model, augment, images, seed(config.seed, 1, step), rows, options.batch)
+            yield x, send(data.labels[index], x.device)
 
     return Stage(
         name="pretrain",
@@ -261,8 +263,8 @@ def meta(
             episodes = [(p.support.flatten(0, 2), p.query.flatten(0, 1)) for p in parts]
             own = torch.cat([*(support for support, _ in episodes), *(query for _, query in episodes)])
             x = augmented(model, augment, own, seed(config.seed, 2, step), rows, images)
-            labels = torch.cat([p.query_labels for p in parts]).to(x.device)
-            shares = torch.cat([p.proportions for p in parts]).to(x.device)
+            labels = send(torch.cat([p.query_labels for p in parts]), x.device)
+            shares = send(torch.cat([p.proportions for p in parts]), x.device)
             yield x, labels, shares, options.shot
 
     return Stage(
@@ -438,7 +440,7 @@ def augmented(
 
     They are these rows of a batch of ``total`` images, and come out as they would among all of these.
     """
-    x = model.preprocess(images.to(model.base_mean.device))
+    x = model.preprocess(send(images, model.base_mean.device))
     x = augment(x, torch.Generator().manual_seed(number), rows, total)
     return x.contiguous(memory_format=torch.channels_last)
 

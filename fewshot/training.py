@@ -39,6 +39,7 @@ from fewshot.precision import autocast
 from fewshot.recorder import RunRecorder
 from fewshot.runs import RunFolder
 from fewshot.stages import MODES
+from fewshot.transfer import resident
 
 VAL_EPISODES = 300
 VAL_IMAGES = 4000  # about as many images of the validation split are encoded at each validation
@@ -235,6 +236,7 @@ def _run(
 ) -> None:
     """All stages from where the folder's state is, then the test classes."""
     model.to(fabric.device)
+    splits = replace(splits, train=resident(splits.train, fabric.device))
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         model.backbone = nn.SyncBatchNorm.convert_sync_batchnorm(model.backbone)
     state = fabric.broadcast(folder.read_state() if folder else None) or {}
@@ -318,7 +320,7 @@ def _fit_transform(config: Config, model: GraphFewShot, data: LabelledSet) -> Fe
     if config.meta is None:
         model.transform.fit_if_skewed(features.items)
     here = model.base_mean.device
-    return replace(features, items=model.transform(features.items.to(here)).cpu())
+    return replace(features, items=model.transform(features.items.to(here)))
 
 
 def _calibrate(model: GraphFewShot, base: LabelledSet) -> None:

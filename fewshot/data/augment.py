@@ -10,6 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Generator, Tensor, nn
 
 from fewshot.errors import InputError
+from fewshot.transfer import send
 
 
 class Augment(nn.Module):
@@ -90,19 +91,21 @@ class Augment(nn.Module):
         if rows is not None:
             moves, mirrored = moves[:, rows], mirrored[rows]
             affine, bright, loud = affine[:, rows], bright[:, rows], loud[:, rows]
-        moves, mirrored = moves.to(images.device), mirrored.to(images.device)
+        moves, mirrored = send(moves, images.device), send(mirrored, images.device)
         if self.rotate or self.scale or self.shear or self.translate:
-            images = self._map(images, moves, mirrored, affine.to(images.device))
+            images = self._map(images, moves, mirrored, send(affine, images.device))
         elif self.crop or self.flip:
             images = _shift(images, moves, mirrored, self.crop)
         if self.brightness:
-            images = images * (1 + self.brightness * bright.to(images)[0, :, None, None, None])
+            images = images * (
+                1 + self.brightness * send(bright, images.device).to(images.dtype)[0, :, None, None, None]
+            )
         if self.noise:
             local = _on_device(generator, images.device)
             shape = (total, *images.shape[1:])
             noise = torch.randn(shape, generator=local, device=images.device, dtype=images.dtype)
-            noise = noise if total == n else noise[rows]
-            level = self.noise * (loud.to(images)[0, :, None, None, None] + 1) / 2
+            noise = noise if rows is None or total == n else noise[send(rows, noise.device)]
+            level = self.noise * (send(loud, images.device).to(images.dtype)[0, :, None, None, None] + 1) / 2
             images = noise.mul_(level).add_(images)
         return images
 
