@@ -51,7 +51,8 @@ class Encoder(nn.Module):
 class Classifier(nn.Module):
     """The class graph in one mode, from supports ``[B, N, K, D]`` and queries ``[B, M, D]``.
 
-    Supports of nan are padding: what stands for ``support_mask``, which other runtimes could not leave out.
+    Supports of nan are padding, as where ``support_mask`` is False. A mask would be an input more, which
+    every call had to give.
     """
 
     def __init__(self, graph: nn.Module, joint: bool) -> None:
@@ -112,13 +113,13 @@ def export_model(
     >>> sorted(file.name for file in folder.iterdir())
     ['README.md', 'backbone.pt2', 'graph.pt2']
     """
-    folder = Path(folder)
+    folder = Path(folder).resolve()
     check_target(folder, format, mode)
     image = _image_shape(model)
     parts = _parts(model, mode, image)
     with _appearing(folder) as temporary:
         differences = [_write(part, temporary / f"{part.name}.{SUFFIX[format]}", format) for part in parts]
-        features = parts[1].example[1].shape[-1]
+        features = parts[1].example[0].shape[-1]
         card = model_card(model, format, mode, image, features, max(differences), results)
         (temporary / "README.md").write_text(card, encoding="utf-8")
     return folder
@@ -198,7 +199,7 @@ def _parts(model: GraphFewShot, mode: str, image: tuple[int, int, int]) -> tuple
 
 
 def _write(part: Part, path: Path, format: Format) -> float:
-    """Write a part; returns by how much its outputs differ from the module's at most."""
+    """Write a part; returns by how much its outputs differ from the module's at most, see `_difference`."""
     dims = {name: Dim(name) for free in part.inputs.values() for name in free.values()}
     shapes = {name: {axis: dims[dim] for axis, dim in free.items()} for name, free in part.inputs.items()}
     try:
@@ -256,7 +257,7 @@ def _save_torch(program: ExportedProgram, path: Path) -> Run:
 
 @torch.no_grad()
 def _difference(module: nn.Module, run: Run, inputs: Inputs) -> float:
-    """The largest difference of any output, beside 1 or the output's largest number."""
+    """The largest difference of any output, as a share of its largest number where that is above 1."""
     expected = module(*inputs)
     expected = [expected] if isinstance(expected, Tensor) else expected
     pairs = zip(run(inputs), expected, strict=True)
@@ -282,13 +283,15 @@ def _tracing() -> Iterator[None]:
 
 @contextmanager
 def _appearing(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder beside it; at the end without error it takes the place of ``folder``."""
+    """Give a temporary folder beside it; at the end without error it becomes ``folder``, or fills it."""
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        if folder.exists():  # empty; where it no longer is, this raises
-            folder.rmdir()
-        temporary.rename(folder)
+        if not folder.exists():
+            temporary.rename(folder)
+        else:  # and empty; it may be where somebody works
+            for file in temporary.iterdir():
+                file.rename(folder / file.name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

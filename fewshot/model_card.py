@@ -70,7 +70,8 @@ def model_card(
         mode: "inductive" or "joint".
         image: channels, height and width of the backbone's images.
         features: D, the size of its features.
-        difference: the largest between what was exported and the model.
+        difference: the largest between what was exported and the model, as a share of an output's largest
+            number where that is above 1.
         results: rows of ``results.json``; default none.
     """
     config = model.extra.get("config", {})
@@ -155,8 +156,9 @@ def _limits(difference: float) -> str:
     return f"""\
 ## Limits
 
-- Outputs differ from the model's own in float32 by about {difference:.0e} at most, measured at several ways
-  and shots when this was exported. Where the package computes in bfloat16, its features differ by more.
+- Outputs differ from the model's own in float32 by about {max(difference, 1e-7):.0e} at most, or by that
+  share of the largest where it is above 1; measured at several ways and shots when this was exported. Where the
+  package computes in bfloat16, its features differ by more.
 - Every query is given to one of the N classes; there is no answer "none of them".
 - What is known of the queries (which classes are there, their shares), a similarity of the classes from
   outside, and sparse graphs of many classes need the package itself.
