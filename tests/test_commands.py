@@ -35,6 +35,7 @@ ELSEWHERE = {  # what a line starts with, and what runs it
     "make ": ".ci/run",
     "mkdocs build": ".ci/run",
     "torchrun": "test_devices.py",
+    "wandb sweep": "test_sweeps.py",
     "fewshot train --config glyphs --devices 2": "test_devices.py",
     "fewshot data download": "data/test_download.py",
 }
