@@ -157,8 +157,8 @@ def _limits(difference: float) -> str:
 ## Limits
 
 - Outputs differ from the model's own in float32 by about {max(difference, 1e-7):.0e} at most, or by that
-  share of the largest where it is above 1; measured at several ways and shots when this was exported. Where the
-  package computes in bfloat16, its features differ by more.
+  share of the largest where it is above 1; measured at several ways and shots when this was exported. Where
+  the package computes in bfloat16, its features differ by more.
 - Every query is given to one of the N classes; there is no answer "none of them".
 - What is known of the queries (which classes are there, their shares), a similarity of the classes from
   outside, and sparse graphs of many classes need the package itself.
