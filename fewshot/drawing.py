@@ -17,7 +17,7 @@ from matplotlib.path import Path as PlotPath
 from fewshot.errors import InputError
 from fewshot.files import replacing
 from fewshot.layout import Point, curve, extent, places, radius, span, thumbnail_size
-from fewshot.pages import framed, image_uri, page
+from fewshot.pages import framed, image_uri, page, shorten
 
 DECIMALS = 4
 DPI = 160  # of a PNG
@@ -123,16 +123,6 @@ def caption(picture: Picture) -> str:
         "Arrows run from a class to the class that listens to it; the wider and darker, the more "
         f"(widest: {largest:.2f}). {which} are drawn."
     )
-
-
-def shorten(name: str, most: int = 25) -> str:
-    """A name that fits beside its image; its end often tells it from others.
-
-    >>> shorten("canadian syllabics carrier je")
-    'canadian syl…s carrier je'
-    """
-    half = most // 2
-    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
 
 
 def write_png(path: Path, picture: Picture) -> None:

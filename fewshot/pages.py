@@ -88,6 +88,16 @@ def _cell(value: Any) -> str:
     return f"<td>{text}</td>"
 
 
+def shorten(name: str, most: int = 25) -> str:
+    """A name that fits beside its image; its end often tells it from others.
+
+    >>> shorten("canadian syllabics carrier je")
+    'canadian syl…s carrier je'
+    """
+    half = most // 2
+    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
+
+
 def larger(image: UInt8[np.ndarray, "C H W"], least: int = 96) -> UInt8[np.ndarray, "C h w"]:
     """An image about so wide, its pixels repeated so that a browser does not blur a small one.
 

@@ -15,12 +15,12 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from fewshot.drawing import shorten
 from fewshot.evaluation import Scores, hardest_pairs
 from fewshot.example import Example
 from fewshot.files import replacing
 from fewshot.functional import normalize
 from fewshot.layout import spectral_order
+from fewshot.pages import shorten
 
 INK = "#010203"  # black; in a page, where it stands for the page's own colour of text, replaced by that
 LINES = {"accuracy": "training", "val_accuracy": "validation"}
@@ -224,10 +224,11 @@ def _cells(axes: Axes, shade: Float[np.ndarray, "rows columns"], text: Sequence[
     pixels = np.zeros((*shade.shape, 4))
     pixels[..., :3] = np.where(shade[..., None] > 0, to_rgb(BLUE), to_rgb(RED))
     pixels[..., 3] = 0.65 * np.abs(shade)
-    axes.imshow(pixels, aspect="auto", interpolation="nearest")
+    axes.imshow((255 * pixels).astype(np.uint8), aspect="auto", interpolation="nearest")
     for i, row in enumerate(text):
         for j, word in enumerate(row):
-            axes.text(j, i, word, ha="center", va="center", fontsize=8, color=INK)
+            # Out of the layout, which would measure each of them several times.
+            axes.text(j, i, word, ha="center", va="center", fontsize=8, color=INK, in_layout=False)
     axes.xaxis.tick_top()
     axes.tick_params(length=0, colors=INK, labelsize=8)
     axes.spines[:].set_visible(False)

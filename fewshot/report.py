@@ -131,7 +131,7 @@ def data_table(spec: str, splits: Splits) -> str:
         }
         for split, data in splits
     ]
-    whole = f'<p>{escape(spec)}, content <code class="hash">{splits.hash}</code></p>'
+    whole = f"<p>{escape(spec)}, content <code>{splits.hash}</code></p>"
     return whole + table(
         rows, {"split": "Split", "classes": "Classes", "images": "Images", "hash": "Content"}
     )

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fewshot.drawing import Picture, caption, drawn_edges, save, shorten, to_svg
+from fewshot.drawing import Picture, caption, drawn_edges, save, to_svg
 from fewshot.errors import InputError
 from fewshot.layout import curve, places, radius, thumbnail_size
+from fewshot.pages import shorten
 
 
 def picture(n, seed=0):
