@@ -44,8 +44,8 @@ def train(
 ) -> None:
     """Train a model as a config says, and score it on the test classes.
 
-    Writes config.yaml, metrics.jsonl, results.json, checkpoint.pt and report.html. A run that stands there is
-    moved to NAME.1, NAME.2, ...
+    Writes config.yaml, metrics.jsonl, results.json, checkpoint.pt, report.html and its pictures. A run that
+    stands there is moved to NAME.1, NAME.2, ...
 
     Any key of the config can be given as --section.key VALUE.
 
@@ -58,7 +58,7 @@ def train(
         resume: Go on with the run that stands in the folder.
         seed: In place of the config's.
         devices: How many GPUs, or auto: all that there are.
-        logger: Any of csv, wandb, tensorboard, with commas between.
+        logger: Any of csv, wandb, tensorboard, with commas between. One that fails is left out.
         json: Also write the results to this file.
     """
     from fewshot import config as configs

@@ -59,11 +59,12 @@ def train(
     Args:
         config: what to train.
         out: folder of the run; default ``runs/NAME``. It ends with ``config.yaml``, ``metrics.jsonl``,
-            ``results.json``, ``checkpoint.pt`` and ``report.html``. A run that stands there is moved to
-            ``NAME.1``, ``NAME.2``, …
+            ``results.json``, ``checkpoint.pt``, ``report.html`` and ``pictures/``. A run that stands there is
+            moved to ``NAME.1``, ``NAME.2``, …
         resume: go on with the run that stands there, to the figures it would have had without a stop.
         devices: how many, or "auto" (default): all GPUs, or the one CPU; what torchrun has started.
-        loggers: of ``csv``, ``tensorboard``, ``wandb``, beside ``metrics.jsonl``; default ``csv``.
+        loggers: of ``csv``, ``tensorboard``, ``wandb``, beside ``metrics.jsonl``; default ``csv``. One that
+            fails, or is not installed, is left out, with a line on standard error.
         save_every: seconds between the states that a resumed run goes on from; default 30.
 
     Returns:
