@@ -12,7 +12,7 @@ from main_job import RESULTS
 
 from fewshot import GraphFewShot, load
 from fewshot.drawing import save
-from fewshot.report import episode_picture
+from fewshot.example import draw_example
 
 
 def main() -> None:
@@ -26,8 +26,8 @@ def main() -> None:
     arguments = parser.parse_args()
     model = GraphFewShot.load(arguments.checkpoint)
     data = load(arguments.data, size=model.preprocess.size, channels=model.preprocess.channels)
-    picture = episode_picture(model, data.test, way=arguments.way, shot=5, seed=arguments.seed)
-    print(save(RESULTS / "class_graph.png", picture))
+    example = draw_example(model, data.test, way=arguments.way, shot=5, query=1, seed=arguments.seed)
+    print(save(RESULTS / "class_graph.png", example.picture()))
 
 
 if __name__ == "__main__":
