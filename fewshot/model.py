@@ -249,7 +249,9 @@ class GraphFewShot(nn.Module):
         content = _read(Path(path))
         try:
             return cls._from_content(content, path, backbone)
-        except (KeyError, TypeError, AttributeError) as error:
+        except InputError:
+            raise
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise InputError(f"{path}: not a whole checkpoint of fewshot ({reason})") from error
 

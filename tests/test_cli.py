@@ -389,7 +389,7 @@ def test_train_passes_on_what_it_was_told(tmp_path, monkeypatch, capsys):
         ([], "fewshot: error: expected one of train,evaluate,compare,audit,predict"),
         (["trian"],
          "fewshot: error: expected one of 'train', 'evaluate', 'compare', 'audit', 'predict', 'graph', "
-         "'data', got 'trian'"),
+         "'export', 'data', got 'trian'"),
         (["evaluate", "x", "--way", "y"], "fewshot evaluate: error: way: expected int, got y"),
         (["evaluate", "x", "--mode", "z"],
          "fewshot evaluate: error: mode: expected one of 'inductive', 'joint', got z"),
