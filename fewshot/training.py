@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from lightning.fabric import Fabric
@@ -41,6 +41,7 @@ from fewshot.runs import RunFolder
 from fewshot.stages import MODES
 from fewshot.transfer import resident
 
+T = TypeVar("T")
 VAL_EPISODES = 300
 VAL_IMAGES = 4000  # about as many images of the validation split are encoded at each validation
 
@@ -77,15 +78,18 @@ def train(
     check_loggers(loggers)
     fabric = _fabric(devices)
     fabric.launch()
-    with fabric.rank_zero_first():  # the first process packs, the others find the pack
-        splits = load(config.data, size=_image_size(config), channels=config.images.channels)
+
+    def opened() -> Splits:
+        return load(config.data, size=_image_size(config), channels=config.images.channels)
+
+    splits = _on_first(fabric, opened) or opened()  # the first process packs, the others find the pack
     workers = _workers(fabric)
     check(config, splits, workers)
     model = build(config, splits)
     if config.compile:
         compile_backbone(model.backbone, fabric.device)
     path = Path(out or Path("runs") / config.name)
-    folder = RunFolder(path, config, resume) if fabric.is_global_zero else None
+    folder = _on_first(fabric, lambda: RunFolder(path, config, resume))
     if fabric.broadcast(folder is not None and folder.finished):
         return path
     try:
@@ -123,6 +127,19 @@ def _fabric(devices: str | int) -> Fabric:
         return Fabric(devices=number, num_nodes=nodes, strategy=strategy, precision="32-true")
     except (MisconfigurationException, ValueError) as error:
         raise InputError(f"devices: {' '.join(str(error).split())}") from error
+
+
+def _on_first(fabric: Fabric, work: Callable[[], T]) -> T | None:
+    """What some work gives on the first process, None on the others; its InputError is raised on all."""
+    result, problem = None, ""
+    if fabric.is_global_zero:
+        try:
+            result = work()
+        except InputError as error:
+            problem = str(error)
+    if problem := fabric.broadcast(problem):
+        raise InputError(problem)
+    return result
 
 
 def _workers(fabric: Fabric) -> stages.Workers:

@@ -125,6 +125,8 @@ def process(rank, port, folder):
     training.VAL_EPISODES = 5
     training.load = lambda *_, **__: splits(folder)
     training.train(CONFIG, out=folder / "run", loggers=())
+    with pytest.raises(InputError, match="with other files"):  # told on both, where one alone finds it
+        training.train(CONFIG, out=folder, loggers=())
 
 
 @pytest.fixture(scope="module")
