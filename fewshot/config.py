@@ -217,7 +217,7 @@ class Config(_Section):
     weights: str | None = None  # file of a state dict the backbone starts from; null: random weights
     mirror: bool = False  # average the features of an image and its mirror image
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"  # auto: bfloat16 where it is faster
-    compile: bool = False  # train the backbone with torch.compile: sooner, but for a minute at the start
+    compile: bool = False  # train the backbone with torch.compile; pays for conv4, see fewshot.compiled
     pretrain: Pretrain | None = None
     meta: Meta | None = None
     graph: Graph | None = None
