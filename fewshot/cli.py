@@ -57,7 +57,7 @@ def train(
         out: Folder of the run; default runs/ and the config's name.
         resume: Go on with the run that stands in the folder.
         seed: In place of the config's.
-        devices: How many GPUs, or auto: all that there are.
+        devices: How many GPUs, or processes where there is none; auto: all GPUs that there are.
         logger: Any of csv, wandb, tensorboard, with commas between. One that fails is left out.
         json: Also write the results to this file.
     """

@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
 from fewshot.errors import InputError
+from fewshot.memory import kept
 
 Batch = tuple[Any, ...]
 
@@ -118,7 +119,7 @@ def fit(
     log_every = max(1, stage.steps // 100)
     saved = time.monotonic()
     batches = stage.batches(start)
-    with _Interrupt() as interrupt:
+    with _Interrupt() as interrupt, kept():
         for step in range(start + 1, stage.steps + 1):
             module.train()
             loss, accuracy = module(*next(batches))

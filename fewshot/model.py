@@ -17,6 +17,7 @@ from fewshot.data.labelled import FeatureSet, LabelledSet
 from fewshot.errors import InputError
 from fewshot.files import replacing
 from fewshot.graph import ClassGraph, GraphOutput
+from fewshot.memory import kept
 from fewshot.precision import Precision, autocast, resolve
 from fewshot.transform import PowerTransform, Transformed
 
@@ -203,7 +204,7 @@ class GraphFewShot(nn.Module):
         training = self.training
         self.eval()
         try:
-            with torch.inference_mode(), autocast(here, self.precision):
+            with torch.inference_mode(), autocast(here, self.precision), kept():
                 backbone = backbones.for_inference(self.backbone, torch.bfloat16 if half else torch.float32)
                 parts = [self._encode(backbone, images.to(here)) for images in data.items.split(batch)]
         finally:
