@@ -17,10 +17,9 @@ import torch
 from main_job import RESULTS, machine
 
 from fewshot.episodes import EpisodeSampler
-from fewshot.evaluation import Scores, as_predict, evaluate, paired_difference
+from fewshot.evaluation import MODES, Scores, as_predict, evaluate, paired_difference
 from fewshot.graph import ClassGraph
 from fewshot.inputs import open_source
-from fewshot.stages import MODES
 
 OFF = -30.0  # of a logarithm or a log odds
 

@@ -28,12 +28,11 @@ from torch.nn.functional import cross_entropy
 from fewshot.data import load
 from fewshot.data.labelled import FeatureSet
 from fewshot.episodes import Episode, EpisodeSampler
-from fewshot.evaluation import Predict, as_predict, evaluate
+from fewshot.evaluation import MODES, Predict, as_predict, evaluate
 from fewshot.graph import WEIGHTS, ClassGraph
 from fewshot.inputs import open_source
 from fewshot.methods.prototypes import prototypes
 from fewshot.model import GraphFewShot
-from fewshot.stages import MODES
 from fewshot.transform import Transformed
 
 ROUNDS = 3

@@ -17,12 +17,13 @@ import torch
 from lightning.fabric import Fabric
 from silent import Silent
 
+from fewshot.building import build
 from fewshot.config import read
 from fewshot.data import load
 from fewshot.data.packed import PackedDataset, Splits
 from fewshot.files import replacing
 from fewshot.loop import fit
-from fewshot.training import build, stage
+from fewshot.training import stage
 
 
 def take(data: PackedDataset, classes: torch.Tensor) -> PackedDataset:

@@ -18,8 +18,7 @@ from torch import Tensor
 from fewshot.data.labelled import LabelledSet
 from fewshot.episodes import Episode, EpisodeSampler
 from fewshot.errors import InputError
-from fewshot.evaluation import Predict, as_predict
-from fewshot.stages import MODES
+from fewshot.evaluation import MODES, Predict, as_predict
 
 TOLERANCE = 1e-3  # in probability; arithmetic in another order stays well below
 EPISODES = 4
@@ -236,7 +235,7 @@ def fitting_sampler(data: LabelledSet, seed: int = 0) -> EpisodeSampler:
 def audit_modes(
     call: Callable[..., Any], modes: Iterable[str], episode: Episode, seed: int = 0
 ) -> dict[str, list[Check]]:
-    """Audit a method's call in some of `fewshot.stages.MODES`."""
+    """Audit a method's call in some of `fewshot.evaluation.MODES`."""
     return {
         mode: audit(as_predict(call, joint=joint, know_proportions=known), episode, joint=joint, seed=seed)
         for mode, (joint, known) in MODES.items()

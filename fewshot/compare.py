@@ -14,10 +14,9 @@ from torch import Tensor
 from fewshot.audit import Check, audit, failures, small_batch
 from fewshot.episodes import Episode, EpisodeSampler
 from fewshot.errors import InputError
-from fewshot.evaluation import Predict, Scores, as_predict, evaluate, paired_difference
+from fewshot.evaluation import MODES, Predict, Scores, as_predict, evaluate, paired_difference
 from fewshot.methods import catalogue
 from fewshot.methods.catalogue import Material, Method
-from fewshot.stages import MODES
 
 YARDSTICK = "prototypes"
 
@@ -145,7 +144,7 @@ def compare(
         material: what they may learn from.
         sampler: episodes of features.
         image_sampler: the same episodes of images, for methods that need these.
-        modes: of `fewshot.stages.MODES`; a method gives a row for each of these that it has.
+        modes: of `fewshot.evaluation.MODES`; a method gives a row for each of these that it has.
         progress: called with a line before whatever takes a while.
 
     Raises:

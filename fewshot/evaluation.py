@@ -17,6 +17,12 @@ from fewshot.errors import InputError
 BINS = 15  # of probabilities, in which calibration is judged
 Predict = Callable[[Episode], Tensor]
 Gather = Callable[[Any], list[Any]]  # what this process has, to what all of them have
+# What a class graph may look at: (all queries together, the classes' shares of them).
+MODES: dict[str, tuple[bool, bool]] = {
+    "inductive": (False, False),
+    "joint": (True, False),
+    "joint-known": (True, True),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,9 +234,9 @@ def _answers(logits: Tensor, episode: Episode, size: int) -> tuple[Tensor, ...]:
 
 def _calibration(confidences: Float[Tensor, "n"], hits: Bool[Tensor, "n"]) -> Float[Tensor, "bins 3"]:
     place = (confidences * BINS).long().clamp(max=BINS - 1)
-    rows = torch.stack([torch.ones_like(confidences), confidences, hits.to(confidences.dtype)], dim=1)
-    sums = torch.zeros(BINS, 3, dtype=confidences.dtype).index_add_(0, place, rows)
-    return torch.cat([sums[:, :1], sums[:, 1:] / sums[:, :1]], dim=1)  # 0 / 0 is nan
+    sums = [place.bincount(weights, BINS) for weights in (None, confidences.double(), hits.double())]
+    count = sums[0]
+    return torch.stack([count.double(), sums[1] / count, sums[2] / count], dim=1).float()  # 0 / 0 is nan
 
 
 def paired_difference(scores: Scores, reference: Scores) -> tuple[float, float]:

@@ -350,7 +350,7 @@ class ClassGraph(nn.Module):
             messages, dependencies = self._sparse_relations(normalize(sums), classes, facts, prior, heard)
 
         prototypes, biased = self._refine(sums, messages), self._biased(supports, sums, messages, facts)
-        logits = self.head(query, prototypes, biased.bias)
+        logits = self.head.scores(query, prototypes, biased.bias)
         if joint:
             seen = query.new_ones(query.shape[:2]) if query_mask is None else query_mask.to(query.dtype)
             logits, prototypes = self._exchange(supports, query, seen[..., None], logits, messages, biased)
@@ -380,8 +380,9 @@ class ClassGraph(nn.Module):
         expected = facts.shares * total  # queries a class
         # One over the queries that a class has on average [B, 1, 1].
         typical = (facts.alive.sum(-1, keepdim=True) / total.clamp_min(1))[..., None]
-        middle = (query * seen).sum(1, keepdim=True) / total.clamp_min(1)[..., None]  # [B, 1, D]
-        own = ((query - middle) * query).sum(-1, keepdim=True)  # what a query would tell itself [B, M, 1]
+        middle = query.sum(1, keepdim=True) / total.clamp_min(1)[..., None]  # [B, 1, D]
+        # What a query would tell itself [B, M, 1].
+        own = query.norm(dim=-1, keepdim=True) ** 2 - query @ middle.transpose(1, 2)
         prototypes, strengths = normalize(supports.sums()), None
         for step in range(self.steps):
             assigned = masked_softmax(logits, alive) * seen  # [B, M, N]
@@ -400,7 +401,7 @@ class ClassGraph(nn.Module):
             # Without what all queries share, by which a class would draw others the more, the more it has.
             likes = heard - assigned.sum(1)[..., None] * middle
             kin = self.log_kinship.exp() * typical * (query @ likes.transpose(1, 2) - own * assigned)
-            logits = self.head(query, prototypes, bias + tilt) + kin
+            logits = self.head.scores(query, prototypes, bias + tilt) + kin
         # Queries that have agreed with one another are surer than they are right, most so by few supports.
         shot = supports.mask.sum((1, 2)) / supports.mask.any(-1).sum(-1).clamp_min(1)  # [B]
         confidence = (self.log_confidence[0] + self.log_confidence[1] * shot.clamp_min(1).log()).exp()
@@ -423,11 +424,27 @@ class ClassGraph(nn.Module):
         """Prototypes turned away from the directions in which the images of a class differ."""
         weight = supports.mask.sum(-1) + self.log_query_weight.exp() * assigned.sum(1)
         means = sums / weight[..., None].clamp_min(1e-6)
-        of_supports = (supports.vectors - means[:, :, None]) * supports.mask[..., None]
-        of_queries = (query - assigned @ means) * seen
-        residuals = torch.cat([of_supports.flatten(1, 2), of_queries], dim=1)
+        of_supports = ((supports.vectors - means[:, :, None]) * supports.mask[..., None]).flatten(1, 2)
         count = supports.mask.sum((1, 2)).view(-1, 1, 1) + seen.sum(1, keepdim=True)
-        return normalize(suppress(prototypes, residuals, count, self.log_suppression.exp()))
+        (_, n, d), images = means.shape, of_supports.shape[1] + query.shape[1]
+        # Where the images or classes are many, the covariance [B, D, D] itself makes less work. But what is
+        # traced must not depend on sizes.
+        if torch.compiler.is_compiling() or 6 * n * images <= (images + 3 * n) * d:
+
+            def spread(x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
+                # Residuals of queries [B, M, D] are never made: q - Σ_i z_i mean_i.
+                along = x @ query.transpose(1, 2) - (x @ means.transpose(1, 2)) @ assigned.transpose(1, 2)
+                back = along @ query - (along @ assigned) @ means
+                return (back + (x @ of_supports.transpose(1, 2)) @ of_supports) / count
+
+        else:
+            residuals = torch.cat([of_supports, query - assigned @ means], dim=1)
+            covariance = residuals.transpose(1, 2) @ residuals / count
+
+            def spread(x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
+                return x @ covariance
+
+        return normalize(suppress(prototypes, spread, self.log_suppression.exp()))
 
     def _facts(
         self,

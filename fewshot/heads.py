@@ -35,5 +35,14 @@ class PrototypeHead(nn.Module):
         prototypes: Float[Tensor, "B N D"],
         bias: Float[Tensor, "B N"] | None = None,
     ) -> Float[Tensor, "B M N"]:
-        logits = self.log_scale.exp() * (normalize(query) @ normalize(prototypes).transpose(1, 2))
+        return self.scores(normalize(query), normalize(prototypes), bias)
+
+    def scores(
+        self,
+        query: Float[Tensor, "B M D"],
+        prototypes: Float[Tensor, "B N D"],
+        bias: Float[Tensor, "B N"] | None = None,
+    ) -> Float[Tensor, "B M N"]:
+        """The same, of vectors whose length is 1 already."""
+        logits = self.log_scale.exp() * (query @ prototypes.transpose(1, 2))
         return logits if bias is None else logits + bias[:, None]

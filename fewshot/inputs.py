@@ -18,13 +18,13 @@ from fewshot.data.labelled import SPLITS, FeatureSet, LabelledSet
 from fewshot.data.packed import Splits
 from fewshot.episodes import EpisodeSampler
 from fewshot.errors import InputError
+from fewshot.evaluation import MODES
 from fewshot.graph import ClassGraph
 from fewshot.made_up import made_up_features, made_up_images
 from fewshot.methods import catalogue
 from fewshot.methods.catalogue import Material, Method
 from fewshot.model import GraphFewShot
 from fewshot.neighbours import class_distances
-from fewshot.stages import MODES
 from fewshot.transform import PowerTransform, Transformed
 
 Subject = tuple[Callable[..., Any], tuple[str, ...], LabelledSet]  # a call, its modes, items for episodes

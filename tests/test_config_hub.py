@@ -12,6 +12,7 @@ from test_omniglot import two_of_each  # noqa: F401 (a fixture)
 
 from fewshot import config as configs
 from fewshot import shipped, training
+from fewshot.building import build
 from fewshot.config import Config
 from fewshot.data import PackedDataset, Splits, load
 from fewshot.data.benchmark import read_benchmark
@@ -41,7 +42,7 @@ def test_each_stage_makes_a_step(name: str, tmp_path: Path) -> None:
     spec = f"{kind}:{FILES[kind](tmp_path)}"
     config = small(name, data=spec)
     splits = load(spec, size=32, channels=config.images.channels, progress=False)
-    model = training.build(config, splits)
+    model = build(config, splits)
     stages = [stage for stage in ("pretrain", "meta", "graph") if getattr(config, stage)]
     assert stages
     for stage in stages:

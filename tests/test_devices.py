@@ -19,6 +19,8 @@ from fewshot.errors import InputError
 from fewshot.graph import ClassGraph
 from fewshot.loop import fit
 from fewshot.model import GraphFewShot, Preprocess
+from fewshot.processes import Workers, make_fabric, workers_of
+from fewshot.validation import score
 
 STAGES = ("pretrain", "meta", "graph")
 CONFIG = Config(
@@ -90,7 +92,7 @@ def trained(name, fabric):
     data = features() if name == "graph" else images()
     scores = iter(range(9))  # each time the weights are better than before
     stage = getattr(stages, name)(
-        CONFIG, made, data, lambda: {"val_accuracy": float(next(scores))}, training._workers(fabric)
+        CONFIG, made, data, lambda: {"val_accuracy": float(next(scores))}, workers_of(fabric)
     )
     # Adam makes whole steps of gradients that are 0 but for rounding, as that of a bias before centring.
     sgd = torch.optim.SGD(stage.module.parameters(), lr=0.1)
@@ -102,7 +104,7 @@ def everything(fabric, folder):
     """What the test compares; each process writes its own."""
     found = {name: trained(name, fabric) for name in STAGES}
     made = model().eval()
-    scores = training.score(CONFIG, made, images(), fabric)
+    scores = score(CONFIG, made, images(), fabric)
     found["scores"] = [vars(s) for s in scores]
     torch.save(found, folder / f"{fabric.global_rank}-of-{fabric.world_size}.pt")
 
@@ -119,7 +121,7 @@ def process(rank, port, folder):
         "TORCHELASTIC_RUN_ID": "test",
     }
     torch.set_num_threads(1)
-    fabric = training._fabric("auto")
+    fabric = make_fabric("auto")
     fabric.launch()
     everything(fabric, folder)
     training.VAL_EPISODES = 5
@@ -183,7 +185,7 @@ def test_processes_get_equal_parts_of_a_batch(tmp_path):
     }
     for message, config in cases.items():
         with pytest.raises(InputError, match=rf"{message} \(processes\), got"):
-            training.check(config, splits(tmp_path), stages.Workers(0, 3))
+            training.check(config, splits(tmp_path), Workers(0, 3))
 
 
 @pytest.mark.parametrize("name", ["pretrain", "meta"])
@@ -194,7 +196,7 @@ def test_images_are_augmented_as_in_the_whole_batch(name):
             for x, *_ in islice(getattr(stages, name)(CONFIG, model(), images(), dict, workers).batches(0), 2)
         )
 
-    whole, first, second = (list(batches(stages.Workers(*w))) for w in ((0, 1), (0, 2), (1, 2)))
+    whole, first, second = (list(batches(Workers(*w))) for w in ((0, 1), (0, 2), (1, 2)))
     for all_images, *shares in zip(whole, first, second, strict=True):
         both = torch.cat(shares)
         assert len(both) == len(all_images)

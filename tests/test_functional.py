@@ -9,6 +9,7 @@ from fewshot.functional import (
     collect,
     edge_cosines,
     leave_one_out_cosines,
+    masked_softmax,
     nearest_classes,
     normalize,
     pairwise_cosine,
@@ -28,22 +29,28 @@ def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("images", [2, 3, 9, 200])  # few are multiplied one by one, many as [D, D]
-def test_suppress_is_a_ridge_inverse_after_as_many_steps_as_dimensions(images: int) -> None:
-    nodes, residuals, strength = random(B, N, D), random(B, images, D, seed=1), torch.tensor(5.0).double()
-    count = torch.full((B, 1, 1), float(images)).double()
-    spread = residuals.transpose(1, 2) @ residuals / images
+def test_suppress_is_a_ridge_inverse_after_as_many_steps_as_dimensions() -> None:
+    nodes, residuals, strength = random(B, N, D), random(B, 9, D, seed=1), torch.tensor(5.0).double()
+    spread = residuals.transpose(1, 2) @ residuals / 9
     exact = torch.linalg.solve(torch.eye(D) + strength * spread, nodes.transpose(1, 2)).transpose(1, 2)
-    torch.testing.assert_close(suppress(nodes, residuals, count, strength, steps=D), exact)
-    error = [(suppress(nodes, residuals, count, strength, steps) - exact).norm() for steps in (0, 1, 2)]
+    torch.testing.assert_close(suppress(nodes, lambda x: x @ spread, strength, steps=D), exact)
+    error = [(suppress(nodes, lambda x: x @ spread, strength, steps) - exact).norm() for steps in (0, 1, 2)]
     assert error[0] > error[1] > error[2]
 
 
 def test_suppress_leaves_nodes_where_there_is_no_spread() -> None:
     nodes = random(B, N, D)
-    ones = torch.ones(B, 1, 1).double()
-    same = suppress(nodes, torch.zeros(B, 5, D).double(), ones, torch.tensor(20.0).double())
+    same = suppress(nodes, torch.zeros_like, torch.tensor(20.0).double())
     torch.testing.assert_close(same, nodes)
+
+
+@pytest.mark.parametrize("n", [1, 5, 16, 17])
+def test_masked_softmax_is_that_of_what_is_there(n: int) -> None:
+    scores, mask = random(B, 7, n), random(B, 1, n, seed=1) > -0.5
+    mask[..., 0] = True
+    exact = scores.masked_fill(~mask, -torch.inf).softmax(-1)
+    torch.testing.assert_close(masked_softmax(scores, mask), exact)
+    torch.testing.assert_close(masked_softmax(scores[0, 0], mask[0, 0]), exact[0, 0])
 
 
 def test_pairwise_cosine_is_the_mean_over_pairs() -> None:

@@ -648,3 +648,13 @@ def test_proportions_must_be_shares(shares: list[float]) -> None:
     support, query, _ = episodes()
     with pytest.raises(ValueError, match="proportions: expected shares from 0 up and not all 0"):
         ClassGraph()(support, query, proportions=torch.tensor(shares).expand(B, N))
+
+
+def test_spread_is_suppressed_alike_by_products_and_by_the_covariance(monkeypatch):
+    """Few features and many queries take the covariance; what is traced takes products, of any sizes."""
+    generator = torch.Generator().manual_seed(0)
+    support, query = (torch.randn(2, *shape, 6, generator=generator) for shape in ((3, 2), (200,)))
+    graph = ClassGraph.pretrained()
+    found = graph(support, query, joint=True)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    torch.testing.assert_close(graph(support, query, joint=True).logits, found.logits, atol=1e-4, rtol=1e-4)

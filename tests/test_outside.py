@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from fewshot import backbones, training
+from fewshot.building import build
 from fewshot.config import Backbone, Config, Evaluate, Graph, Images, Pretrain, from_dict
 from fewshot.data import load
 from fewshot.errors import InputError
@@ -141,7 +142,7 @@ def test_a_network_that_is_not_frozen_is_trained(photographs):
         data=photographs, images=Images(size=32), backbone=Backbone(TIMM), pretrain=Pretrain(batch=4)
     )
     splits = load(config.data, size=32)
-    model = training.build(config, splits)
+    model = build(config, splits)
     stage = training.stage("pretrain", config, splits, model)
     before = [p.detach().clone() for p in model.backbone.parameters()]
     loss, _ = stage.module(*next(stage.batches(0)))
@@ -156,9 +157,9 @@ def test_sizes_that_do_not_fit_are_named(photographs):
     with pytest.raises(
         InputError, match=r"images\.size: timm:test_vit3 does not take .*; its own size is 160"
     ):
-        training.build(config, splits)
+        build(config, splits)
     with pytest.raises(InputError, match=r"images\.size: expected at least 16, got 8"):
-        training.build(Config(), load(photographs, size=8))
+        build(Config(), load(photographs, size=8))
 
 
 @pytest.mark.parametrize(

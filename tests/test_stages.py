@@ -4,13 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from fewshot import backbones, stages
+from fewshot import backbones, losses, stages
 from fewshot.config import Augment, Config, Graph, Images, Meta, Pretrain
 from fewshot.data.labelled import FeatureSet
 from fewshot.data.packed import PackedDataset
 from fewshot.graph import ClassGraph
 from fewshot.methods.prototypes import prototypes
 from fewshot.model import GraphFewShot, Preprocess
+from fewshot.processes import ALONE, Workers
 
 CONFIG = Config(
     images=Images(size=16),
@@ -40,7 +41,7 @@ def model():
     )
 
 
-def make(name, model, data, workers=stages.ALONE):
+def make(name, model, data, workers=ALONE):
     items = FeatureSet(
         torch.randn(48, 5, generator=torch.Generator().manual_seed(1)), data.labels, data.class_names
     )
@@ -77,7 +78,7 @@ def test_every_stage_trains_its_parameters(name, model, data):
 def test_two_processes_share_a_batch_out(name, model, data):
     labels = {"pretrain": 1, "graph": 2}[name]
     whole = next(make(name, model, data).batches(1))[labels]
-    shares = [next(make(name, model, data, stages.Workers(rank, 2)).batches(1))[labels] for rank in range(2)]
+    shares = [next(make(name, model, data, Workers(rank, 2)).batches(1))[labels] for rank in range(2)]
     torch.testing.assert_close(torch.stack(shares, 1).flatten(0, 1), whole)
 
 
@@ -102,7 +103,7 @@ def test_the_graphs_steps_go_round_all_conditions(model, data):
 def test_prototype_loss_is_the_yardsticks_cross_entropy():
     support, query = torch.randn(2, 3, 2, 5), torch.randn(2, 4, 5)
     labels = torch.randint(3, (2, 4))
-    loss, accuracy = stages.PrototypeLoss()(support, query, labels, torch.full((2, 3), 1 / 3))
+    loss, accuracy = losses.PrototypeLoss()(support, query, labels, torch.full((2, 3), 1 / 3))
     scores = prototypes(support, query)  # its scale is 10, where the learned one starts
     torch.testing.assert_close(loss, nn.functional.cross_entropy(scores.flatten(0, 1), labels.flatten()))
     assert accuracy == (scores.argmax(-1) == labels).float().mean()
@@ -118,7 +119,7 @@ def test_graph_loss_is_the_mean_over_what_the_graph_may_look_at():
         nn.functional.cross_entropy(graph(support, query, **o).logits.flatten(0, 1), labels.flatten())
         for o in options
     ]
-    loss, _ = stages.GraphLoss(graph)(support, query, labels, shares)
+    loss, _ = losses.GraphLoss(graph)(support, query, labels, shares)
     torch.testing.assert_close(loss, torch.stack(losses).mean())
 
 
@@ -129,14 +130,14 @@ def test_episode_loss_centres_on_the_batchs_own_mean(model):
 
     x, labels, shares = torch.randn(10, 1, 16, 16), torch.randint(3, (2, 2)), torch.full((2, 3), 1 / 3)
     losses = [
-        stages.EpisodeLoss(b, stages.PrototypeLoss(), "32-true")(x, labels, shares, 1)[0]
+        losses.EpisodeLoss(b, losses.PrototypeLoss(), "32-true")(x, labels, shares, 1)[0]
         for b in (model.backbone, Shifted())
     ]
     torch.testing.assert_close(*losses, rtol=1e-3, atol=1e-3)
 
 
 def test_cosine_classifier_closed_form():
-    classifier = stages.CosineClassifier(2, 2, scale=10.0)
+    classifier = losses.CosineClassifier(2, 2, scale=10.0)
     classifier.weight.data = torch.tensor([[2.0, 0.0], [0.0, 0.5]])
     torch.testing.assert_close(classifier(torch.tensor([[3.0, 4.0]])), torch.tensor([[6.0, 8.0]]))
 

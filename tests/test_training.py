@@ -10,6 +10,7 @@ import torch
 
 from fewshot import backbones, training
 from fewshot import config as configs
+from fewshot.building import build, load_weights
 from fewshot.config import Augment, Backbone, Config, Evaluate, Graph, Images, Meta, Pretrain
 from fewshot.data import load
 from fewshot.errors import InputError
@@ -17,6 +18,7 @@ from fewshot.graph import ClassGraph
 from fewshot.model import GraphFewShot
 from fewshot.recorder import RunRecorder
 from fewshot.training import train
+from fewshot.validation import score
 
 # Trains as `config.yaml` says, and ends itself with SIGKILL at the n-th call of a method.
 KILLED = """
@@ -117,7 +119,7 @@ def test_the_checkpoint_gives_the_results_again(whole, config):
     model = GraphFewShot.load(whole / "checkpoint.pt")
     splits = load(config.data, size=16, channels=1)
     setting = {"split": "test", "query": 3, "seed": 0}
-    assert [{**s.row(), **setting} for s in training.score(config, model, splits.test)] == results(whole)
+    assert [{**s.row(), **setting} for s in score(config, model, splits.test)] == results(whole)
     assert configs.from_dict(model.extra["config"]) == config
     # The base mean is the mean of the training features: centred, they have none.
     torch.testing.assert_close(model.features(splits.train).mean(), torch.zeros(4), atol=1e-4, rtol=0)
@@ -212,7 +214,7 @@ def test_skewed_features_are_transformed_unless_the_backbone_is_meta_trained(
     assert model.transform.fitted == (meta is None)
     splits = load(config.data, size=16, channels=1)
     setting = {"split": "test", "query": 3, "seed": 0}
-    assert [{**s.row(), **setting} for s in training.score(config, model, splits.test)] == results(folder)
+    assert [{**s.row(), **setting} for s in score(config, model, splits.test)] == results(folder)
     if meta is None:  # fitted on the base classes
         transformed = model.transform(model.features(splits.train).items)
         torch.testing.assert_close(transformed.mean(0), torch.zeros(4), atol=1e-4, rtol=0)
@@ -229,7 +231,7 @@ def test_a_compiled_run_compiles_its_backbone_before_anything_is_written(config,
 
 
 def test_starts_from_random_weights_graph_included(config):
-    model = training.build(config, load(config.data, size=16, channels=1))
+    model = build(config, load(config.data, size=16, channels=1))
     for key, value in ClassGraph().state_dict().items():
         assert torch.equal(model.graph.state_dict()[key], value)
     mean, std = (model.preprocess.config[key] for key in ("mean", "std"))
@@ -266,17 +268,17 @@ def test_a_strangers_weights_are_taken_whole_or_not_at_all(tmp_path):
     path = tmp_path / "weights.pt"
     theirs, ours = backbones.conv4(1, 4), backbones.conv4(1, 4)
     torch.save(theirs.state_dict(), path)
-    training.load_weights(ours, path)
+    load_weights(ours, path)
     assert torch.equal(ours.conv1.weight, theirs.conv1.weight)
     torch.save({k.replace("conv1", "stem"): v for k, v in theirs.state_dict().items()}, path)
     with pytest.raises(InputError, match=r"missing: conv1\.weight; unknown: stem\.weight"):
-        training.load_weights(ours, path)
+        load_weights(ours, path)
     torch.save(backbones.conv4(3, 4).state_dict(), path)
     with pytest.raises(InputError, match=r"of another shape: conv1\.weight"):
-        training.load_weights(ours, path)
+        load_weights(ours, path)
     path.write_bytes(b"no")
     with pytest.raises(InputError, match="is not a state dict that torch can read"):
-        training.load_weights(ours, path)
+        load_weights(ours, path)
 
 
 def test_without_stages_a_given_backbone_is_scored_by_the_yardstick(config, tmp_path):

@@ -13,7 +13,7 @@ from measure import Floor, Line, conclude, parser, race
 
 from fewshot.episodes import Episode, EpisodeSampler
 from fewshot.graph import ClassGraph
-from fewshot.stages import GraphLoss
+from fewshot.losses import GraphLoss
 
 JOINT_MODES = 3  # of the four modes in the loss; the other one is inductive
 

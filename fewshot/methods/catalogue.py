@@ -69,7 +69,7 @@ class Method:
         title, paper: for tables.
         make: from `Material` to its call, which is the class graph's: ``call(support, query, joint=...,
             support_mask=..., class_mask=..., query_mask=..., proportions=...)`` to logits ``[B, M, N]``.
-        modes: of `fewshot.stages.MODES`, what it looks at: each query on its own (inductive), all queries
+        modes: of `fewshot.evaluation.MODES`, what it looks at: each query on its own (inductive), all queries
             together (joint), or with their classes' shares known (joint-known).
         needs: "features" of the episode alone, "base" features to learn from, or "images".
     """

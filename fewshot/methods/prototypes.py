@@ -5,6 +5,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from fewshot.functional import EPSILON
+
 SCALE = 10.0  # turns cosines into logits; where cosine classifiers usually start
 
 
@@ -38,7 +40,9 @@ def prototypes(
     if support_mask is not None:
         vectors = vectors.masked_fill(~support_mask.unsqueeze(-1), 0.0)
     centres = normalize(vectors.sum(dim=2), dim=-1)  # [B, N, D]; normalised, so the sum does for the mean
-    logits = SCALE * torch.einsum("bmd,bnd->bmn", normalize(query, dim=-1), centres)
+    # The queries' lengths are divided by afterwards, which saves writing all queries once more.
+    lengths = query.norm(dim=-1, keepdim=True).clamp_min(EPSILON)  # [B, M, 1]
+    logits = query @ centres.transpose(1, 2) * (SCALE / lengths)
     if class_mask is not None:
         logits = logits.masked_fill(~class_mask.unsqueeze(1), -torch.inf)
     return logits
