@@ -11,7 +11,7 @@ import torch
 from lightning.fabric import Fabric
 from torch import nn
 
-from fewshot import backbones, stages, training
+from fewshot import backbones, stages, training, validation
 from fewshot.config import Augment, Backbone, Config, Evaluate, Graph, Images, Meta, Pretrain
 from fewshot.data.labelled import FeatureSet
 from fewshot.data.packed import PackedDataset, Splits
@@ -124,7 +124,7 @@ def process(rank, port, folder):
     fabric = make_fabric("auto")
     fabric.launch()
     everything(fabric, folder)
-    training.VAL_EPISODES = 5
+    validation.VAL_EPISODES = 5
     training.load = lambda *_, **__: splits(folder)
     training.train(CONFIG, out=folder / "run", loggers=())
     with pytest.raises(InputError, match="with other files"):  # told on both, where one alone finds it

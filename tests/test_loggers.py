@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fewshot import cli, loggers, training
+from fewshot import cli, loggers, validation
 from fewshot import config as configs
 from fewshot.config import Backbone, Config, Evaluate, Graph, Images, Meta
 from fewshot.errors import InputError
@@ -145,7 +145,7 @@ def test_wandb_offline_is_one_run_with_curves_table_picture_and_checkpoint(tmp_p
 
 def test_the_command_leaves_all_that_in_the_run_folder(tmp_path, offline, monkeypatch):
     pytest.importorskip("tensorboard")
-    monkeypatch.setattr(training, "VAL_EPISODES", 5)
+    monkeypatch.setattr(validation, "VAL_EPISODES", 5)
     rng = np.random.default_rng(0)
     for split, number in itertools.product(("train", "val", "test"), range(3)):
         home = tmp_path / "letters" / split / f"{split}{number}"

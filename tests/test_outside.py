@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fewshot import backbones, training
+from fewshot import backbones, training, validation
 from fewshot.building import build
 from fewshot.config import Backbone, Config, Evaluate, Graph, Images, Pretrain, from_dict
 from fewshot.data import load
@@ -129,7 +129,7 @@ SMALL = {
 
 
 def test_training_goes_by_the_networks_own_input(photographs, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "VAL_EPISODES", 2)
+    monkeypatch.setattr(validation, "VAL_EPISODES", 2)
     config = Config(data=photographs, backbone=Backbone(TIMM, frozen=True), **SMALL)
     folder = training.train(config, out=tmp_path / "run")
     model = GraphFewShot.load(folder / "checkpoint.pt")

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fewshot import backbones, training
+from fewshot import backbones, training, validation
 from fewshot import config as configs
 from fewshot.building import build, load_weights
 from fewshot.config import Augment, Backbone, Config, Evaluate, Graph, Images, Meta, Pretrain
@@ -24,7 +24,7 @@ from fewshot.validation import score
 KILLED = """
 import os, signal, sys
 import torch
-from fewshot import config, recorder, runs, training
+from fewshot import config, recorder, runs, training, validation
 
 folder, cache_class, method, count = sys.argv[1], *sys.argv[2].split("."), int(sys.argv[3])
 owner = {"RunRecorder": recorder.RunRecorder, "RunFolder": runs.RunFolder}[cache_class]
@@ -37,7 +37,7 @@ def killing(*arguments):
     return original(*arguments)
 
 setattr(owner, method, killing)
-training.VAL_EPISODES = 20
+validation.VAL_EPISODES = 20
 torch.set_num_threads(1)
 training.train(config.read(sys.argv[4]), out=folder, resume=True, save_every=0.0)
 """
@@ -49,7 +49,7 @@ def small(tmp_path_factory):
     torch.set_num_threads(1)  # tiny images
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FEWSHOT_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(training, "VAL_EPISODES", 20)
+        patch.setattr(validation, "VAL_EPISODES", 20)
         yield
     torch.set_num_threads(threads)
 
