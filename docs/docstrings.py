@@ -18,13 +18,8 @@ class Markdown(Extension):
 def markdown(text: str) -> str:
     """A docstring as Markdown.
 
-    >>> print(markdown("A line of :math:`x`.\\n\\n>>> 1 + 1\\n2"))
-    A line of \\(x\\).
-    <BLANKLINE>
-    ```pycon
-    >>> 1 + 1
-    2
-    ```
+    >>> markdown("A line of :math:`x`.\\n\\n>>> 1 + 1\\n2").splitlines()
+    ['A line of \\\\(x\\\\).', '', '```pycon', '>>> 1 + 1', '2', '```']
     """
     text = re.sub(r":math:`([^`]+)`", r"\\(\1\\)", text)
     text = re.sub(r"(?m)^ *::\n\n", "", text)

@@ -123,7 +123,7 @@ def signed_power(x: Float[Tensor, "*batch D"], power: float) -> Float[Tensor, "*
     >>> signed_power(torch.tensor([4.0, -9.0]), 0.5)
     tensor([ 2., -3.])
     """
-    return torch.copysign(x.abs().pow(power), x)
+    return x.sign() * x.abs().pow(power)  # not copysign, which ONNX does not have
 
 
 def skewness(x: Float[Tensor, "n D"]) -> Float[Tensor, ""]:

@@ -115,12 +115,12 @@ def test_graph_loss_is_the_mean_over_what_the_graph_may_look_at():
     labels = torch.randint(3, (2, 4))
     known = {"proportions": shares}, {"evidence": torch.ones(2, 3)}
     options = [{}, {"joint": True}, *({"joint": True, **told} for told in known)]
-    losses = [
+    each = [
         nn.functional.cross_entropy(graph(support, query, **o).logits.flatten(0, 1), labels.flatten())
         for o in options
     ]
     loss, _ = losses.GraphLoss(graph)(support, query, labels, shares)
-    torch.testing.assert_close(loss, torch.stack(losses).mean())
+    torch.testing.assert_close(loss, torch.stack(each).mean())
 
 
 def test_episode_loss_centres_on_the_batchs_own_mean(model):
@@ -129,11 +129,11 @@ def test_episode_loss_centres_on_the_batchs_own_mean(model):
             return model.backbone(x) + 7.0
 
     x, labels, shares = torch.randn(10, 1, 16, 16), torch.randint(3, (2, 2)), torch.full((2, 3), 1 / 3)
-    losses = [
+    each = [
         losses.EpisodeLoss(b, losses.PrototypeLoss(), "32-true")(x, labels, shares, 1)[0]
         for b in (model.backbone, Shifted())
     ]
-    torch.testing.assert_close(*losses, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(*each, rtol=1e-3, atol=1e-3)
 
 
 def test_cosine_classifier_closed_form():
