@@ -19,7 +19,7 @@ def kept() -> Iterator[None]:
     """Keep what large tensors free for those to come, on a processor with glibc; elsewhere nothing changes.
 
     Else each large block is given back to the system when it is freed, and comes anew, page by page, with the
-    next step, which can take as long as all the computing.
+    next step, which can take as long as all the computing. At the end what is free goes back to the system.
 
     >>> with kept():
     ...     x = [0.0] * 10**6
@@ -45,3 +45,4 @@ def _count(change: int) -> None:
             libc.mallopt(MMAP_MAX, 65536)
             libc.mallopt(MMAP_THRESHOLD, LARGEST)
             libc.mallopt(TRIM_THRESHOLD, 2 * LARGEST)
+            libc.malloc_trim(0)
