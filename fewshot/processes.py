@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -75,6 +76,20 @@ def make_fabric(devices: str | int) -> Fabric:
         return Fabric(devices=number, num_nodes=nodes, strategy=strategy, precision="32-true")
     except (MisconfigurationException, ValueError) as error:
         raise InputError(f"devices: {' '.join(str(error).split())}") from error
+
+
+def launch(devices: str | int) -> Fabric:
+    """Fabric, with its processes running and connected."""
+    fabric = make_fabric(devices)
+    fabric.launch()
+    # Lightning leaves gloo's threads running, and an interpreter that ends under them may abort.
+    atexit.register(_disconnect)
+    return fabric
+
+
+def _disconnect() -> None:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def on_first(fabric: Fabric, work: Callable[[], T]) -> T | None:

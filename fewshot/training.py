@@ -25,7 +25,7 @@ from fewshot.loggers import Loggers
 from fewshot.loggers import check as check_loggers
 from fewshot.loop import Stage, fit
 from fewshot.model import GraphFewShot
-from fewshot.processes import ALONE, Workers, make_fabric, on_first, workers_of
+from fewshot.processes import ALONE, Workers, launch, on_first, workers_of
 from fewshot.recorder import RunRecorder
 from fewshot.runs import RunFolder
 from fewshot.transfer import resident
@@ -70,8 +70,7 @@ def train(
         KeyboardInterrupt: on SIGINT, with the state saved.
     """
     check_loggers(loggers)
-    fabric = make_fabric(devices)
-    fabric.launch()
+    fabric = launch(devices)
 
     def opened() -> Splits:
         return load(config.data, size=image_size(config), channels=config.images.channels)

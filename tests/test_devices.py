@@ -19,7 +19,7 @@ from fewshot.errors import InputError
 from fewshot.graph import ClassGraph
 from fewshot.loop import fit
 from fewshot.model import GraphFewShot, Preprocess
-from fewshot.processes import Workers, make_fabric, workers_of
+from fewshot.processes import Workers, launch, workers_of
 from fewshot.validation import score
 
 STAGES = ("pretrain", "meta", "graph")
@@ -121,8 +121,7 @@ def process(rank, port, folder):
         "TORCHELASTIC_RUN_ID": "test",
     }
     torch.set_num_threads(1)
-    fabric = make_fabric("auto")
-    fabric.launch()
+    fabric = launch("auto")
     everything(fabric, folder)
     validation.VAL_EPISODES = 5
     training.load = lambda *_, **__: splits(folder)
