@@ -30,6 +30,7 @@ from fewshot.functional import (
     normalize,
     own_class,
     pairwise_cosine,
+    shrink,
     suppress,
     weighted_sums,
 )
@@ -332,6 +333,8 @@ class ClassGraph(nn.Module):
         # Whatever stands in padding, nan too, must not matter.
         support = normalize(support.masked_fill(~support_mask[..., None], 0.0))
         query = normalize(query if query_mask is None else query.masked_fill(~query_mask[..., None], 0.0))
+        # The rounds of the joint mode go over all images many times.
+        support, query, back = shrink(support, query) if joint else (support, query, lambda x: x)
         facts = self._facts(classes, evidence, proportions)
         prior = None if prior is None else prior.to(support.dtype).expand(b, n, n)
 
@@ -354,7 +357,7 @@ class ClassGraph(nn.Module):
         if joint:
             seen = query.new_ones(query.shape[:2]) if query_mask is None else query_mask.to(query.dtype)
             logits, prototypes = self._exchange(supports, query, seen[..., None], logits, messages, biased)
-        return GraphOutput(logits, prototypes, dependencies)
+        return GraphOutput(logits, back(prototypes), dependencies)
 
     def _biased(
         self, supports: Supports, sums: Float[Tensor, "B N D"], messages: Messages, facts: Facts

@@ -658,3 +658,17 @@ def test_spread_is_suppressed_alike_by_products_and_by_the_covariance(monkeypatc
     found = graph(support, query, joint=True)
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     torch.testing.assert_close(graph(support, query, joint=True).logits, found.logits, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shot", [1, 3])
+def test_images_fewer_than_features_are_classified_alike_in_their_own_coordinates(shot: int):
+    graph, generator = ClassGraph.pretrained().double(), torch.Generator().manual_seed(0)
+    centres = torch.randn(2, 4, 1, 200, generator=generator).double()
+    support = centres + torch.randn(2, 4, shot, 200, generator=generator)
+    query = centres.expand(-1, -1, 5, -1).flatten(1, 2) + torch.randn(2, 20, 200, generator=generator)
+    mask = torch.arange(20) < torch.tensor([[20], [13]])
+    found = graph(support, query, joint=True, query_mask=mask)
+    query.requires_grad_()  # so that all is computed with the features themselves
+    exact = graph(support, query, joint=True, query_mask=mask)
+    for one, other in zip(found, exact, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)

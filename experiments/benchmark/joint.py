@@ -22,6 +22,7 @@ from fewshot.graph import ClassGraph
 from fewshot.transform import PowerTransform, Transformed
 
 WAY, SHOT, QUERY = 5, 1, 15
+BATCH = 128  # of our episodes
 
 
 class Peer(NamedTuple):
@@ -55,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def measure(given: Features, options: argparse.Namespace) -> list[Line]:
     sampler, centred = (
-        EpisodeSampler(data, WAY, SHOT, QUERY, episodes=options.episodes)
+        EpisodeSampler(data, WAY, SHOT, QUERY, BATCH, options.episodes)
         for data in (given.test, given.centred)
     )
     episodes = list(centred)
