@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "experiments"))
+sys.path[:0] = [str(ROOT / "experiments"), str(ROOT / "experiments" / "benchmark")]
 main_job = pytest.importorskip("main_job")
 rivals = pytest.importorskip("rivals")
+speed = pytest.importorskip("summary")
 
 
 @pytest.mark.parametrize("name", ["glyphs", "tiny-imagenet-fs"])
@@ -21,3 +22,7 @@ def test_tables_are_those_of_the_result_files(name: str) -> None:
 def test_methods_are_those_of_the_result_file() -> None:
     result = json.loads((ROOT / "experiments" / "results" / "rivals.json").read_text())
     assert rivals.summary(result) in (ROOT / "README.md").read_text()
+
+
+def test_times_are_those_of_the_result_files() -> None:
+    assert speed.markdown() in (ROOT / "README.md").read_text()

@@ -6,26 +6,13 @@ writes a file a stage into ``experiments/results/benchmark``. With a GPU, see th
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from measure import parser, table
-
-STAGES = (
-    "start_up",
-    "loading",
-    "sampling",
-    "evaluation",
-    "joint",
-    "meta_training",
-    "training",
-    "extraction",
-    "growth",
-)
+from summary import STAGES, rows
 
 
 def run(stage: str, options: argparse.Namespace) -> bool:
@@ -38,22 +25,13 @@ def run(stage: str, options: argparse.Namespace) -> bool:
     return done.returncode == 0
 
 
-def closing(folder: Path, stages: tuple[str, ...]) -> str:
-    """The rows of all stages in one table."""
-    rows: list[dict[str, Any]] = []
-    for stage in stages:
-        found = json.loads((folder / f"{stage}.json").read_text())["rows"]
-        rows += [{**row, "work": f"{stage}: {row['work']}"} for row in found]
-    return table(rows)
-
-
 def main(argv: list[str] | None = None) -> int:
     options = parser(__doc__)
     options.add_argument("--stages", default=",".join(STAGES), help="some of them, with commas between")
     arguments = options.parse_args(argv)
     stages = tuple(arguments.stages.split(","))
     ended = tuple(stage for stage in stages if run(stage, arguments))
-    print(closing(arguments.results, ended))
+    print(table(rows(arguments.results, ended)))
     for stage in stages:
         if stage not in ended:
             print(f"{stage}: ended in an error, see above")

@@ -237,13 +237,13 @@ def table(rows: Iterable[Mapping[str, Any]], extra: Sequence[str] = ()) -> str:
         lines.append(
             [
                 row["work"],
-                _number(row["ours_each"], row["unit"]),
+                number(row["ours_each"], row["unit"]),
                 row["against"],
-                _number(row["theirs_each"], row["unit"]),
-                _number(row["ratio"]),
+                number(row["theirs_each"], row["unit"]),
+                number(row["ratio"]),
                 "" if target is None else f"{sign} {target:g}",
                 "" if limit is None else f"{100 * limit['share']:.2g} %",
-                *(_number(row.get(name)) for name in extra),
+                *(number(row.get(name)) for name in extra),
                 row["verdict"] or row["note"],
             ]
         )
@@ -251,8 +251,15 @@ def table(rows: Iterable[Mapping[str, Any]], extra: Sequence[str] = ()) -> str:
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
-def _number(value: Any, unit: str = "") -> str:
-    return f"{value:.3g} {unit}".rstrip() if isinstance(value, int | float) else value or ""
+def number(value: Any, unit: str = "") -> str:
+    """Three digits and the unit, a text as it is, and nothing for None.
+
+    >>> number(0.0484, "ms"), number(1343.2, "ms"), number("peer"), number(None)
+    ('0.0484 ms', '1,343 ms', 'peer', '')
+    """
+    if not isinstance(value, int | float):
+        return value or ""
+    return f"{value:,.0f} {unit}".rstrip() if abs(value) >= 1000 else f"{value:.3g} {unit}".rstrip()
 
 
 def parser(about: str | None) -> argparse.ArgumentParser:
