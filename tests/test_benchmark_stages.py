@@ -183,6 +183,17 @@ def test_loading(monkeypatch, stage):
     assert private["ours_each"] < private["theirs_each"]
 
 
+def test_shares_of_the_time_are_shares(stage, tmp_path):
+    main = importlib.import_module("where").main
+    main(["--episodes", "8", "--steps", "2", "--results", str(tmp_path)])
+    shares = json.loads((tmp_path / "where.json").read_text())["shares"]
+    assert shares["training: conv4 32×32, eager"]["convolutions"] > 0
+    for own in shares.values():
+        assert own.pop("operators") > 0
+        assert sum(own.values()) == pytest.approx(1)
+        assert all(0 <= share <= 1 for share in own.values())
+
+
 def test_closing_table_has_the_rows_of_all_stages(tmp_path):
     options, limits = argparse.Namespace(results=tmp_path), measure.Limits(1.0, 1.0, 1.0)
     for name in ("one", "two"):

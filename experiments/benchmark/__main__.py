@@ -1,4 +1,4 @@
-"""All stages in turn, each in a process of its own, and one table of all targets at the end.
+"""All stages in turn, each in a process of its own, where their time goes, and one table of all targets.
 
     python experiments/benchmark [--data SPEC] [--features FILE]
 
@@ -30,12 +30,12 @@ def main(argv: list[str] | None = None) -> int:
     options.add_argument("--stages", default=",".join(STAGES), help="some of them, with commas between")
     arguments = options.parse_args(argv)
     stages = tuple(arguments.stages.split(","))
-    ended = tuple(stage for stage in stages if run(stage, arguments))
-    print(table(rows(arguments.results, ended)))
-    for stage in stages:
-        if stage not in ended:
-            print(f"{stage}: ended in an error, see above")
-    return int(ended != stages)
+    ended = tuple(stage for stage in (*stages, "where") if run(stage, arguments))
+    print(table(rows(arguments.results, [stage for stage in stages if stage in ended])))
+    failed = [stage for stage in (*stages, "where") if stage not in ended]
+    for stage in failed:
+        print(f"{stage}: ended in an error, see above")
+    return int(bool(failed))
 
 
 if __name__ == "__main__":
