@@ -92,8 +92,9 @@ def as_predict(method: Callable[..., Any], *, joint: bool = False, know_proporti
     """
 
     def predict(episode: Episode) -> Tensor:
-        if isinstance(method, nn.Module):
-            episode = episode.to(next(method.parameters()).device)
+        learned = next(method.parameters(), None) if isinstance(method, nn.Module) else None
+        if learned is not None:
+            episode = episode.to(learned.device)
         out = method(
             episode.support,
             episode.query,

@@ -37,8 +37,8 @@ def shrink(
 
     .. math:: X X^\top = L L^\top
 
-    Off the processor, where a gradient is wanted or sizes are traced, or where the images are many beside the
-    features, nothing changes.
+    Off the processor, in half precision, where a gradient is wanted or sizes are traced, or where the images
+    are many beside the features, nothing changes.
 
     Args:
         support: vectors of length 1, or zeros, **[B, N, K, D]**.
@@ -54,7 +54,8 @@ def shrink(
     """
     (_, n, k, d), images = support.shape, support.shape[1] * support.shape[2] + query.shape[1]
     wanted = support.requires_grad or query.requires_grad
-    if support.device.type != "cpu" or torch.compiler.is_compiling() or wanted or 2 * images > d:
+    here = support.device.type == "cpu" and support.dtype in (torch.float32, torch.float64)
+    if not here or torch.compiler.is_compiling() or wanted or 2 * images > d:
         return support, query, lambda x: x
     x = torch.cat([support.flatten(1, 2), query], dim=1)
     gram = x @ x.transpose(1, 2)

@@ -142,7 +142,8 @@ def fit(
             if asked:
                 recorder.save(stage.name, current(step))
                 raise KeyboardInterrupt
-            if time.monotonic() - saved > save_every:
+            # The sums of several processes are the same only where they have just been reset.
+            if time.monotonic() - saved > save_every and (logs or fabric.world_size == 1):
                 recorder.save(stage.name, current(step))
                 saved = time.monotonic()
     stage.module.load_state_dict(best["module"])
@@ -152,7 +153,13 @@ def _validated(
     stage: Stage, step: int, fabric: Fabric, recorder: Recorder, best: dict[str, Any] | None
 ) -> dict[str, Any]:
     """The better of the best so far and the weights as they are: its step, score and module."""
-    scores = fabric.broadcast(stage.validate())  # every process keeps what the first one would
+    try:
+        found = stage.validate()
+    except InputError as error:
+        if step == 0:
+            raise
+        raise InputError(f"{stage.name}.lr: by step {step}, {error}; a lower one may help") from error
+    scores = fabric.broadcast(found)  # every process keeps what the first one would
     recorder.log({"stage": stage.name, "step": step, **scores})
     if best is not None and scores["val_accuracy"] <= best["score"]:
         return best

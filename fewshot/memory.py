@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
@@ -33,8 +34,8 @@ def kept() -> Iterator[None]:
 
 def _count(change: int) -> None:
     global _users
-    libc = ctypes.CDLL(None)
-    if not hasattr(libc, "mallopt"):
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if libc is None or not hasattr(libc, "mallopt"):
         return
     with _lock:
         _users += change

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar, cast
@@ -61,21 +62,39 @@ def make_fabric(devices: str | int) -> Fabric:
     """Fabric for so many devices of this machine, or for the processes that torchrun has started."""
     if devices != "auto" and not (str(devices).isdigit() and int(devices) > 0):
         raise InputError(f"devices: expected auto or a number from 1 up, got {devices!r}")
-    nodes = 1
-    if TorchElasticEnvironment.detect():
+    nodes, running, elastic = 1, _running(), TorchElasticEnvironment.detect()
+    if elastic:
         here, everywhere = (int(os.environ[key]) for key in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
         if devices not in ("auto", here, str(here)):
             raise InputError(f"devices: expected auto or {here} (torchrun's processes), got {devices}")
         devices, nodes = here, everywhere // here
+    elif running:
+        if devices not in ("auto", running, str(running)):
+            raise InputError(f"devices: expected auto or {running} (processes that run now), got {devices}")
+        devices = running
     several = nodes > 1 or (torch.cuda.device_count() if devices == "auto" else int(devices)) > 1
     # Not every loss asks all of the graph's scalars, which several processes must be told.
     strategy = DDPStrategy(find_unused_parameters=True) if several else "auto"
+    if several and not (elastic or running or _can_start_again()):
+        raise InputError("devices: expected 1 where there is no script to start again for the others")
     try:
         # Only the backbone computes in bfloat16: Fabric's own mixed precision would round its inputs too.
         number = "auto" if devices == "auto" else int(devices)
         return Fabric(devices=number, num_nodes=nodes, strategy=strategy, precision="32-true")
-    except (MisconfigurationException, ValueError) as error:
+    except (MisconfigurationException, ValueError, RuntimeError) as error:
         raise InputError(f"devices: {' '.join(str(error).split())}") from error
+
+
+def _running() -> int | None:
+    """How many processes are connected by now, this one among them."""
+    there = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_world_size() if there else None
+
+
+def _can_start_again() -> bool:
+    """Whether Lightning can run the command of this process for the others: a module or a file."""
+    main = sys.modules["__main__"]
+    return getattr(main, "__spec__", None) is not None or os.path.isfile(sys.argv[0])
 
 
 def launch(devices: str | int) -> Fabric:
@@ -88,7 +107,7 @@ def launch(devices: str | int) -> Fabric:
 
 
 def _disconnect() -> None:
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
+    if _running():
         torch.distributed.destroy_process_group()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import product
 from typing import Any
 
@@ -111,7 +112,9 @@ def _calibrate(model: GraphFewShot, base: LabelledSet) -> None:
     """
     here = model.base_mean.device
     order = torch.randperm(len(base), generator=torch.Generator().manual_seed(0))
-    batches = (model.preprocess(base.items[index].to(here)) for index in order.split(256))
+    # Of equal size, as each counts the same.
+    parts = order.tensor_split(math.ceil(len(order) / 256))
+    batches = (model.preprocess(base.items[index].to(here)) for index in parts)
     with autocast(here, model.precision):
         update_bn(batches, model.backbone)
 

@@ -170,6 +170,16 @@ def test_hardest_pairs_are_symmetric_and_sorted():
     assert hardest_pairs(torch.eye(3, dtype=torch.int64), ["a", "b", "c"]) == []
 
 
+def test_as_predict_takes_modules_without_parameters():
+    class Yardstick(torch.nn.Module):
+        def forward(self, support, query, **options):
+            return prototypes(support, query)
+
+    data = FeatureSet(torch.randn(40, 4), torch.arange(40) // 10, NAMES[:4])
+    episode = next(iter(EpisodeSampler(data, way=3, query=5, batch=2)))
+    assert torch.equal(as_predict(Yardstick())(episode), as_predict(prototypes)(episode))
+
+
 def test_as_predict_passes_the_episode_on():
     seen = {}
 

@@ -625,6 +625,14 @@ def test_other_precisions_are_computed_in_the_graphs_own(graph: ClassGraph, kind
     close(out.logits, again.logits, 1e-6)
 
 
+@pytest.mark.parametrize("d", [16, 600])
+def test_the_graph_itself_may_be_in_half_precision(d: int) -> None:
+    support, query, _ = episodes(d=d)
+    out = ClassGraph.pretrained().bfloat16()(support, query, joint=True)
+    exact = ClassGraph.pretrained()(support, query, joint=True)
+    assert (out.logits.float().softmax(-1) - exact.logits.softmax(-1)).abs().max() < 0.2
+
+
 def test_padding_may_be_nan(graph: ClassGraph, options: dict) -> None:
     support, query, _ = episodes()
     mask = torch.ones(B, N, K, dtype=torch.bool)

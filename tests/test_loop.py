@@ -1,4 +1,5 @@
 import signal
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -136,6 +137,20 @@ def test_a_loss_that_is_no_number_is_told(fabric):
     stage = line(lr=1e30)
     with pytest.raises(InputError, match=r"line\.lr: the loss became (inf|nan) by step \d+"):
         fit(stage, fabric, Notes())
+
+
+def test_weights_that_cannot_be_validated_are_told(fabric):
+    calls = []
+
+    def validate():
+        calls.append(1)
+        if len(calls) > 1:  # as of logits that are nan
+            raise InputError("validation: expected logits that are numbers, got nan")
+        return {"val_accuracy": 0.0}
+
+    stage = line(steps=300, lr=1e30, validate=validate)
+    with pytest.raises(InputError, match=r"line\.lr: by step 1, validation: .* nan; a lower one may help"):
+        fit(replace(stage, validate_every=1), fabric, Notes())
 
 
 def test_sigint_means_what_it_meant_before(fabric):

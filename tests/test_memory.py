@@ -1,7 +1,7 @@
 """Memory is kept as long as somebody uses it so."""
 
 import ctypes
-import resource
+import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -13,11 +13,12 @@ import torch
 
 from fewshot.memory import kept
 
+resource = pytest.importorskip("resource", reason="this system does not count page faults")
 T = TypeVar("T")
 WIDTH, ROWS = 4096, [256 * n for n in range(1, 9)]  # matrices of 4 to 32 MiB, 144 MiB together
 PAGES = sum(ROWS) * WIDTH * 4 // resource.getpagesize()
 
-GLIBC = hasattr(ctypes.CDLL(None), "mallopt")
+GLIBC = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt")
 pytestmark = pytest.mark.skipif(not GLIBC, reason="the C library is not glibc")
 
 
@@ -62,6 +63,13 @@ def test_steps_take_up_what_others_left() -> None:
     # A block may miss the hole of its like by a few bytes, since glibc 2.36 aligns it within a larger one, so
     # that a part of some steps' pages is new. Without ``kept`` all of all ten are.
     assert in_a_new_process(while_kept) < 5 * PAGES
+
+
+def test_elsewhere_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: pytest.fail("no C library has this name there"))
+    with kept():
+        pass
 
 
 def test_afterwards_memory_goes_back() -> None:

@@ -8,11 +8,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fewshot import backbones, training, validation
+from fewshot import backbones, processes, training, validation
 from fewshot import config as configs
 from fewshot.building import build, load_weights
 from fewshot.config import Augment, Backbone, Config, Evaluate, Graph, Images, Meta, Pretrain
 from fewshot.data import load
+from fewshot.data.labelled import LabelledSet
 from fewshot.errors import InputError
 from fewshot.graph import ClassGraph
 from fewshot.model import GraphFewShot
@@ -262,6 +263,30 @@ def test_what_the_data_cannot_serve_is_told_before_anything_starts(config, tmp_p
 def test_devices_are_a_number_or_auto(config, devices):
     with pytest.raises(InputError, match="devices: expected auto or a number from 1 up, got"):
         train(config, devices=devices)
+
+
+def test_several_devices_need_a_script_to_start_again(config, monkeypatch):
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
+    monkeypatch.setattr(sys, "argv", ["-c"])
+    with pytest.raises(InputError, match="devices: expected 1 where there is no script"):
+        train(config, devices=2)
+
+
+def test_processes_that_run_are_not_left(config, monkeypatch):
+    monkeypatch.setattr(processes, "_running", lambda: 2)
+    with pytest.raises(InputError, match=r"devices: expected auto or 2 .*, got 1"):
+        train(config, devices=1)
+
+
+def test_statistics_of_batch_norm_are_those_of_all_images():
+    model = GraphFewShot(backbones.conv4(1, 4), ClassGraph())
+    images = torch.randint(256, (257, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images[:, :, :4] //= torch.arange(1, 258)[:, None, None, None].to(torch.uint8).clamp(min=1)
+    base = LabelledSet(images, torch.zeros(257, dtype=torch.int64), ("a",))
+    validation._calibrate(model, base)
+    found = model.backbone.bn1.running_mean.clone()
+    torch.optim.swa_utils.update_bn([model.preprocess(images)], model.backbone)
+    torch.testing.assert_close(found, model.backbone.bn1.running_mean, rtol=0.01, atol=0.001)
 
 
 def test_a_strangers_weights_are_taken_whole_or_not_at_all(tmp_path):

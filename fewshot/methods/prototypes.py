@@ -42,7 +42,7 @@ def prototypes(
     centres = normalize(vectors.sum(dim=2), dim=-1)  # [B, N, D]; normalised, so the sum does for the mean
     # The queries' lengths are divided by afterwards, which saves writing all queries once more.
     lengths = query.norm(dim=-1, keepdim=True).clamp_min(EPSILON)  # [B, M, 1]
-    logits = query @ centres.transpose(1, 2) * (SCALE / lengths)
+    logits = SCALE * (query @ centres.transpose(1, 2) / lengths)
     if class_mask is not None:
         logits = logits.masked_fill(~class_mask.unsqueeze(1), -torch.inf)
     return logits

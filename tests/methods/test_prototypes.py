@@ -29,6 +29,12 @@ def test_the_scale_of_each_feature_vector_changes_nothing(episode):
     torch.testing.assert_close(prototypes(longer, 7 * query), prototypes(support, query))
 
 
+def test_short_features_in_half_precision(episode):
+    support, query = episode
+    found = prototypes(support.half(), (1e-4 * query).half())
+    torch.testing.assert_close(found.float(), prototypes(support, query), atol=0.5, rtol=0)
+
+
 def test_padded_equals_unpadded(episode):
     support, query = episode
     support_mask = torch.ones(3, 4, 5, dtype=torch.bool)
