@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from math import isnan
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from fewshot.commandline import Parser, add_commands, add_overrides, complain
 from fewshot.config import Config
 from fewshot.errors import InputError
 from fewshot.printing import (
+    check_outputs,
     print_checks,
     print_classes,
     print_compared,
@@ -64,6 +66,7 @@ def train(
     from fewshot import config as configs
     from fewshot import training
 
+    check_outputs(json)
     given = {"data": data, "seed": seed}
     overrides |= {key: value for key, value in given.items() if value is not None}
     folder = training.train(
@@ -125,6 +128,7 @@ def evaluate(
     from fewshot.inputs import open_checkpoint
     from fewshot.methods.prototypes import prototypes
 
+    check_outputs(json)
     source = open_checkpoint(checkpoint, data)
     options = _episodes(way, shot, query, episodes, seed, classes, queries, label_noise)
     sampler = source.sampler(split, **options)
@@ -142,11 +146,14 @@ def evaluate(
     pairs = ev.hardest_pairs(graph.confusion, names)
     rows = [graph.row(), yardstick.row()]
     print_rows(rows)
-    print(f"class-graph - prototypes: {difference[0]:+.2f} ± {difference[1]:.2f} (paired, 95 %)\n")
+    if len(graph.per_episode) > 1:
+        print(f"class-graph - prototypes: {difference[0]:+.2f} ± {difference[1]:.2f} (paired, 95 %)\n")
     print_classes(graph.per_class, pairs)
     ranks = meaning(mean_dependencies(source.graph.cpu(), sampler), graph.confusion, sampler.data)
-    told = ", ".join(f"{value:+.2f} with {name}" for name, value in ranks.items() if name in RANKS)
-    print(f"dependencies, rank correlation over {ranks['pairs']} pairs of classes: {told}")
+    known_ranks = {name: value for name, value in ranks.items() if name in RANKS and not isnan(value)}
+    told = ", ".join(f"{value:+.2f} with {name}" for name, value in known_ranks.items())
+    if told:
+        print(f"dependencies, rank correlation over {ranks['pairs']} pairs of classes: {told}")
     content = {
         "checkpoint": str(checkpoint),
         "split": split,
@@ -210,6 +217,7 @@ def compare(
 
     if out is not None:
         charts.check_extension(out)
+    check_outputs(json, out)
     modes = comparison.choose_modes(mode, proportions)
     comparison.choose(methods)  # unknown names are told before anything is loaded
     given = inputs.open_source(source, data)
@@ -266,6 +274,7 @@ def audit(
     from fewshot import audit as protocol
     from fewshot import inputs
 
+    check_outputs(json)
     call, modes, examples = inputs.open_subject(subject, features, data, seed, tell)
     episode = protocol.small_batch(protocol.fitting_sampler(examples, seed))
     checks = protocol.audit_modes(call, modes, episode, seed)
@@ -302,6 +311,7 @@ def predict(
     from fewshot import predict as own
     from fewshot.inputs import load_model
 
+    check_outputs(csv)
     model = load_model(checkpoint)
     found = own.predict(model, support, query, mode=mode, absent=absent, present=present)
     rows = [(str(p.file), p.name, f"{p.probability:.3f}") for p in found]
@@ -327,6 +337,7 @@ def graph(checkpoint: Path, *, support: Path, out: Path) -> None:
     from fewshot.inputs import load_model
 
     drawing.check_extension(out)
+    check_outputs(out)
     picture = own.class_picture(load_model(checkpoint), support)
     print(drawing.save(out, picture))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fewshot.errors import InputError
-from fewshot.printing import print_info, write_json
+from fewshot.printing import check_outputs, print_info, write_json
 
 
 def pack(
@@ -39,6 +39,7 @@ def info(spec: str, *, json: Path | None = None) -> None:
     """
     from fewshot import data
 
+    check_outputs(json)
     content = data.info(data.load(spec))
     print_info(content)
     write_json(json, content)
@@ -58,7 +59,8 @@ def check(spec: str, *, against: str | None = None) -> None:
     if differences := data.check(spec, against=against):
         print("\n".join(differences))
         raise InputError(f"{spec}: {len(differences)} differences from {against or 'its benchmark'}")
-    print(f"{spec}: as it should be")
+    compared = against or data.benchmark_of(spec)
+    print(f"{spec}: {'as it should be' if compared else 'whole; there is no benchmark to compare it with'}")
 
 
 def download(kind: str, *, to: Path) -> None:

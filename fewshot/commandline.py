@@ -44,6 +44,7 @@ PLAINER = [  # jsonargparse's messages, in the words of the package's own
     (r"Expected a <class '(\w+)'>\. Got value: ", r"expected \1, got "),
     (r"Expected a typing\.Literal\[(.*?)\]\. Got value: ", r"expected one of \1, got "),
     (r'expected "[\w.]*subcommand" to be one of {(.*)}, but it was not provided\.', r"expected one of \1"),
+    (r"the following arguments are required: \w+\.(\w+)", r"\1: expected --\1"),
     (r"argument COMMAND: invalid choice: (\S+) \(choose from (.*)\)", r"expected one of \2, got \1"),
 ]
 
@@ -107,7 +108,7 @@ def _add(parser: Parser, parameter: Parameter, hint: Any, about: str) -> None:
         return
     options: dict[str, Any] = {"type": hint, "required": True} if required else {"type": hint}
     if get_origin(hint) is list:
-        options |= {"type": get_args(hint)[0], "nargs": "+"}
+        options |= {"type": get_args(hint)[0], "nargs": "+", "action": "extend"}
     if not required:
         options["default"] = parameter.default
     parser.add_argument(option, dest=parameter.name, help=about, **options)

@@ -17,7 +17,7 @@ from matplotlib.path import Path as PlotPath
 from fewshot.errors import InputError
 from fewshot.files import replacing
 from fewshot.layout import Point, curve, extent, places, radius, span, thumbnail_size
-from fewshot.pages import framed, image_uri, page, shorten
+from fewshot.pages import framed, image_uri, page, short_names
 
 DECIMALS = 4
 DPI = 160  # of a PNG
@@ -147,7 +147,7 @@ def write_png(path: Path, picture: Picture) -> None:
             alpha=0.3 + 0.65 * strength,
         )
         axes.add_patch(arrow)
-    for spot, name, image in zip(spots, picture.names, picture.images, strict=True):
+    for spot, name, image in zip(spots, short_names(picture.names), picture.images, strict=True):
         pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
         height, width = pixels.shape[:2]
         x, y = (side / 2 * length / max(height, width) for length in (width, height))
@@ -159,7 +159,7 @@ def write_png(path: Path, picture: Picture) -> None:
         )
         axes.text(
             *spot.label,
-            shorten(name),
+            name,
             ha={"start": "left", "middle": "center", "end": "right"}[spot.anchor],
             va="center",
             rotation=spot.turn,
@@ -204,6 +204,7 @@ def to_svg(picture: Picture) -> str:
         )
     size = unit * side
     scrolled = "max-width: none" if radius(n) > radius(1) else ""  # shrunk to the page it could not be read
+    short = short_names(picture.names)
     for i, (spot, name, image) in enumerate(zip(spots, picture.names, picture.images, strict=True)):
         (x, y), (lx, ly) = at((spot.x, spot.y)), at(spot.label)
         box = f'x="{x - size / 2:.1f}" y="{y - size / 2:.1f}" width="{size:.1f}" height="{size:.1f}"'
@@ -212,7 +213,7 @@ def to_svg(picture: Picture) -> str:
             f'<image {box} href="{image_uri(image)}" preserveAspectRatio="xMidYMid slice"/>'
             f'<rect {box} rx="2" fill="none" stroke="var(--soft)"/>'
             f'<text x="{lx}" y="{ly}" text-anchor="{spot.anchor}" dominant-baseline="central" '
-            f'transform="rotate({-spot.turn:.1f} {lx} {ly})">{escape(shorten(name))}</text></g>'
+            f'transform="rotate({-spot.turn:.1f} {lx} {ly})">{escape(short[i])}</text></g>'
         )
     return (
         f'<svg viewBox="0 0 {across:.0f} {down:.0f}" width="{across:.0f}" style="{scrolled}" role="img" '

@@ -5,12 +5,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fewshot.errors import InputError
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary path in the same folder; at the end without error it takes the place of ``path``.
 
     Folders that are missing are made. After an error, or a kill, ``path`` is what it was before.
+
+    Raises:
+        InputError: nothing can be written there.
 
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "scores.txt"
@@ -26,5 +31,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename is None or Path(error.filename) != temporary:
+            raise
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
     finally:
         temporary.unlink(missing_ok=True)

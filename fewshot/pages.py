@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -96,6 +96,22 @@ def shorten(name: str, most: int = 25) -> str:
     """
     half = most // 2
     return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
+
+
+def short_names(names: Sequence[str], most: int = 34) -> list[str]:
+    """Names that fit beside their images, as few of them alike as can be.
+
+    >>> short_names(["ant", "a letter of many words medial form", "a letter of other words medial form"], 20)
+    ['ant', 'a lett…many w…l form', 'a lett…other …l form']
+    """
+    short = [shorten(name, most) for name in names]
+    for clash in {name for name in short if short.count(name) > 1}:
+        same = [i for i, name in enumerate(short) if name == clash]
+        letters = enumerate(zip(*(names[i] for i in same), strict=False))
+        shared = next((place for place, those in letters if len(set(those)) > 1), 0)
+        for i in same:
+            short[i] = f"{names[i][: min(6, shared)]}…{shorten(names[i][shared:], most - 7)}"
+    return short
 
 
 def larger(image: UInt8[np.ndarray, "C H W"], least: int = 96) -> UInt8[np.ndarray, "C h w"]:

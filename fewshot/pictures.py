@@ -20,7 +20,7 @@ from fewshot.example import Example
 from fewshot.files import replacing
 from fewshot.functional import normalize
 from fewshot.layout import spectral_order
-from fewshot.pages import shorten
+from fewshot.pages import short_names, shorten
 
 INK = "#010203"  # black; in a page, where it stands for the page's own colour of text, replaced by that
 LINES = {"accuracy": "training", "val_accuracy": "validation"}
@@ -85,7 +85,7 @@ def confusions(counts: Int[Tensor, "classes classes"], names: Sequence[str]) -> 
     chosen = _most_confused(counts, names)
     percent = (100 * counts.double() / counts.sum(1, keepdim=True).clamp_min(1)).numpy()[chosen][:, chosen]
     order = spectral_order(percent) if len(chosen) > 2 else list(range(len(chosen)))
-    percent, labels = percent[order][:, order], [shorten(names[chosen[i]], 36) for i in order]
+    percent, labels = percent[order][:, order], short_names([names[chosen[i]] for i in order], 36)
     n = len(labels)
     figure = Figure(figsize=(4 + 0.36 * n, 3 + 0.36 * n), layout="constrained")
     axes = figure.subplots()
@@ -176,7 +176,7 @@ def explanation(example: Example) -> Figure:
     messages = parts.messages[0, m].numpy()  # [N, N]
     sides = (parts.before[0, m], parts.own[0, m], parts.handicap[0, 0], parts.after[0, m])
     before, own, handicap, after = (side[:, None].numpy() for side in sides)
-    names = [shorten(name) for name in example.names]
+    names = short_names(example.names, 25)
     figure = Figure(figsize=(6 + 1.15 * n, 3.4 + 0.55 * n), layout="constrained")
     query, table, bars = figure.subplots(1, 3, width_ratios=(2, 0.8 * (n + 4), 3))
     truth = shorten(example.names[int(example.labels[m])], 20)

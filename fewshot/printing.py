@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fewshot.errors import InputError
 from fewshot.files import replacing
 
 LISTED = 15  # classes of an evaluation that are printed; a file has all
@@ -81,6 +83,22 @@ def print_info(content: Mapping[str, Any]) -> None:
     splits = content["splits"]
     names = list(next(iter(splits.values())))
     print_table(("split", *names), [(split, *values.values()) for split, values in splits.items()])
+
+
+def check_outputs(*paths: Path | None) -> None:
+    """Before the work: refuse files that cannot be written, and say which ones are replaced.
+
+    Raises:
+        InputError: a folder, or a file in a folder that is none or that one may not write to.
+    """
+    for path in filter(None, paths):
+        if path.is_dir():
+            raise InputError(f"{path}: expected a file to write, got a folder")
+        home = next(folder for folder in path.absolute().parents if folder.exists())
+        if not home.is_dir() or not os.access(home, os.W_OK):
+            raise InputError(f"{path}: cannot be written, as {home} is no folder that one may write to")
+        if path.exists():
+            tell(f"{path} is there and will be replaced")
 
 
 def tell(text: str) -> None:

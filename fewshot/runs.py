@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -55,6 +56,8 @@ class RunFolder:
                 _move_away(self.path)
                 self.path.mkdir()
                 self._lock = _lock(self.path)
+        elif resume:
+            print(f"there is no run in {self.path} to go on with: it begins", file=sys.stderr)
         if not (self.path / "config.yaml").is_file():
             configs.write(config, self.path / "config.yaml")
 

@@ -156,6 +156,10 @@ def meta_samplers(
     options = config.meta
     assert options is not None
     hard = round(options.hard * options.batch)
+    if hard and data.superclasses is None and data.taxonomy is None:
+        raise InputError(
+            f"hard: expected 0, as these classes have no superclasses and no taxonomy, got {options.hard:g}"
+        )
     samplers = []
     for number, (classes, batch) in enumerate([("uniform", options.batch - hard), ("hard", hard)]):
         if batch:

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from fewshot import backbones, training
 from fewshot.cli import main
 from fewshot.config import read
+from fewshot.errors import InputError
 from fewshot.graph import ClassGraph
 from fewshot.methods import catalogue
 from fewshot.methods.catalogue import Method
@@ -251,7 +252,7 @@ def test_audit(features, checkpoint, tmp_path, capsys):
     shown = capsys.readouterr()
     assert "FAILED" in shown.out
     assert "predictions changed" in shown.out
-    assert shown.err == ""
+    assert shown.err == f"{tmp_path / 'a.json'} is there and will be replaced\n"
     assert json.loads((tmp_path / "a.json").read_text())["failed"] == {"inductive": ["other queries"]}
     assert run("audit", checkpoint) == 0
     shown = capsys.readouterr()
@@ -351,7 +352,7 @@ def test_data_commands(letters, tmp_path, capsys):
     assert (content["size"], content["channels"]) == (16, 1)
     assert sum(split["classes"] for split in content["splits"].values()) == len(LETTERS)
     assert run("data", "check", f"packed:{tmp_path / 'pack'}") == 0
-    assert "as it should be" in capsys.readouterr().out
+    assert "whole; there is no benchmark to compare it with" in capsys.readouterr().out
     assert run("data", "check", f"packed:{tmp_path / 'pack'}", "--against", "miniimagenet") == 2
     shown = capsys.readouterr()
     assert "is missing" in shown.out
@@ -428,3 +429,35 @@ def test_a_reader_that_goes_away_is_no_error(letters, tmp_path):
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141
+
+
+@pytest.mark.parametrize("place", ["", "file/a.json"])
+def test_where_nothing_can_be_written_is_told_before_the_work(tmp_path, capsys, monkeypatch, place):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("fewshot.inputs.open_subject", lambda *_: pytest.fail("the work has begun"))
+    assert run("audit", "class-graph", "--json", tmp_path / place) == 2
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1
+    assert "expected a file to write, got a folder" in shown or "cannot be written" in shown
+
+
+def test_an_option_may_be_given_again(monkeypatch, capsys, tmp_path):
+    seen = {}
+    monkeypatch.setattr("fewshot.inputs.load_model", lambda path: None)
+
+    def predict(model, support, query, **options):
+        seen.update(query=query, **options)
+        raise InputError("enough")
+
+    monkeypatch.setattr("fewshot.predict.predict", predict)
+    words = ["--query", "a", "b", "--query", "c", "--absent", "x", "--absent", "y"]
+    for _ in range(2):  # the second time nothing is left of the first
+        assert run("predict", "checkpoint.pt", "--support", "s", *words) == 2
+        assert [path.name for path in seen["query"]] == ["a", "b", "c"]
+        assert seen["absent"] == ["x", "y"]
+        assert seen["present"] == []
+
+
+def test_what_is_required_is_named_as_it_is_written(capsys):
+    assert run("train") == 2
+    assert capsys.readouterr().err == "fewshot train: error: config: expected --config\n"

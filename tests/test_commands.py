@@ -25,7 +25,7 @@ BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 FEWER = {
     "pretrain": {"epochs": 1, "images": 8, "batch": 8},
-    "meta": {"steps": 1, "way": 2, "shot": 1, "query": 1, "hard": 0, "validate_every": 1},
+    "meta": {"steps": 1, "way": 2, "shot": 1, "query": 1, "validate_every": 1},
     "graph": {"steps": 1, "ways": [2], "shots": [1], "query": 1, "validate_every": 1},
     "evaluate": {"ways": [2], "shots": [1], "query": 1, "episodes": 4},
 }

@@ -64,6 +64,13 @@ def test_finished_means_results_and_no_state(tmp_path):
     assert RunFolder(tmp_path / "a", Config(), resume=True).finished
 
 
+def test_resuming_where_there_is_no_run_says_that_it_begins(tmp_path, capsys):
+    RunFolder(tmp_path / "a", Config(), resume=True).close()
+    assert capsys.readouterr().err == f"there is no run in {tmp_path / 'a'} to go on with: it begins\n"
+    RunFolder(tmp_path / "a", Config(), resume=True).close()
+    assert capsys.readouterr().err == ""
+
+
 def test_resuming_another_config_names_the_difference(tmp_path):
     RunFolder(tmp_path / "a", Config(meta=Meta(steps=900))).close()
     with pytest.raises(InputError, match=r"resume: .*got meta\.steps: 5 instead of 900 \(leave out --resume"):

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -8,6 +9,7 @@ from fewshot import backbones, losses, stages
 from fewshot.config import Augment, Config, Graph, Images, Meta, Pretrain
 from fewshot.data.labelled import FeatureSet
 from fewshot.data.packed import PackedDataset
+from fewshot.errors import InputError
 from fewshot.graph import ClassGraph
 from fewshot.methods.prototypes import prototypes
 from fewshot.model import GraphFewShot, Preprocess
@@ -93,6 +95,12 @@ def test_meta_mixes_any_classes_with_near_ones(data):
     anywhere, near = stages.meta_samplers(CONFIG, data)
     assert anywhere.batch == near.batch == 1
     assert [s.batch for s in stages.meta_samplers(Config(meta=Meta(way=3, query=2)), data)] == [4]
+
+
+def test_near_classes_need_something_that_tells_them(data):
+    flat = replace(data, superclasses=None, taxonomy=None)
+    with pytest.raises(InputError, match=r"hard: expected 0, as these classes have no .*, got 0\.5"):
+        stages.meta_samplers(Config(meta=Meta(way=3, query=2, hard=0.5)), flat)
 
 
 def test_the_graphs_steps_go_round_all_conditions(model, data):

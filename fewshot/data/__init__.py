@@ -3,7 +3,7 @@
 from fewshot.data.downloads import download
 from fewshot.data.from_torch import pack_dataset
 from fewshot.data.labelled import FeatureSet, LabelledSet
-from fewshot.data.loading import check, info, load, pack
+from fewshot.data.loading import benchmark_of, check, info, load, pack
 from fewshot.data.packed import PackedDataset, Splits, open_pack
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "LabelledSet",
     "PackedDataset",
     "Splits",
+    "benchmark_of",
     "check",
     "download",
     "info",

@@ -168,14 +168,28 @@ def check(spec: str, *, against: str | None = None, **options: Any) -> list[str]
     Raises:
         InputError: the pack is truncated or altered.
     """
-    packed = (Path(spec).expanduser() / META_FILE).is_file()
-    splits = open_pack(spec) if packed else load(spec, **options)
+    splits = _opened(spec, **options)
     splits.verify()
-    if against is None and splits.name not in names("datasets"):
+    against = against or benchmark_of(spec, **options)
+    if against is None:
         return []
-    benchmark = read_benchmark(against or splits.name)
-    path = splits.path if packed else _parse(spec)[1]
+    benchmark = read_benchmark(against)
+    path = splits.path if _is_pack(spec) else _parse(spec)[1]
     return [*differences(splits, benchmark), *wrong_files(path, benchmark)]
+
+
+def benchmark_of(spec: str, **options: Any) -> str | None:
+    """The benchmark that a data SPEC or a pack has the name of, if there is one."""
+    name = _opened(spec, **options).name
+    return name if name in names("datasets") else None
+
+
+def _opened(spec: str, **options: Any) -> Splits:
+    return open_pack(spec) if _is_pack(spec) else load(spec, **options)
+
+
+def _is_pack(spec: str) -> bool:
+    return (Path(spec).expanduser() / META_FILE).is_file()
 
 
 def _parse(spec: str) -> tuple[str, Path]:

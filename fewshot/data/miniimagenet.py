@@ -59,6 +59,8 @@ def miniimagenet(path: Path) -> Source:
         return _by_table(archive, base, files)
     if _has_wnids(content.folders):
         return _by_wnid(archive, base, files)
+    if any(re.search(r"n\d{8}\.tar$", file) for file in files):
+        raise InputError(f"{path}: expected ImageNet's folders by wnid, got one .tar a class: unpack them")
     raise InputError(
         f"{path}: expected train.csv, val.csv, test.csv and images/, or mini-imagenet-cache-*.pkl, or "
         "miniImageNet_category_split_*.pickle, or ImageNet's folders by wnid, found no train.csv"

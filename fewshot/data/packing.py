@@ -105,7 +105,9 @@ def _with_progress(source: Source, keys: list[str], progress: bool) -> Iterator[
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not progress) as bar:
+    console = Console(stderr=True)  # where it is no terminal, even a bar that is gone leaves an empty line
+    shown = progress and console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
         task = bar.add_task(f"packing {source.name}", total=len(keys))
         for item in source.read(keys):
             yield item

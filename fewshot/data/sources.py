@@ -17,6 +17,8 @@ from fewshot.errors import InputError
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 SHARES = {"val": 0.16, "test": 0.20}  # of a pool's classes; the rest trains
+# Two such folders are meant as splits, not as classes.
+SPLIT_WORDS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,8 @@ def _by_folder(path: Path, by_class: dict[str, list[str]]) -> dict[str, list[Sou
     """The classes of ``train/ val/ test/``; None where the folders are not of that layout."""
     tops = {name.split("/")[0] for name in by_class}
     if strangers := sorted(tops - set(SPLITS)):
-        if "train" in tops and len(tops) <= 3 and all("/" in name for name in by_class):
+        several = len({top for top in tops if top.lower() in SPLIT_WORDS}) > 1
+        if several or ("train" in tops and len(tops) <= 3 and all("/" in name for name in by_class)):
             raise InputError(f"{path}: expected no folder beside train/, val/, test/, got {strangers[0]}/")
         return None
     if any("/" not in name for name in by_class):

@@ -186,6 +186,7 @@ VAL = "mini/mini-imagenet-cache-val.pkl"
         (cached(class_dict={CLASSES["train"][0]: range(32)}), "refused: the pickle asks for .*range"),
         (cached(class_dict={CLASSES["train"][0]: list(range(32))}), r"class n01532829 is in train too"),
         (by_category(labels=[1, 2, 3]), "expected each of 32 images in one class, its classes list 3"),
+        ({f"{WNIDS[0]}.tar": b"", f"{WNIDS[1]}.tar": b""}, "got one .tar a class: unpack them"),
         (by_category(labels=None), "labels: expected whole numbers"),
         (ilsvrc() | tables(4), r"n\d{8}00000004\.jpg is listed, but its class has 3 images"),
         (

@@ -264,3 +264,12 @@ def test_a_misnamed_split_is_not_taken_for_a_class(tmp_path: Path) -> None:
         (tmp_path / "set" / place / "0.png").write_bytes(picture(9))
     with pytest.raises(InputError, match=r"expected no folder beside train/, val/, test/, got valid/"):
         load(f"folder:{tmp_path / 'set'}", cache=tmp_path / "cache", progress=False)
+
+
+@pytest.mark.parametrize("tops", [("train", "val", "test", "extra"), ("Train", "validation", "Test")])
+def test_folders_beside_splits_are_no_classes(tmp_path: Path, tops: tuple[str, ...]) -> None:
+    for place in [f"{top}/{name}" for top in tops for name in "ab"] + ["loose"]:
+        (tmp_path / "set" / place).mkdir(parents=True)
+        (tmp_path / "set" / place / "0.png").write_bytes(picture(9))
+    with pytest.raises(InputError, match=r"expected no folder beside train/, val/, test/, got"):
+        load(f"folder:{tmp_path / 'set'}")
