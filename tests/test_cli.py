@@ -460,4 +460,4 @@ def test_an_option_may_be_given_again(monkeypatch, capsys, tmp_path):
 
 def test_what_is_required_is_named_as_it_is_written(capsys):
     assert run("train") == 2
-    assert capsys.readouterr().err == "fewshot train: error: config: expected --config\n"
+    assert capsys.readouterr().err == "fewshot: error: config: expected --config\n"
