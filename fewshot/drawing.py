@@ -147,7 +147,7 @@ def write_png(path: Path, picture: Picture) -> None:
             alpha=0.3 + 0.65 * strength,
         )
         axes.add_patch(arrow)
-    for spot, name, image in zip(spots, short_names(picture.names), picture.images, strict=True):
+    for spot, name, image in zip(spots, _labels(picture), picture.images, strict=True):
         pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
         height, width = pixels.shape[:2]
         x, y = (side / 2 * length / max(height, width) for length in (width, height))
@@ -171,6 +171,11 @@ def write_png(path: Path, picture: Picture) -> None:
     axes.set(xlim=(-half, half), ylim=(low, high))
     figure.text(0.5, 0.4 * foot, caption(picture), ha="center", fontsize=9, color=SOFT)
     figure.savefig(path, format="png")
+
+
+def _labels(picture: Picture) -> list[str]:
+    """The names, as long as there is room."""
+    return short_names(picture.names, 27 if len(picture.names) <= 12 else 34)
 
 
 def _strokes(picture: Picture) -> list[tuple[int, int, float, float]]:
@@ -204,7 +209,7 @@ def to_svg(picture: Picture) -> str:
         )
     size = unit * side
     scrolled = "max-width: none" if radius(n) > radius(1) else ""  # shrunk to the page it could not be read
-    short = short_names(picture.names)
+    short = _labels(picture)
     for i, (spot, name, image) in enumerate(zip(spots, picture.names, picture.images, strict=True)):
         (x, y), (lx, ly) = at((spot.x, spot.y)), at(spot.label)
         box = f'x="{x - size / 2:.1f}" y="{y - size / 2:.1f}" width="{size:.1f}" height="{size:.1f}"'

@@ -21,6 +21,7 @@ from fewshot.config import Config
 from fewshot.data.augment import Augment
 from fewshot.data.labelled import FeatureSet
 from fewshot.data.packed import PackedDataset
+from fewshot.errors import InputError
 from fewshot.episodes import EpisodeSampler
 from fewshot.loop import Batch, Stage
 from fewshot.losses import CosineClassifier, EpisodeLoss, GraphLoss, ImageLoss, PrototypeLoss
