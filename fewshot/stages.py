@@ -21,8 +21,8 @@ from fewshot.config import Config
 from fewshot.data.augment import Augment
 from fewshot.data.labelled import FeatureSet
 from fewshot.data.packed import PackedDataset
-from fewshot.errors import InputError
 from fewshot.episodes import EpisodeSampler
+from fewshot.errors import InputError
 from fewshot.loop import Batch, Stage
 from fewshot.losses import CosineClassifier, EpisodeLoss, GraphLoss, ImageLoss, PrototypeLoss
 from fewshot.model import GraphFewShot
