@@ -31,10 +31,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     ``fit`` keeps the supports; each prediction is one episode of them and the queries. It works in pipelines
     and searches, and labels may be of any kind that scikit-learn takes.
 
-    Only the directions of features matter, from the origin. So give it features minus the mean of other,
-    known classes; where there are none, a ``StandardScaler`` before it takes off the mean of the supports.
-    Joint inference needs this: on features that all point one way it is worse than inductive. Features are
-    classified in the precision they come in, float32 or float64.
+    Only the directions of features matter, from the origin, for lengths from 1e-10 to 1e18. So give it
+    features minus the mean of other, known classes; where there are none, a ``StandardScaler`` before it
+    takes off the mean of the supports. Joint inference needs this: on features that all point one way it is
+    worse than inductive. Features are classified in the precision they come in, float32 or float64.
 
     Args:
         model: a `GraphFewShot` that encodes images, uint8 ``[n, C, H, W]``; default None: X holds features

@@ -290,7 +290,7 @@ def test_audit_of_a_checkpoint_whose_data_is_gone(checkpoint, tmp_path, capsys):
          "compare: error: data: expected none with a file of features, got 'glyphs'"),
         (["compare", "FEATURES", "--out", "c.gif"],
          "compare: error: out: expected a file that ends in .png, .svg, .pdf, got 'c.gif'"),
-        (["compare", "nothing.npz"], "compare: error: nothing.npz: expected an .npz of plain arrays"),
+        (["compare", "nothing.npz"], "compare: error: nothing.npz: no such file"),
         (["compare", "nothing.pt"], "compare: error: checkpoint: expected a file that `fewshot train` wrote"),
         (["audit", "nothing"],
          "audit: error: subject: expected prototypes, class-graph, pixels, base, cheat or a checkpoint"),

@@ -183,8 +183,15 @@ def is_html(content: bytes) -> bool:
     Example:
         >>> is_html(b"<!DOCTYPE html><title>Quota exceeded</title>")
         True
+        >>> is_html(b'<?xml version="1.0"?><!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN">')
+        True
+        >>> is_html(b"<?xml version='1.0'?><svg/>")
+        False
     """
-    return content[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html"))
+    start = content[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    before = start.startswith((b"<!--", b"<?xml"))  # what may stand before it
+    pages = (b"<!doctype html", b"<html")
+    return start.startswith(pages) or (before and any(page in start for page in pages))
 
 
 def _ended(tar: tarfile.TarFile) -> bool:

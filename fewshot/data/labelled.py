@@ -169,6 +169,8 @@ def _split(arrays: dict[str, np.ndarray], path: Path, split: str) -> FeatureSet:
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -178,6 +180,8 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_npy(path: Path) -> np.ndarray:
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
