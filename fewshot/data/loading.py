@@ -94,7 +94,11 @@ def load(
     channels = channels or KINDS[kind].channels
     place = _cache_folder(cache) / _cache_name(kind, path, size, channels, seed)
     if place.exists():
-        return open_pack(place)
+        try:
+            return open_pack(place)
+        except InputError as error:
+            told = f"kept from an earlier load of {spec}; once {place} is deleted, it is made again"
+            raise InputError(f"{error} ({told})") from None
     return write_pack(KINDS[kind].open(path, seed), place, size=size, channels=channels, progress=progress)
 
 

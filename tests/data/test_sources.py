@@ -1,6 +1,7 @@
 """Sources: the layouts as they are found on disks, in folders and archives, and what can be amiss in them."""
 
 import io
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -273,3 +274,18 @@ def test_folders_beside_splits_are_no_classes(tmp_path: Path, tops: tuple[str, .
         (tmp_path / "set" / place / "0.png").write_bytes(picture(9))
     with pytest.raises(InputError, match=r"expected no folder beside train/, val/, test/, got"):
         load(f"folder:{tmp_path / 'set'}")
+
+
+def test_a_damaged_pack_of_the_cache_says_how_it_is_made_again(tmp_path: Path) -> None:
+    for place in ("a", "b", "c"):
+        (tmp_path / "set" / place).mkdir(parents=True)
+        (tmp_path / "set" / place / "0.png").write_bytes(picture(9))
+    spec = f"folder:{tmp_path / 'set'}"
+    pack = load(spec, cache=tmp_path / "cache").path
+    (pack / "meta.json").write_text("{")
+    with pytest.raises(
+        InputError, match=rf"truncated .* earlier load of {spec}; once {pack} is deleted, it is"
+    ):
+        load(spec, cache=tmp_path / "cache")
+    shutil.rmtree(pack)
+    assert load(spec, cache=tmp_path / "cache").path == pack
