@@ -20,6 +20,7 @@ from fewshot.files import replacing
 
 RESULTS = Path(__file__).parents[1] / "results" / "benchmark"
 UNITS = {"ms": 1e3, "s": 1.0, "MB": 1e-6}
+HEADER = ("work", "ours", "against", "theirs", "ratio", "target", "of limit")
 LIBRARIES = ("torch", "torchvision", "torch-geometric", "lightning", "numpy", "learn2learn", "easyfsl")
 
 
@@ -229,26 +230,26 @@ def verdict(ratio: float | None, target: float | None, at_most: bool = False, as
 
 def table(rows: Iterable[Mapping[str, Any]], extra: Sequence[str] = ()) -> str:
     """Rows as `Line.row` gives them, as text; a target's line ends in ok or short. `extra`: more figures."""
-    header = ["work", "ours", "against", "theirs", "ratio", "target", "of limit", *extra, ""]
-    lines = [header]
-    for row in rows:
-        target, limit = row["target"], row["limit"]
-        sign = "<=" if row["at_most"] else ">="
-        lines.append(
-            [
-                row["work"],
-                number(row["ours_each"], row["unit"]),
-                row["against"],
-                number(row["theirs_each"], row["unit"]),
-                number(row["ratio"]),
-                "" if target is None else f"{sign} {target:g}",
-                "" if limit is None else f"{100 * limit['share']:.2g} %",
-                *(number(row.get(name)) for name in extra),
-                row["verdict"] or row["note"],
-            ]
-        )
+    lines = [[*HEADER, *extra, ""], *(cells(row, extra) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def cells(row: Mapping[str, Any], extra: Sequence[str] = ()) -> list[str]:
+    """A row's texts, under `HEADER`, the names of `extra`, and nothing."""
+    target, limit = row["target"], row["limit"]
+    sign = "<=" if row["at_most"] else ">="
+    return [
+        row["work"],
+        number(row["ours_each"], row["unit"]),
+        row["against"],
+        number(row["theirs_each"], row["unit"]),
+        number(row["ratio"]),
+        "" if target is None else f"{sign} {target:g}",
+        "" if limit is None else f"{100 * limit['share']:.2g} %",
+        *(number(row.get(name)) for name in extra),
+        row["verdict"] or row["note"],
+    ]
 
 
 def number(value: Any, unit: str = "") -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from measure import RESULTS, number
+from measure import HEADER, RESULTS, cells
 
 STAGES = (
     "start_up",
@@ -33,23 +33,8 @@ def rows(folder: Path, stages: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def markdown(folder: Path = RESULTS) -> str:
-    header = ["work", "ours", "against", "theirs", "ratio", "target", "of limit", ""]
-    lines = [header, ["---"] * len(header)]
-    for row in rows(folder, STAGES):
-        if row["target"] is None or row.get("theirs") is None:
-            continue
-        lines.append(
-            [
-                row["work"],
-                number(row["ours_each"], row["unit"]),
-                row["against"],
-                number(row["theirs_each"], row["unit"]),
-                number(row["ratio"]),
-                f"{'≤' if row['at_most'] else '≥'} {row['target']:g}",
-                "" if row["limit"] is None else f"{100 * row['limit']['share']:.2g} %",
-                row["verdict"],
-            ]
-        )
+    compared = [row for row in rows(folder, STAGES) if row["target"] is not None and row.get("theirs")]
+    lines = [[*HEADER, ""], ["---"] * (len(HEADER) + 1), *(cells(row) for row in compared)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
