@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -17,6 +15,7 @@ from fewshot.errors import InputError
 from fewshot.graph import ClassGraph
 from fewshot.model import GraphFewShot, Preprocess
 from fewshot.outside import Outside, own_input
+from fewshot.seeds import seeded
 
 
 def build(config: Config, splits: Splits) -> GraphFewShot:
@@ -28,7 +27,7 @@ def build(config: Config, splits: Splits) -> GraphFewShot:
     arguments = config.backbone.arguments()
     if not backbones.is_outside(config.backbone.name):
         arguments["in_channels"] = config.images.channels or splits.train.channels
-    with seeded(config, 0):
+    with seeded(stages.seed(config.seed, 5, 0)):
         backbone = backbones.build(arguments)
         graph = ClassGraph()
     if config.weights is not None:
@@ -85,11 +84,3 @@ def image_size(config: Config) -> int | None:
     """The side that the data are packed at: as asked for, else the backbone's own where it has one."""
     name = config.backbone.name
     return config.images.size or (own_input(name)["size"] if backbones.is_outside(name) else None)
-
-
-@contextmanager
-def seeded(config: Config, number: int) -> Iterator[None]:
-    """Start torch's own generator from the config's seed; afterwards it is as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stages.seed(config.seed, 5, number))
-        yield

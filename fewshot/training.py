@@ -13,7 +13,7 @@ from lightning.fabric import Fabric
 from torch import nn
 
 from fewshot import stages
-from fewshot.building import build, image_size, seeded
+from fewshot.building import build, image_size
 from fewshot.compiled import compile_backbone
 from fewshot.config import Config, to_dict
 from fewshot.data import load
@@ -28,6 +28,7 @@ from fewshot.model import GraphFewShot
 from fewshot.processes import ALONE, Workers, launch, on_first, workers_of
 from fewshot.recorder import RunRecorder
 from fewshot.runs import RunFolder
+from fewshot.seeds import seeded
 from fewshot.transfer import resident
 from fewshot.validation import (
     base_features,
@@ -157,7 +158,7 @@ def _run(
         for name in names[names.index(first) :] if first in names else []:
             if name == "graph":
                 features = _fit_transform(config, model, splits.train)
-            with seeded(config, names.index(name) + 1):
+            with seeded(stages.seed(config.seed, 5, names.index(name) + 1)):
                 current = stage(name, config, splits, model, features, workers_of(fabric))
             going_on = state.get("fit") if name == first else None
             if going_on is None:

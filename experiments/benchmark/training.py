@@ -14,7 +14,6 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from tempfile import TemporaryDirectory
-from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -30,23 +29,14 @@ from fewshot.compiled import compile_backbone
 from fewshot.config import Config, Images, Meta
 from fewshot.data import PackedDataset
 from fewshot.graph import ClassGraph
-from fewshot.loop import Stage, fit
+from fewshot.loop import fit
+from fewshot.methods.episodic import Silent
 from fewshot.model import GraphFewShot, Preprocess
 from fewshot.precision import resolve
 
 WAY, SHOT, QUERY = 5, 5, 15
 TARGETS = {84: 3.0, 32: 5.0}
 ON_GPU = 10.0
-
-
-class Silent:
-    """A recorder that keeps nothing."""
-
-    def log(self, row: dict[str, Any]) -> None: ...
-
-    def progress(self, stage: Stage, step: int) -> None: ...
-
-    def save(self, stage: str, state: dict[str, Any]) -> None: ...
 
 
 def ours(

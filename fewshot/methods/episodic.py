@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
@@ -18,6 +17,7 @@ from fewshot.episodes import EpisodeSampler
 from fewshot.errors import InputError
 from fewshot.evaluation import as_predict, evaluate
 from fewshot.loop import Batch, Stage, fit
+from fewshot.seeds import seeded
 
 if TYPE_CHECKING:  # the catalogue imports the methods
     from fewshot.methods.catalogue import Material
@@ -67,14 +67,6 @@ class Silent:
     def progress(self, stage: Stage, step: int) -> None: ...
 
     def save(self, stage: str, state: dict[str, Any]) -> None: ...
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Random numbers from a seed inside; outside they go on as if nothing had been drawn."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
-        yield
 
 
 def fit_on_episodes(

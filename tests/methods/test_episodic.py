@@ -16,7 +16,8 @@ from fewshot.evaluation import as_predict, evaluate
 from fewshot.graph import ClassGraph
 from fewshot.loop import Recorder
 from fewshot.methods.catalogue import Material
-from fewshot.methods.episodic import EpisodicLoss, Silent, fit_on_episodes, fit_on_features, seeded
+from fewshot.methods.episodic import EpisodicLoss, Silent, fit_on_episodes, fit_on_features
+from fewshot.seeds import seeded
 
 SHAPE = {"way": 3, "shot": 2, "query": 4, "seed": 0}
 
