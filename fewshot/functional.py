@@ -83,7 +83,7 @@ def masked_softmax(
             [0.0000, 0.0000, 0.0000]])
     """
     scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-    # Over few numbers that lie side by side, torch's softmax takes five times as long as over rows.
+    # Over few numbers that lie side by side, torch's softmax is slow.
     if scores.dim() > 1 and not torch.compiler.is_compiling() and scores.shape[-1] <= FEW:
         return scores.transpose(-1, -2).contiguous().softmax(-2).transpose(-1, -2) * mask
     return scores.softmax(-1) * mask

@@ -24,8 +24,6 @@ from fewshot.precision import autocast
 from fewshot.processes import ALONE, Workers, workers_of
 
 VAL_EPISODES = 300
-
-
 VAL_IMAGES = 4000  # about as many images of the validation split are encoded at each validation
 
 
