@@ -174,7 +174,7 @@ def check(spec: str, *, against: str | None = None, **options: Any) -> list[str]
     """
     splits = _opened(spec, **options)
     splits.verify()
-    against = against or benchmark_of(spec, **options)
+    against = against or _own_benchmark(splits)
     if against is None:
         return []
     benchmark = read_benchmark(against)
@@ -184,8 +184,11 @@ def check(spec: str, *, against: str | None = None, **options: Any) -> list[str]
 
 def benchmark_of(spec: str, **options: Any) -> str | None:
     """The benchmark that a data SPEC or a pack has the name of, if there is one."""
-    name = _opened(spec, **options).name
-    return name if name in names("datasets") else None
+    return _own_benchmark(_opened(spec, **options))
+
+
+def _own_benchmark(splits: Splits) -> str | None:
+    return splits.name if splits.name in names("datasets") else None
 
 
 def _opened(spec: str, **options: Any) -> Splits:
