@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from math import isnan
+from math import isnan, nan
 from pathlib import Path
 from typing import Any, Literal
 
@@ -150,8 +150,7 @@ def evaluate(
         print(f"class-graph - prototypes: {difference[0]:+.2f} ± {difference[1]:.2f} (paired, 95 %)\n")
     print_classes(graph.per_class, pairs)
     ranks = meaning(mean_dependencies(source.graph.cpu(), sampler), graph.confusion, sampler.data)
-    known_ranks = {name: value for name, value in ranks.items() if name in RANKS and not isnan(value)}
-    told = ", ".join(f"{value:+.2f} with {name}" for name, value in known_ranks.items())
+    told = ", ".join(f"{ranks[name]:+.2f} with {name}" for name in RANKS if not isnan(ranks.get(name, nan)))
     if told:
         print(f"dependencies, rank correlation over {ranks['pairs']} pairs of classes: {told}")
     content = {
@@ -159,11 +158,11 @@ def evaluate(
         "split": split,
         "episodes": {**options, "proportions": proportions},
         "rows": rows,
-        "difference": dict(zip(("accuracy", "ci95"), difference, strict=True)),
+        "difference": _numbers({"accuracy": difference[0], "ci95": difference[1]}),
         "per_class": graph.per_class,
         "hardest_pairs": pairs,
         "classes": list(names),
-        "dependencies": ranks,
+        "dependencies": _numbers(ranks),
         "confusion": graph.confusion.tolist(),  # row: the class, column: what it was taken for
     }
     write_json(json, content)
@@ -434,6 +433,11 @@ def _episodes(
 ) -> dict[str, Any]:
     """The options of an `EpisodeSampler`, as they are also written to files of figures."""
     return dict(locals())
+
+
+def _numbers(figures: Mapping[str, float | int]) -> dict[str, float | int | None]:
+    """Figures as JSON has them, which knows no nan."""
+    return {name: None if isnan(value) else value for name, value in figures.items()}
 
 
 def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -461,3 +461,13 @@ def test_an_option_may_be_given_again(monkeypatch, capsys, tmp_path):
 def test_what_is_required_is_named_as_it_is_written(capsys):
     assert run("train") == 2
     assert capsys.readouterr().err == "fewshot: error: config: expected --config\n"
+
+
+def test_one_episode_has_no_interval_and_json_no_nan(checkpoint, tmp_path, capsys):
+    assert (
+        run("evaluate", checkpoint, "--way", 2, "--query", 2, "--episodes", 1, "--json", tmp_path / "e.json")
+        == 0
+    )
+    assert "nan" not in capsys.readouterr().out
+    content = json.loads((tmp_path / "e.json").read_text(), parse_constant=lambda name: pytest.fail(name))
+    assert content["difference"]["ci95"] is None
