@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 from mkdocs.structure.files import File, Files
 
-from fewshot.cli import build_parser
-from fewshot.data.benchmark import read_benchmark
+from fewshot.cli.entry import build_parser
+from fewshot.data.readers.benchmark import read_benchmark
 
 ROOT = Path(__file__).parent.parent
 

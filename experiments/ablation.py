@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 from main_job import RESULTS, machine
 
-from fewshot.episodes import EpisodeSampler
-from fewshot.evaluation import MODES, Scores, as_predict, evaluate, paired_difference
-from fewshot.graph import ClassGraph
-from fewshot.inputs import open_source
+from fewshot.episodes.sampler import EpisodeSampler
+from fewshot.evaluation.inputs import open_source
+from fewshot.evaluation.scores import MODES, Scores, as_predict, evaluate, paired_difference
+from fewshot.graph.class_graph import ClassGraph
 
 OFF = -30.0  # of a logarithm or a log odds
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from main_job import RESULTS
 
 from fewshot import GraphFewShot, load
-from fewshot.drawing import save
-from fewshot.example import draw_example
+from fewshot.report.class_graph import save
+from fewshot.report.example import draw_example
 
 
 def main() -> None:

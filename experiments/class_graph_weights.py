@@ -25,15 +25,16 @@ from main_job import RESULTS, machine
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from fewshot.data import load
 from fewshot.data.labelled import FeatureSet
-from fewshot.episodes import Episode, EpisodeSampler
-from fewshot.evaluation import MODES, Predict, as_predict, evaluate
-from fewshot.graph import WEIGHTS, ClassGraph
-from fewshot.inputs import open_source
+from fewshot.data.loading import load
+from fewshot.episodes.episode import Episode
+from fewshot.episodes.sampler import EpisodeSampler
+from fewshot.evaluation.inputs import open_source
+from fewshot.evaluation.scores import MODES, Predict, as_predict, evaluate
+from fewshot.graph.class_graph import WEIGHTS, ClassGraph
+from fewshot.graph.transform import Transformed
 from fewshot.methods.prototypes import prototypes
-from fewshot.model import GraphFewShot
-from fewshot.transform import Transformed
+from fewshot.model.few_shot import GraphFewShot
 
 ROUNDS = 3
 INDUCTIVE, JOINT, KNOWN = MODES

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from main_job import RESULTS, machine
 
-from fewshot.dependencies import mean_dependencies, meaning
-from fewshot.evaluation import as_predict, evaluate
-from fewshot.inputs import open_checkpoint
+from fewshot.evaluation.correlations import mean_dependencies, meaning
+from fewshot.evaluation.inputs import open_checkpoint
+from fewshot.evaluation.scores import as_predict, evaluate
 
 
 def main() -> None:

@@ -14,9 +14,9 @@ import torch
 from main_job import RESULTS, machine
 from torch import nn
 
-from fewshot.data import FeatureSet
-from fewshot.episodes import EpisodeSampler
-from fewshot.inputs import open_source
+from fewshot.data.labelled import FeatureSet
+from fewshot.episodes.sampler import EpisodeSampler
+from fewshot.evaluation.inputs import open_source
 
 
 def evidence_rows(graph: nn.Module, data: FeatureSet, episodes: int, seed: int) -> list[dict]:

@@ -17,13 +17,13 @@ import torch
 from lightning.fabric import Fabric
 from silent import Silent
 
-from fewshot.building import build
-from fewshot.config import read
-from fewshot.data import load
+from fewshot.core.files import replacing
+from fewshot.core.loop import fit
+from fewshot.data.loading import load
 from fewshot.data.packed import PackedDataset, Splits
-from fewshot.files import replacing
-from fewshot.loop import fit
-from fewshot.training import stage
+from fewshot.training.build import build
+from fewshot.training.config import read
+from fewshot.training.run import stage
 
 
 def take(data: PackedDataset, classes: torch.Tensor) -> PackedDataset:

@@ -34,8 +34,8 @@ def _lines(path: str) -> list[str]:
 
 
 def run(name: str, data: str | None, out: Path) -> dict:
-    from fewshot.config import read
-    from fewshot.training import train
+    from fewshot.training.config import read
+    from fewshot.training.run import train
 
     config = read(name, {"data": data} if data else {})
     start = time.perf_counter()

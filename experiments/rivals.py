@@ -13,10 +13,10 @@ from pathlib import Path
 
 from main_job import RESULTS, machine
 
-from fewshot.charts import save_comparison
-from fewshot.compare import choose, compare
-from fewshot.inputs import open_source
+from fewshot.evaluation.compare import choose, compare
+from fewshot.evaluation.inputs import open_source
 from fewshot.methods.catalogue import METHODS
+from fewshot.report.comparison_chart import save_comparison
 
 # Of each condition the options of its episodes, and the methods beside all that need features alone.
 CONDITIONS: dict[str, dict] = {

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fewshot.loop import Stage
+from fewshot.core.loop import Stage
 
 
 class Silent:

@@ -3,8 +3,8 @@
     python experiments/transforms.py FEATURES.npz FOLDS/fold0.npz FOLDS/fold1.npz
 
 Points above prototypes on the features as they are (minus the base mean), inductive, 5-way, on the "val"
-classes of each file, paired by episode; ``fold_features.py`` writes folds. `fewshot.transform` has the one
-that was chosen by these figures. Writes ``experiments/results/transforms.json`` and ``transforms.md``.
+classes of each file, paired by episode; ``fold_features.py`` writes folds. `fewshot.graph.transform` has the
+one that was chosen by these figures. Writes ``experiments/results/transforms.json`` and ``transforms.md``.
 """
 
 import argparse
@@ -17,12 +17,12 @@ import torch
 from main_job import RESULTS, machine
 from torch import Tensor
 
-from fewshot.data import FeatureSet
-from fewshot.episodes import EpisodeSampler
-from fewshot.evaluation import Scores, as_predict, evaluate, paired_difference
-from fewshot.functional import normalize
+from fewshot.data.labelled import FeatureSet
+from fewshot.episodes.sampler import EpisodeSampler
+from fewshot.evaluation.scores import Scores, as_predict, evaluate, paired_difference
+from fewshot.graph.transform import PowerTransform, signed_power, skewness
+from fewshot.graph.vectors import normalize
 from fewshot.methods.prototypes import prototypes
-from fewshot.transform import PowerTransform, signed_power, skewness
 
 Map = Callable[[Tensor], Tensor]
 

@@ -17,10 +17,11 @@ import torch
 from main_job import RESULTS, machine
 from torch import Tensor
 
-from fewshot.data import FeatureSet
-from fewshot.episodes import Episode, EpisodeSampler
-from fewshot.evaluation import evaluate, paired_difference
-from fewshot.functional import normalize
+from fewshot.data.labelled import FeatureSet
+from fewshot.episodes.episode import Episode
+from fewshot.episodes.sampler import EpisodeSampler
+from fewshot.evaluation.scores import evaluate, paired_difference
+from fewshot.graph.vectors import normalize
 
 SCALE, WEIGHT, COUPLING, ROUNDS = 10.0, 0.26, 1.3, 8
 

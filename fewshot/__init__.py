@@ -4,36 +4,71 @@ The names below are loaded when they are first used, so that ``import fewshot`` 
 ``--help`` stay instant.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fewshot.core.lazy import Aliases, face
+from fewshot.core.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from fewshot import backbones, evaluation, functional, methods
-    from fewshot.data import FeatureSet, PackedDataset, load
-    from fewshot.episodes import Episode, EpisodeSampler
-    from fewshot.errors import InputError
-    from fewshot.estimator import FewShotClassifier
-    from fewshot.graph import ClassGraph, ClassGraphConv
-    from fewshot.heads import PrototypeHead
-    from fewshot.model import GraphFewShot
-    from fewshot.transform import PowerTransform, Transformed
+    from fewshot import evaluation, methods
+    from fewshot import graph as functional
+    from fewshot.core.errors import InputError
+    from fewshot.data.labelled import FeatureSet
+    from fewshot.data.loading import load
+    from fewshot.data.packed import PackedDataset
+    from fewshot.episodes.episode import Episode
+    from fewshot.episodes.sampler import EpisodeSampler
+    from fewshot.graph.class_graph import ClassGraph
+    from fewshot.graph.conv import ClassGraphConv
+    from fewshot.graph.head import PrototypeHead
+    from fewshot.graph.transform import PowerTransform, Transformed
+    from fewshot.model import backbones
+    from fewshot.model.estimator import FewShotClassifier
+    from fewshot.model.few_shot import GraphFewShot
 
-_HOME = {
-    "ClassGraph": "graph",
-    "ClassGraphConv": "graph",
-    "Episode": "episodes",
-    "EpisodeSampler": "episodes",
-    "FeatureSet": "data",
-    "FewShotClassifier": "estimator",
-    "GraphFewShot": "model",
-    "InputError": "errors",
-    "PackedDataset": "data",
-    "PowerTransform": "transform",
-    "PrototypeHead": "heads",
-    "Transformed": "transform",
-    "load": "data",
-}
-_MODULES = ("backbones", "evaluation", "functional", "methods")
+Aliases(
+    {
+        "fewshot.backbones": "fewshot.model.backbones",
+        "fewshot.functional": {
+            "candidate_cosines": "fewshot.graph.trust",
+            "check_episodes": "fewshot.graph.checks",
+            "class_nodes": "fewshot.graph.vectors",
+            "collect": "fewshot.graph.trust",
+            "coupling": "fewshot.graph.coupling",
+            "edge_cosines": "fewshot.graph.conv",
+            "label_posterior": "fewshot.graph.trust",
+            "leave_one_out_cosines": "fewshot.graph.trust",
+            "masked_softmax": "fewshot.graph.vectors",
+            "nearest_classes": "fewshot.graph.relations",
+            "normalize": "fewshot.graph.vectors",
+            "own_class": "fewshot.graph.trust",
+            "pairwise_cosine": "fewshot.graph.handicap",
+            "shrink": "fewshot.graph.span",
+            "suppress": "fewshot.graph.suppression",
+            "weighted_sums": "fewshot.graph.vectors",
+        },
+    }
+).install()
+
+__getattr__, __dir__ = face(
+    __name__,
+    {
+        "ClassGraph": "fewshot.graph.class_graph",
+        "ClassGraphConv": "fewshot.graph.conv",
+        "Episode": "fewshot.episodes.episode",
+        "EpisodeSampler": "fewshot.episodes.sampler",
+        "FeatureSet": "fewshot.data.labelled",
+        "FewShotClassifier": "fewshot.model.estimator",
+        "GraphFewShot": "fewshot.model.few_shot",
+        "InputError": "fewshot.core.errors",
+        "PackedDataset": "fewshot.data.packed",
+        "PowerTransform": "fewshot.graph.transform",
+        "PrototypeHead": "fewshot.graph.head",
+        "Transformed": "fewshot.graph.transform",
+        "load": "fewshot.data.loading",
+    },
+    modules=("backbones", "evaluation", "functional", "methods"),
+)
 
 __all__ = [
     "ClassGraph",
@@ -54,16 +89,3 @@ __all__ = [
     "load",
     "methods",
 ]
-__version__ = "0.1.0"
-
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"fewshot.{name}")
-    if name in _HOME:
-        return getattr(importlib.import_module(f"fewshot.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'fewshot' has no attribute '{name}'")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])

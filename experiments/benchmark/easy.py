@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fewshot.episodes import Episode, EpisodeSampler
+from fewshot.episodes.episode import Episode
+from fewshot.episodes.sampler import EpisodeSampler
 
 Task = tuple[Tensor, Tensor, Tensor, Tensor]  # supports, their labels, queries, their labels
 

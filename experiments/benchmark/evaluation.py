@@ -11,8 +11,8 @@ import torch
 from materials import Features, features
 from measure import Floor, Line, conclude, parser, race
 
-from fewshot.episodes import EpisodeSampler
-from fewshot.evaluation import as_predict, evaluate
+from fewshot.episodes.sampler import EpisodeSampler
+from fewshot.evaluation.scores import as_predict, evaluate
 from fewshot.methods.prototypes import prototypes
 
 WAY, SHOT, QUERY = 5, 1, 15

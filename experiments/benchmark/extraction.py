@@ -19,9 +19,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from fewshot import backbones
-from fewshot.graph import ClassGraph
-from fewshot.model import GraphFewShot
-from fewshot.precision import resolve
+from fewshot.graph.class_graph import ClassGraph
+from fewshot.model.few_shot import GraphFewShot
+from fewshot.model.precision import resolve
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -25,8 +25,9 @@ from growth_picture import draw
 from measure import machine, memory, parser, peak_memory, race, table, verdict, write
 from torch import Tensor
 
-from fewshot.functional import nearest_classes, normalize
-from fewshot.graph import ClassGraph
+from fewshot.graph.class_graph import ClassGraph
+from fewshot.graph.relations import nearest_classes
+from fewshot.graph.vectors import normalize
 
 NEIGHBOURS = 10
 EXPONENT, SAME, ROOM = 1.2, 1e-5, 8.0  # targets: at most; of logits; GiB
@@ -141,7 +142,7 @@ def beside_dense(size: Size, joint: bool) -> float:
 def alone(work: Callable[..., Any], *arguments: Any) -> Any:
     """The result of work in a process of its own; the libraries are loaded once for all of them."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["fewshot.graph", "fewshot.charts"])
+    context.set_forkserver_preload(["fewshot.graph.class_graph", "fewshot.report.comparison_chart"])
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(_unburdened, work, *arguments).result()
 

@@ -7,9 +7,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fewshot.charts import AMBER
-from fewshot.drawing import ACCENT, INK, SOFT
-from fewshot.files import replacing
+from fewshot.core.files import replacing
+from fewshot.report.class_graph import ACCENT, INK, SOFT
+from fewshot.report.comparison_chart import AMBER
 
 LETTERS = {"classes": "N", "queries": "M", "features": "D", "episodes": "B"}
 COLORS = {"inductive": INK, "joint": ACCENT}  # and finding the neighbours

@@ -16,10 +16,10 @@ from materials import Features, features
 from measure import Floor, Line, conclude, parser, race
 from torch import Tensor
 
-from fewshot.episodes import EpisodeSampler
-from fewshot.evaluation import interval95
-from fewshot.graph import ClassGraph
-from fewshot.transform import PowerTransform, Transformed
+from fewshot.episodes.sampler import EpisodeSampler
+from fewshot.evaluation.scores import interval95
+from fewshot.graph.class_graph import ClassGraph
+from fewshot.graph.transform import PowerTransform, Transformed
 
 WAY, SHOT, QUERY = 5, 1, 15
 BATCH = 128  # of our episodes

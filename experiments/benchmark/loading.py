@@ -20,9 +20,9 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 from torchvision.transforms.functional import pil_to_tensor, resize
 
-from fewshot.data import PackedDataset, Splits, load, open_pack
-from fewshot.data.loading import KINDS
-from fewshot.episodes import EpisodeSampler
+from fewshot.data.loading import KINDS, load
+from fewshot.data.packed import PackedDataset, Splits, open_pack
+from fewshot.episodes.sampler import EpisodeSampler
 
 WAY, SHOT, QUERY = 5, 1, 15
 

@@ -8,7 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from fewshot.data import FeatureSet, PackedDataset, load
+from fewshot.data.labelled import FeatureSet
+from fewshot.data.loading import load
+from fewshot.data.packed import PackedDataset
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from fewshot.files import replacing
+from fewshot.core.files import replacing
 
 RESULTS = Path(__file__).parents[1] / "results" / "benchmark"
 UNITS = {"ms": 1e3, "s": 1.0, "MB": 1e-6}

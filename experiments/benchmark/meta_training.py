@@ -11,9 +11,10 @@ from joint import QUERY, SHOT, WAY, operations
 from materials import Features, features
 from measure import Floor, Line, conclude, parser, race
 
-from fewshot.episodes import Episode, EpisodeSampler
-from fewshot.graph import ClassGraph
-from fewshot.losses import GraphLoss
+from fewshot.episodes.episode import Episode
+from fewshot.episodes.sampler import EpisodeSampler
+from fewshot.graph.class_graph import ClassGraph
+from fewshot.training.losses import GraphLoss
 
 JOINT_MODES = 3  # of the four modes in the loss; the other one is inductive
 

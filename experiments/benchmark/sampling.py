@@ -13,8 +13,8 @@ import torch
 from materials import images
 from measure import Floor, Line, Times, conclude, parser, race
 
-from fewshot.data import PackedDataset
-from fewshot.episodes import EpisodeSampler
+from fewshot.data.packed import PackedDataset
+from fewshot.episodes.sampler import EpisodeSampler
 
 WAY, SHOT, QUERY = 5, 1, 15
 

@@ -24,15 +24,17 @@ from sampling import learn2learn_tasks
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
-from fewshot import backbones, stages
-from fewshot.compiled import compile_backbone
-from fewshot.config import Config, Images, Meta
-from fewshot.data import PackedDataset
-from fewshot.graph import ClassGraph
-from fewshot.loop import fit
-from fewshot.methods.episodic import Silent
-from fewshot.model import GraphFewShot, Preprocess
-from fewshot.precision import resolve
+from fewshot import backbones
+from fewshot.core.loop import fit
+from fewshot.data.packed import PackedDataset
+from fewshot.graph.class_graph import ClassGraph
+from fewshot.methods.shared.fitting import Silent
+from fewshot.model.backbones.compiled import compile_backbone
+from fewshot.model.few_shot import GraphFewShot
+from fewshot.model.precision import resolve
+from fewshot.model.preprocess import Preprocess
+from fewshot.training import stages
+from fewshot.training.config import Config, Images, Meta
 
 WAY, SHOT, QUERY = 5, 5, 15
 TARGETS = {84: 3.0, 32: 5.0}

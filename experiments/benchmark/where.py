@@ -19,11 +19,11 @@ from materials import Features, features, images
 from measure import machine, parser, write
 from torch.profiler import profile
 
-from fewshot.episodes import EpisodeSampler
-from fewshot.evaluation import as_predict, evaluate
-from fewshot.graph import ClassGraph
+from fewshot.episodes.sampler import EpisodeSampler
+from fewshot.evaluation.scores import as_predict, evaluate
+from fewshot.graph.class_graph import ClassGraph
+from fewshot.graph.transform import PowerTransform, Transformed
 from fewshot.methods.prototypes import prototypes
-from fewshot.transform import PowerTransform, Transformed
 
 KINDS = {  # an operator belongs to the first whose words its name holds
     "convolutions": ("convolution",),

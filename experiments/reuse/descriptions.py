@@ -13,7 +13,7 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from torch import Tensor
 
 from fewshot import ClassGraph
-from fewshot.functional import normalize
+from fewshot.graph.vectors import normalize
 
 DESCRIPTIONS = {
     "tiger": "large wild cat, orange fur with black stripes, hunts alone in forest",

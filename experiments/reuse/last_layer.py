@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from fewshot import ClassGraph
-from fewshot.losses import CosineClassifier
+from fewshot.training.losses import CosineClassifier
 
 CLASSES, GROUPS, INPUTS, FEATURES = 100, 20, 32, 64
 

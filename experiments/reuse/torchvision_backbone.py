@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 
 from fewshot import ClassGraph, EpisodeSampler, FeatureSet
-from fewshot.evaluation import as_predict, evaluate
+from fewshot.evaluation.scores import as_predict, evaluate
 from fewshot.methods.prototypes import prototypes
 
 

@@ -1,22 +1,21 @@
-"""Data: labelled sets, packed images, and the sources they are made from."""
+"""Data: from files of any kind to packed images."""
 
-from fewshot.data.downloads import download
-from fewshot.data.from_torch import pack_dataset
-from fewshot.data.labelled import FeatureSet, LabelledSet
-from fewshot.data.loading import benchmark_of, check, info, load, pack
-from fewshot.data.packed import PackedDataset, Splits, open_pack
+from fewshot.core.lazy import face
 
-__all__ = [
-    "FeatureSet",
-    "LabelledSet",
-    "PackedDataset",
-    "Splits",
-    "benchmark_of",
-    "check",
-    "download",
-    "info",
-    "load",
-    "open_pack",
-    "pack",
-    "pack_dataset",
-]
+__getattr__, __dir__ = face(
+    __name__,
+    {
+        "download": "fewshot.data.downloads",
+        "pack_dataset": "fewshot.data.from_torch",
+        "FeatureSet": "fewshot.data.labelled",
+        "LabelledSet": "fewshot.data.labelled",
+        "benchmark_of": "fewshot.data.loading",
+        "check": "fewshot.data.loading",
+        "info": "fewshot.data.loading",
+        "load": "fewshot.data.loading",
+        "pack": "fewshot.data.loading",
+        "PackedDataset": "fewshot.data.packed",
+        "Splits": "fewshot.data.packed",
+        "open_pack": "fewshot.data.packed",
+    },
+)

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Generator, Tensor, nn
 
-from fewshot.errors import InputError
-from fewshot.transfer import send
+from fewshot.core.errors import InputError
+from fewshot.core.transfer import send
 
 
 class Augment(nn.Module):

@@ -7,11 +7,11 @@ from contextlib import redirect_stdout
 from http.client import HTTPException
 from pathlib import Path
 
-from fewshot.data.archives import HTML, is_html
-from fewshot.data.benchmark import read_benchmark
-from fewshot.errors import InputError
-from fewshot.files import replacing
-from fewshot.shipped import find, names
+from fewshot.core.errors import InputError
+from fewshot.core.files import replacing
+from fewshot.core.shipped import find, names
+from fewshot.data.readers.archives import HTML, is_html
+from fewshot.data.readers.benchmark import read_benchmark
 
 CIFAR = ("cifar-fs", "fc100")
 OMNIGLOT = ("omniglot", "omniglot-upright", "omniglot-lake")

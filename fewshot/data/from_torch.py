@@ -12,12 +12,12 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from fewshot.core.errors import InputError
 from fewshot.data.labelled import SPLITS
 from fewshot.data.packed import Splits
 from fewshot.data.packing import write_pack
-from fewshot.data.pickled import indexes_by_label
-from fewshot.data.sources import Source, SourceClass
-from fewshot.errors import InputError
+from fewshot.data.readers.pickled import indexes_by_label
+from fewshot.data.readers.source import Source, SourceClass
 
 
 def pack_dataset(

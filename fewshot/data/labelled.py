@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
-from fewshot.errors import InputError
+from fewshot.core.errors import InputError
 
 SPLITS = ("train", "val", "test")
 

@@ -11,26 +11,27 @@ from typing import Any
 
 import platformdirs
 
-from fewshot.data import cifar, cub, glyphs, miniimagenet, omniglot, sources, tieredimagenet
-from fewshot.data.archives import open_archive
-from fewshot.data.benchmark import differences, read_benchmark, wrong_files
+from fewshot.core.errors import InputError
+from fewshot.core.shipped import names
 from fewshot.data.packed import FORMAT, META_FILE, Splits, open_pack
 from fewshot.data.packing import write_pack
-from fewshot.errors import InputError
-from fewshot.shipped import names
+from fewshot.data.readers import cifar, cub, folder, glyphs, miniimagenet, omniglot, tieredimagenet
+from fewshot.data.readers.archives import open_archive
+from fewshot.data.readers.benchmark import differences, read_benchmark, wrong_files
+from fewshot.data.readers.source import Source
 
 
 @dataclass(frozen=True)
 class Kind:
     """A kind of source: how it is opened (from path and seed), whether it has a path, its usual channels."""
 
-    open: Callable[[Path, int], sources.Source]
+    open: Callable[[Path, int], Source]
     has_path: bool = True
     seeded: bool = False
     channels: int = 3
 
 
-def _at(open: Callable[[Path], sources.Source], channels: int = 3) -> Kind:
+def _at(open: Callable[[Path], Source], channels: int = 3) -> Kind:
     """A kind that nothing is random in."""
     return Kind(lambda path, _: open(path), channels=channels)
 
@@ -40,8 +41,8 @@ KINDS = {
     "cub": _at(cub.cub),
     "cub-cropped": _at(cub.cub_cropped),
     "fc100": _at(cifar.fc100),
-    "folder": Kind(sources.folder, seeded=True),
-    "glyphs": Kind(lambda _, seed: sources.built_in_glyphs(seed), has_path=False, seeded=True, channels=1),
+    "folder": Kind(folder.folder, seeded=True),
+    "glyphs": Kind(lambda _, seed: glyphs.built_in_glyphs(seed), has_path=False, seeded=True, channels=1),
     "miniimagenet": _at(miniimagenet.miniimagenet),
     "omniglot": _at(omniglot.omniglot, channels=1),
     "omniglot-lake": _at(omniglot.omniglot_lake, channels=1),
@@ -78,7 +79,7 @@ def load(
         >>> load("glyphs:here")
         Traceback (most recent call last):
         ...
-        fewshot.errors.InputError: data: expected glyphs, got 'glyphs:here'
+        fewshot.InputError: data: expected glyphs, got 'glyphs:here'
     """
     kind, path = _parse(spec)
     _check_form(size, channels)

@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Int64, Shaped, UInt8
 from torch import Tensor
 
+from fewshot.core.errors import InputError
 from fewshot.data.labelled import SPLITS, FeatureSet, LabelledSet
-from fewshot.errors import InputError
 
 __all__ = ["FeatureSet", "LabelledSet", "PackedDataset", "Splits", "open_pack"]
 
@@ -217,3 +217,20 @@ def _of_all(classes: list[dict[str, Any]], key: str) -> tuple[str, ...] | None:
     """That property of each class, or None where not every class has it."""
     values = tuple(entry[key] for entry in classes)
     return None if None in values or not values else values
+
+
+def first_of_each(data: PackedDataset, images: int) -> LabelledSet:
+    """The first images of each class, about so many in all, but 20 a class where it has them."""
+    each = max(20, images // max(data.num_classes, 1))
+    counts = data.counts
+    place = torch.arange(len(data)) - (counts.cumsum(0) - counts)[data.labels]  # of an image in its class
+    return _taken(data, (place < each).nonzero().flatten())
+
+
+def spread(data: PackedDataset, images: int) -> LabelledSet:
+    """About so many images at equal distances, whatever their classes."""
+    return _taken(data, torch.arange(0, len(data), max(1, len(data) // images)))
+
+
+def _taken(data: PackedDataset, index: Tensor) -> LabelledSet:
+    return LabelledSet(data.items[index], data.labels[index], data.class_names)

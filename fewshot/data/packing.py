@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from fewshot.data.images import Content, decode
+from fewshot.core.errors import InputError
 from fewshot.data.labelled import SPLITS
 from fewshot.data.packed import FORMAT, IMAGES_FILE, Splits, digest, labels_of, open_pack, write_meta
-from fewshot.data.sources import Source, SourceClass
-from fewshot.errors import InputError
+from fewshot.data.readers.images import Content, decode
+from fewshot.data.readers.source import Source, SourceClass
 
 DEFAULT_SIZE = 84  # for images of different sizes; the usual one of the field
 THREADS = min(8, os.cpu_count() or 1)

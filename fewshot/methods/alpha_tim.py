@@ -4,9 +4,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from fewshot.errors import InputError
-from fewshot.functional import masked_softmax
-from fewshot.methods.joint import make_ready, mean
+from fewshot.core.errors import InputError
+from fewshot.graph.vectors import masked_softmax
+from fewshot.methods.shared.ready import make_ready, mean
 from fewshot.methods.tim import closeness
 
 

@@ -5,9 +5,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from fewshot.functional import masked_softmax, normalize
-from fewshot.methods.joint import Ready, make_ready, mean
+from fewshot.graph.vectors import masked_softmax, normalize
 from fewshot.methods.prototypes import SCALE
+from fewshot.methods.shared.ready import Ready, make_ready, mean
 
 
 def bd_cspn(

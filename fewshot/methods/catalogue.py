@@ -8,12 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
-from fewshot.data.labelled import FeatureSet
-from fewshot.data.packed import Splits
-from fewshot.errors import InputError
+from fewshot.core.errors import InputError
 from fewshot.methods.alpha_tim import alpha_tim
 from fewshot.methods.anil import make_anil
 from fewshot.methods.bd_cspn import bd_cspn
@@ -29,35 +26,9 @@ from fewshot.methods.nearest_centroid import nearest_centroid
 from fewshot.methods.niw import NIW
 from fewshot.methods.prototypes import prototypes
 from fewshot.methods.pt_map import pt_map
+from fewshot.methods.shared.material import Material
 from fewshot.methods.simpleshot import simpleshot
 from fewshot.methods.tim import tim
-from fewshot.model import GraphFewShot
-
-
-@dataclass(frozen=True)
-class Material:
-    """What a method may learn from before it meets the episodes; nothing in it is of a test class.
-
-    Args:
-        way, shot, query: of the episodes to come; what learns episodically trains on such.
-        seed: of its randomness.
-        graph: the class graph to compare, after its transform of the features.
-        train, val: features of the base and of the validation classes, minus the base classes' mean; None
-            where there are none.
-        base_mean: that mean, [D]; None where it is not known.
-        model, images: a checkpoint and its images, for methods that work on images; None on features.
-    """
-
-    way: int
-    shot: int
-    query: int
-    seed: int
-    graph: nn.Module
-    train: FeatureSet | None = None
-    val: FeatureSet | None = None
-    base_mean: Float[Tensor, " D"] | None = None
-    model: GraphFewShot | None = None
-    images: Splits | None = None
 
 
 @dataclass(frozen=True)
@@ -69,8 +40,8 @@ class Method:
         title, paper: for tables.
         make: from `Material` to its call, which is the class graph's: ``call(support, query, joint=...,
             support_mask=..., class_mask=..., query_mask=..., proportions=...)`` to logits ``[B, M, N]``.
-        modes: of `fewshot.evaluation.MODES`, what it looks at: each query on its own (inductive), all queries
-            together (joint), or with their classes' shares known (joint-known).
+        modes: of `fewshot.evaluation.scores.MODES`, what it looks at: each query on its own (inductive), all
+            queries together (joint), or with their classes' shares known (joint-known).
         needs: "features" of the episode alone, "base" features to learn from, or "images".
     """
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy
 
-from fewshot.methods.episodic import fit_on_features
 from fewshot.methods.gnn import PairNetwork
-from fewshot.methods.nodes import graphs, mask_classes, supports_there, unit_variance
-
-if TYPE_CHECKING:  # the catalogue imports this module
-    from fewshot.methods.catalogue import Material
+from fewshot.methods.shared.fitting import fit_on_features
+from fewshot.methods.shared.material import Material
+from fewshot.methods.shared.nodes import graphs, mask_classes, supports_there, unit_variance
 
 EPSILON = 1e-6
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot, scaled_dot_product_attention
 
-from fewshot.functional import normalize
-from fewshot.methods.episodic import fit_on_features
-from fewshot.methods.nodes import mask_classes, supports_there, unit_variance
-
-if TYPE_CHECKING:  # the catalogue imports this module
-    from fewshot.methods.catalogue import Material
+from fewshot.graph.vectors import normalize
+from fewshot.methods.shared.fitting import fit_on_features
+from fewshot.methods.shared.material import Material
+from fewshot.methods.shared.nodes import mask_classes, supports_there, unit_variance
 
 
 class SetAttention(nn.Module):

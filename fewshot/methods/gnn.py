@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from fewshot.functional import masked_softmax
-from fewshot.methods.episodic import fit_on_features
-from fewshot.methods.nodes import check_way, graphs, mask_classes, supports_there, unit_variance
-
-if TYPE_CHECKING:  # the catalogue imports this module
-    from fewshot.methods.catalogue import Material
+from fewshot.graph.vectors import masked_softmax
+from fewshot.methods.shared.fitting import fit_on_features
+from fewshot.methods.shared.material import Material
+from fewshot.methods.shared.nodes import check_way, graphs, mask_classes, supports_there, unit_variance
 
 
 class PairNetwork(nn.Module):

@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from fewshot.errors import InputError
-from fewshot.methods.joint import make_ready, neighbour_graph, squared_distances
+from fewshot.core.errors import InputError
+from fewshot.methods.shared.ready import make_ready, neighbour_graph, squared_distances
 
 
 def label_propagation(

@@ -4,9 +4,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from fewshot.functional import masked_softmax
+from fewshot.graph.vectors import masked_softmax
 from fewshot.methods.bd_cspn import rectified_prototypes
-from fewshot.methods.joint import make_ready, mean, neighbour_graph, squared_distances
+from fewshot.methods.shared.ready import make_ready, mean, neighbour_graph, squared_distances
 
 
 def laplacian_shot(

@@ -7,7 +7,7 @@ from numpy import ndarray
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from fewshot.errors import InputError
+from fewshot.core.errors import InputError
 
 
 def logistic_regression(

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import nn
 
-from fewshot.methods.adaptation import Adaptation, meta_train, parts
-
-if TYPE_CHECKING:  # the catalogue imports this module
-    from fewshot.methods.catalogue import Material
+from fewshot.methods.shared.adaptation import Adaptation, meta_train, parts
+from fewshot.methods.shared.material import Material
 
 
 def make_maml(material: Material) -> Adaptation:

@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from fewshot.errors import InputError
+from fewshot.core.errors import InputError
 
 
 def matching(

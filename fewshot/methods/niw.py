@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from fewshot.core.errors import InputError
 from fewshot.data.labelled import FeatureSet
-from fewshot.errors import InputError
 
 CHUNK = 16  # classes at a time in the fit: bounds its memory
 FARTHEST = 14.0  # the logarithms of what is fitted stay within ±14: beyond, the evidence is flat

@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from fewshot.functional import EPSILON
+from fewshot.graph.vectors import EPSILON
 
 SCALE = 10.0  # turns cosines into logits; where cosine classifiers usually start
 

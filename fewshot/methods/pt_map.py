@@ -4,9 +4,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from fewshot.functional import masked_softmax, normalize
-from fewshot.methods.joint import make_ready, mean, squared_distances
-from fewshot.transform import signed_power
+from fewshot.graph.transform import signed_power
+from fewshot.graph.vectors import masked_softmax, normalize
+from fewshot.methods.shared.ready import make_ready, mean, squared_distances
 
 
 def pt_map(

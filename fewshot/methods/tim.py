@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from fewshot.functional import masked_softmax
-from fewshot.methods.joint import make_ready, mean
+from fewshot.graph.vectors import masked_softmax
+from fewshot.methods.shared.ready import make_ready, mean
 
 
 def tim(

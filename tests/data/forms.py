@@ -12,13 +12,13 @@ import pytest
 import torch
 from PIL import Image
 
-from fewshot.backbones import conv4
-from fewshot.cli import main
-from fewshot.data import Splits
-from fewshot.episodes import EpisodeSampler
-from fewshot.errors import InputError
-from fewshot.graph import ClassGraph
-from fewshot.model import GraphFewShot
+from fewshot.cli.entry import main
+from fewshot.core.errors import InputError
+from fewshot.data.packed import Splits
+from fewshot.episodes.sampler import EpisodeSampler
+from fewshot.graph.class_graph import ClassGraph
+from fewshot.model.backbones.conv4 import conv4
+from fewshot.model.few_shot import GraphFewShot
 
 Files = dict[str, bytes]
 Form = Callable[[Files, Path], Path]

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from fewshot.core.errors import InputError
 from fewshot.data.augment import Augment
-from fewshot.errors import InputError
 
 OFF = {"crop": 0, "flip": False, "brightness": 0.0, "noise": 0.0}
 

@@ -12,10 +12,11 @@ from forms import PAGE, as_tar_gz, as_zip, fails
 from test_cifar import cifar
 from torchvision.datasets import CIFAR100, Omniglot
 
-from fewshot.cli import main
-from fewshot.data import download, load
-from fewshot.data.benchmark import read_benchmark
-from fewshot.errors import InputError
+from fewshot.cli.entry import main
+from fewshot.core.errors import InputError
+from fewshot.data.downloads import download
+from fewshot.data.loading import load
+from fewshot.data.readers.benchmark import read_benchmark
 
 
 class Quiet(SimpleHTTPRequestHandler):

@@ -11,8 +11,9 @@ from forms import train_a_step
 from PIL import Image
 from torch.utils.data import ConcatDataset, Dataset, IterableDataset
 
-from fewshot.data import load, pack_dataset
-from fewshot.errors import InputError
+from fewshot.core.errors import InputError
+from fewshot.data.from_torch import pack_dataset
+from fewshot.data.loading import load
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 3), dtype=np.uint8)
 LABELS = [0, 1, 2, 3, 4, 5] * 4

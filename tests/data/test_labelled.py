@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from fewshot.data import FeatureSet, LabelledSet
-from fewshot.errors import InputError
+from fewshot.core.errors import InputError
+from fewshot.data.labelled import FeatureSet, LabelledSet
 
 
 def test_counts_are_of_each_class_also_of_the_last_empty_one() -> None:

@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from fewshot.data import Splits, check, info, load, pack
-from fewshot.errors import InputError
+from fewshot.core.errors import InputError
+from fewshot.data.loading import check, info, load, pack
+from fewshot.data.packed import Splits
 
 
 @pytest.fixture

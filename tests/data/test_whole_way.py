@@ -9,9 +9,10 @@ from forms import as_tar, as_tar_gz, fails, picture, refused, train_a_step
 from on_disk import FILES
 from test_omniglot import two_of_each  # noqa: F401 (a fixture)
 
-from fewshot.cli import main
-from fewshot.data import load, loading, open_pack
-from fewshot.data.loading import KINDS
+from fewshot.cli.entry import main
+from fewshot.data import loading
+from fewshot.data.loading import KINDS, load
+from fewshot.data.packed import open_pack
 
 
 def test_every_reader_is_here() -> None:

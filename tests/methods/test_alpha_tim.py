@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from fewshot.errors import InputError
+from fewshot.core.errors import InputError
 from fewshot.methods.alpha_tim import alpha_tim
 
 

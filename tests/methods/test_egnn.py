@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from fewshot.methods import nodes
 from fewshot.methods.egnn import EGNN, EdgeUpdate, NodeUpdate, edge_loss
+from fewshot.methods.shared import nodes
 
 
 def lively(module):

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 from torch.nn.functional import leaky_relu
 
-from fewshot.errors import InputError
-from fewshot.methods import nodes
+from fewshot.core.errors import InputError
 from fewshot.methods.gnn import GNN, GraphConvolution, PairNetwork
+from fewshot.methods.shared import nodes
 
 
 def lively(module):

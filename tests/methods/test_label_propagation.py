@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fewshot.errors import InputError
+from fewshot.core.errors import InputError
 from fewshot.methods.label_propagation import label_propagation
 
 

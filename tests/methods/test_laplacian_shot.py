@@ -6,10 +6,10 @@ import torch
 from scipy.special import softmax
 from sklearn.neighbors import NearestNeighbors
 
-from fewshot.functional import normalize
+from fewshot.graph.vectors import normalize
 from fewshot.methods.bd_cspn import rectified_prototypes
-from fewshot.methods.joint import make_ready
 from fewshot.methods.laplacian_shot import laplacian_shot
+from fewshot.methods.shared.ready import make_ready
 
 
 def bound_updates(query, prototypes, smoothness, knn, steps):

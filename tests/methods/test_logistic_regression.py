@@ -6,7 +6,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 
-from fewshot.errors import InputError
+from fewshot.core.errors import InputError
 from fewshot.methods.logistic_regression import logistic_regression
 
 

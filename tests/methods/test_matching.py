@@ -6,7 +6,7 @@ import pytest
 import torch
 from sklearn.metrics.pairwise import cosine_similarity
 
-from fewshot.errors import InputError
+from fewshot.core.errors import InputError
 from fewshot.methods.matching import matching
 from fewshot.methods.prototypes import prototypes
 

@@ -6,8 +6,8 @@ import torch
 from scipy.stats import multivariate_t
 from torch.nn.functional import normalize
 
-from fewshot.data import FeatureSet
-from fewshot.errors import InputError
+from fewshot.core.errors import InputError
+from fewshot.data.labelled import FeatureSet
 from fewshot.methods.niw import NIW, log_evidence
 from fewshot.methods.prototypes import prototypes
 

@@ -1,0 +1,43 @@
+"""`fewshot audit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fewshot.cli.output import check_outputs, print_checks
+from fewshot.core.files import tell, write_json
+
+
+def audit(
+    subject: str,
+    *,
+    features: Path | None = None,
+    data: str | None = None,
+    seed: int = 0,
+    json: Path | None = None,
+) -> int:
+    """Check that results do not depend on what a method must not see, such as the order of the queries.
+
+    Exit status 0 where all is as it should be, 1 where a check fails.
+
+    Example: fewshot audit class-graph
+
+    Args:
+        subject: A method's name, or what fewshot train wrote.
+        features: For a method: an .npz or .npy of features; default made-up ones.
+        data: For a checkpoint: KIND[:PATH]; default what it was trained on, else made-up images.
+        seed: Of the episodes, and of methods that learn.
+        json: Also write the results to this file.
+    """
+    from fewshot.evaluation import audit as protocol
+    from fewshot.evaluation import inputs
+
+    check_outputs(json)
+    call, modes, examples = inputs.open_subject(subject, features, data, seed, tell)
+    episode = protocol.small_batch(protocol.fitting_sampler(examples, seed))
+    checks = protocol.audit_modes(call, modes, episode, seed)
+    print_checks(checks)
+    failed = {mode: protocol.failures(found) for mode, found in checks.items()}
+    rows = [{"mode": mode, **vars(check)} for mode, found in checks.items() for check in found]
+    write_json(json, {"subject": subject, "tolerance": protocol.TOLERANCE, "failed": failed, "rows": rows})
+    return int(any(failed.values()))

@@ -1,0 +1,78 @@
+"""The commands of `fewshot data`; as in `fewshot.cli.entry`, a function's signature is its options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fewshot.cli.output import check_outputs, print_info
+from fewshot.core.errors import InputError
+from fewshot.core.files import write_json
+
+
+def pack(
+    spec: str, *, out: Path, size: int | None = None, channels: int | None = None, seed: int = 0
+) -> None:
+    """Turn a data set into a packed one, to be loaded as packed:OUT.
+
+    Example: fewshot data pack folder:photos/ --out packs/photos --size 84
+
+    Args:
+        spec: KIND[:PATH]; PATH may be a folder, a .tar or a .zip.
+        out: The new folder.
+        size: Side of the images in pixels; default their own where all are equal and square, else 84.
+        channels: 1 (grey) or 3 (colour); default 1 for glyphs, else 3.
+        seed: Of what is random in a source, such as the split of a folder.
+    """
+    from fewshot import data
+
+    splits = data.pack(spec, out, size=size, channels=channels, seed=seed)
+    print_info(data.info(splits))
+
+
+def info(spec: str, *, json: Path | None = None) -> None:
+    """Describe a data set: its splits, classes and images.
+
+    Example: fewshot data info glyphs
+
+    Args:
+        spec: KIND[:PATH]; PATH may be a folder, a .tar or a .zip.
+        json: Also write the description to this file.
+    """
+    from fewshot import data
+
+    check_outputs(json)
+    content = data.info(data.load(spec))
+    print_info(content)
+    write_json(json, content)
+
+
+def check(spec: str, *, against: str | None = None) -> None:
+    """Verify a data set's checksums, and that its classes and counts are a benchmark's, class by class.
+
+    Example: fewshot data check miniimagenet:/data/mini
+
+    Args:
+        spec: KIND[:PATH]; PATH may be a folder, a .tar or a .zip.
+        against: A benchmark's name or its YAML file; default the data set's own, where it is a benchmark.
+    """
+    from fewshot import data
+
+    if differences := data.check(spec, against=against):
+        print("\n".join(differences))
+        raise InputError(f"{spec}: {len(differences)} differences from {against or 'its benchmark'}")
+    compared = against or data.benchmark_of(spec)
+    print(f"{spec}: {'as it should be' if compared else 'whole; there is no benchmark to compare it with'}")
+
+
+def download(kind: str, *, to: Path) -> None:
+    """Fetch a data set that torchvision has, verified by its checksums.
+
+    Example: fewshot data download cifar-fs --to data/
+
+    Args:
+        kind: cifar-fs, fc100, omniglot, omniglot-upright or omniglot-lake.
+        to: The folder for the files; those that are there already and whole are kept.
+    """
+    from fewshot import data
+
+    print(data.download(kind, to))

@@ -1,0 +1,85 @@
+"""The `fewshot` command. Each function here is one command; its signature is its options."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from fewshot.cli.audit import audit
+from fewshot.cli.compare import compare
+from fewshot.cli.data import check, download, info, pack
+from fewshot.cli.evaluate import evaluate
+from fewshot.cli.export import export
+from fewshot.cli.parser import Parser, add_commands, add_overrides, complain
+from fewshot.cli.predict import graph, predict
+from fewshot.cli.train import train
+from fewshot.core.errors import InputError
+from fewshot.training.config import Config
+
+COMMANDS: dict[str, Callable[..., Any] | dict[str, Callable[..., Any]]] = {
+    "train": train,
+    "evaluate": evaluate,
+    "compare": compare,
+    "audit": audit,
+    "predict": predict,
+    "graph": graph,
+    "export": export,
+    "data": {"pack": pack, "info": info, "check": check, "download": download},
+}
+
+
+def build_parser() -> Parser:
+    """The parser of the whole command line."""
+    from fewshot import __version__
+
+    about = "Few-shot image classification with a learned graph of the episode's classes."
+    parser = Parser(prog="fewshot", description=about, version=__version__)
+    add_overrides(add_commands(parser, COMMANDS)["train"], Config, taken={"data", "seed"})
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status.
+
+    0; or what the command returns, as an audit in which a check fails: 1; or 2, after one line on standard
+    error, for bad input.
+    """
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # the reader, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    chosen = build_parser().parse_args(arguments)
+    who, command, options = (
+        f"fewshot {chosen.subcommand}",
+        COMMANDS[chosen.subcommand],
+        chosen[chosen.subcommand],
+    )
+    if isinstance(command, Mapping):
+        name = options.subcommand
+        who, command, options = f"{who} {name}", command[name], options[name]
+    try:
+        return command(**_flat(options.as_dict())) or 0
+    except BrokenPipeError:
+        raise
+    except (InputError, OSError) as error:
+        complain(who, str(error))
+        return 2
+
+
+def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested options as dotted keys."""
+    result: dict[str, Any] = {}
+    for key, value in options.items():
+        result |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return result

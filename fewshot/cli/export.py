@@ -1,0 +1,36 @@
+"""`fewshot export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from fewshot.cli.options import Mode
+
+
+def export(
+    checkpoint: Path,
+    *,
+    format: Literal["onnx", "torch"] = "onnx",
+    mode: Mode = "inductive",
+    out: Path | None = None,
+) -> None:
+    """Write backbone and class graph for other runtimes, with a model card.
+
+    Example: fewshot export runs/glyphs/checkpoint.pt --format onnx --mode joint
+
+    Args:
+        checkpoint: What fewshot train wrote.
+        format: ONNX files, or programs of torch.export, which need torch alone.
+        mode: Of the graph: look at each query on its own, or at all queries together (transductive).
+        out: A new folder; default beside the checkpoint, by format and mode.
+    """
+    from fewshot.model.export import check_target, export_model, read_results
+    from fewshot.model.few_shot import GraphFewShot
+
+    out = out or checkpoint.parent / f"{format}-{mode}"
+    check_target(out, format, mode)  # before anything is loaded
+    model, results = GraphFewShot.load(checkpoint), read_results(checkpoint)
+    export_model(model, out, format=format, mode=mode, results=results)
+    for file in sorted(out.iterdir()):
+        print(file)

@@ -1,0 +1,133 @@
+"""What the commands print and write: tables on standard output, files of figures."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fewshot.core.errors import InputError
+from fewshot.core.files import tell
+
+LISTED = 15  # classes of an evaluation that are printed; a file has all
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print a results table."""
+    names = ("method", "mode", "way", "shot", "accuracy", "calibration error", "episodes", "fingerprint")
+    lines = [
+        (
+            row["method"],
+            row["mode"],
+            row["way"],
+            row["shot"],
+            plus_minus(row["accuracy"], row["ci95"]),
+            f"{row['ece']:.3f}",
+            row["episodes"],
+            row["fingerprint"],
+        )
+        for row in rows
+    ]
+    print_table(names, lines)
+
+
+def print_table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print a table; where no terminal reads it, no line is wrapped."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*names, box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(str(value)) for value in row))
+    Console(width=None if sys.stdout.isatty() else 10_000).print(table)
+
+
+def print_classes(per_class: Mapping[str, float], pairs: Sequence[Mapping[str, Any]]) -> None:
+    """Print the accuracy by class, the lowest first, and the hardest pairs of classes."""
+    ordered = sorted(per_class.items(), key=lambda item: item[1])
+    some = f", the {LISTED} lowest of {len(ordered)} (--json FILE has all)" if len(ordered) > LISTED else ""
+    print(f"Accuracy by class{some}:")
+    print_table(("class", "accuracy"), [(name, f"{value:.1f}") for name, value in ordered[:LISTED]])
+    print("Classes most often taken for each other, in percent of the queries of both:")
+    print_table(("class", "class", "percent"), [(p["a"], p["b"], f"{p['percent']:.1f}") for p in pairs])
+
+
+def print_info(content: Mapping[str, Any]) -> None:
+    """Print what `fewshot.data.info` tells of a data set."""
+    for key in ("name", "path", "hash", "size", "channels"):
+        print(f"{key}: {content[key]}")
+    splits = content["splits"]
+    names = list(next(iter(splits.values())))
+    print_table(("split", *names), [(split, *values.values()) for split, values in splits.items()])
+
+
+def check_outputs(*paths: Path | None) -> None:
+    """Before the work: refuse files that cannot be written, and say which ones are replaced.
+
+    Raises:
+        InputError: a folder, or a file in a folder that is none or that one may not write to.
+    """
+    for path in filter(None, paths):
+        if path.is_dir():
+            raise InputError(f"{path}: expected a file to write, got a folder")
+        home = next(folder for folder in path.absolute().parents if folder.exists())
+        if not home.is_dir() or not os.access(home, os.W_OK):
+            raise InputError(f"{path}: cannot be written, as {home} is no folder that one may write to")
+        if path.exists():
+            tell(f"{path} is there and will be replaced")
+
+
+def plus_minus(value: float | None, half: float | None, form: str = ".2f") -> str:
+    """A figure with its interval, as far as there is one.
+
+    >>> plus_minus(62.5, 0.41), plus_minus(-1.0, None, "+.1f"), plus_minus(None, None)
+    ('62.50 ± 0.41', '-1.0', '')
+    """
+    if value is None:
+        return ""
+    return f"{value:{form}}" + ("" if half is None else f" ± {half:.2f}")
+
+
+def print_compared(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print a comparison, prototypes first, then the methods of each mode, the best first."""
+    first, *others = rows
+    others.sort(key=lambda row: (row["mode"], -row["accuracy"]))
+    reference = first["title"]
+    names = (
+        "method",
+        "mode",
+        "accuracy",
+        f"above {reference}",
+        "calibration error",
+        "ms an episode",
+        "audit",
+    )
+    lines = [
+        (
+            row["title"],
+            row["mode"],
+            plus_minus(row["accuracy"], row["ci95"]),
+            plus_minus(row["difference"], row["difference_ci95"], "+.2f"),
+            f"{row['ece']:.3f}",
+            f"{row['ms_per_episode']:.{3 if row['ms_per_episode'] < 1 else 1}f}",
+            ", ".join(row["audit"]) or "ok",
+        )
+        for row in (first, *others)
+    ]
+    print_table(names, lines)
+
+
+def print_checks(checks: Mapping[str, Sequence[Any]]) -> None:
+    """Print an audit: for each mode its `fewshot.evaluation.audit.Check`s."""
+    words = {True: "ok", False: "FAILED", None: "not asked"}
+    lines = [
+        (mode, check.name, words[check.passed], f"{check.deviation:.1e}" if check.passed is not None else "",
+         check.explanation)
+        for mode, found in checks.items()
+        for check in found
+    ]  # fmt: skip
+    print_table(("mode", "check", "result", "largest deviation", "what was asked"), lines)

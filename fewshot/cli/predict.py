@@ -1,0 +1,66 @@
+"""`fewshot predict` and `fewshot graph`: the user's own images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fewshot.cli.options import Mode
+from fewshot.cli.output import check_outputs, print_table
+from fewshot.core.files import write_csv
+
+
+def predict(
+    checkpoint: Path,
+    *,
+    support: Path,
+    query: list[Path],
+    mode: Mode = "inductive",
+    absent: list[str] = [],  # noqa: B006 (never changed; what the help shows)
+    present: list[str] = [],  # noqa: B006
+    csv: Path | None = None,
+) -> None:
+    """Classify your own images by a few labelled ones.
+
+    Example: fewshot predict runs/glyphs/checkpoint.pt --support letters/ --query scan.png scans/
+
+    Args:
+        checkpoint: What fewshot train wrote.
+        support: A folder with a folder a class, each with at least one image.
+        query: Image files, or folders of them.
+        mode: Look at each query on its own, or at all queries together (transductive).
+        absent: Classes that you know are not among the queries.
+        present: Classes that you know are among the queries.
+        csv: Also write the probabilities of all classes to this file.
+    """
+    from fewshot.evaluation.inputs import load_model
+    from fewshot.model import predict as own
+
+    check_outputs(csv)
+    model = load_model(checkpoint)
+    found = own.predict(model, support, query, mode=mode, absent=absent, present=present)
+    rows = [(str(p.file), p.name, f"{p.probability:.3f}") for p in found]
+    print_table(("file", "class", "probability"), rows)
+    if csv is not None:
+        header = ["file", "class", "probability", *found[0].probabilities]
+        table = [[p.file, p.name, p.probability, *p.probabilities.values()] for p in found]
+        write_csv(csv, [header, *table])
+
+
+def graph(checkpoint: Path, *, support: Path, out: Path) -> None:
+    """Draw or export the learned class graph of your own classes.
+
+    Example: fewshot graph runs/glyphs/checkpoint.pt --support letters/ --out letters.html
+
+    Args:
+        checkpoint: What fewshot train wrote.
+        support: A folder with a folder a class, each with at least one image.
+        out: The file; its ending says what it becomes: .png, .html, .graphml or .json.
+    """
+    from fewshot.evaluation.inputs import load_model
+    from fewshot.report import class_graph as drawing
+    from fewshot.report.example import class_picture
+
+    drawing.check_extension(out)
+    check_outputs(out)
+    picture = class_picture(load_model(checkpoint), support)
+    print(drawing.save(out, picture))

@@ -1,0 +1,70 @@
+"""`fewshot train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fewshot.cli.output import check_outputs, print_rows
+from fewshot.core.files import read_json, write_json
+
+
+def train(
+    *,
+    config: str,
+    data: str | None = None,
+    out: Path | None = None,
+    resume: bool = False,
+    seed: int | None = None,
+    devices: str = "auto",
+    logger: str = "csv",
+    json: Path | None = None,
+    **overrides: Any,
+) -> None:
+    """Train a model as a config says, and score it on the test classes.
+
+    Writes config.yaml, metrics.jsonl, results.json, checkpoint.pt, report.html and its pictures. A run that
+    stands there is moved to NAME.1, NAME.2, ...
+
+    Any key of the config can be given as --section.key VALUE.
+
+    Example: fewshot train --config glyphs --out runs/quick --meta.steps 300 --evaluate.ways "[5,20]"
+
+    Args:
+        config: A YAML file, or the name of a config that comes with the package.
+        data: What to train on, KIND[:PATH], in place of the config's.
+        out: Folder of the run; default runs/ and the config's name.
+        resume: Go on with the run that stands in the folder.
+        seed: In place of the config's.
+        devices: How many GPUs, or processes where there is none; auto: all GPUs that there are.
+        logger: Any of csv, wandb, tensorboard, with commas between. One that fails is left out.
+        json: Also write the results to this file.
+    """
+    from fewshot.training import config as configs
+    from fewshot.training import run as training
+
+    check_outputs(json)
+    given = {"data": data, "seed": seed}
+    overrides |= {key: value for key, value in given.items() if value is not None}
+    folder = training.train(
+        configs.read(config, overrides),
+        out=out,
+        resume=resume,
+        devices=int(devices) if devices.isdigit() else devices,
+        loggers=[name for name in logger.split(",") if name],
+    )
+    if not _first_process():
+        return
+    rows = read_json(folder / "results.json")
+    print_rows(rows)
+    for file in sorted(folder.iterdir()):
+        if file.is_file() and not file.name.startswith("."):
+            print(file)
+    write_json(json, rows)
+
+
+def _first_process() -> bool:
+    """Whether this is the process that reports, where several train together."""
+    from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+    return getattr(rank_zero_only, "rank", 0) == 0

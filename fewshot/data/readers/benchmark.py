@@ -1,0 +1,140 @@
+"""Benchmarks as their YAML files describe them, and how a pack differs from one."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fewshot.core.errors import InputError
+from fewshot.core.shipped import find
+from fewshot.data.labelled import SPLITS
+from fewshot.data.packed import Splits
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What a benchmark's packs should hold.
+
+    Args:
+        classes: the identifiers of each split's classes.
+        images_per_class: how many images each class has; None where they differ.
+        images: how many images each split has; None where ``images_per_class`` says it.
+        checksums: ``md5:`` or ``sha256:`` and the digest of the files as published, by their names.
+    """
+
+    classes: dict[str, tuple[str, ...]]
+    images_per_class: int | None
+    images: dict[str, int] | None
+    checksums: dict[str, str]
+
+    def split_of(self) -> dict[str, str]:
+        """Each class's split."""
+        return {name: split for split in SPLITS for name in self.classes[split]}
+
+
+def read_benchmark(name_or_path: str | Path) -> Benchmark:
+    """The benchmark of a YAML file, or of a name among those that come with the package.
+
+    ``like: NAME`` takes over what another file says. Braces in a class's identifier stand for several:
+    ``a{01..03}`` and ``a{01,02,03}`` are the same.
+
+    Raises:
+        InputError: no such file, or one that does not say which classes and how many images.
+
+    Example:
+        >>> benchmark = read_benchmark("miniimagenet")
+        >>> {split: len(classes) for split, classes in benchmark.classes.items()}, benchmark.images_per_class
+        ({'train': 64, 'val': 16, 'test': 20}, 600)
+    """
+    file = find("datasets", name_or_path)
+    try:
+        content = _content(file)
+        return Benchmark(
+            {split: _expanded(content["classes"][split]) for split in SPLITS},
+            int(content["images_per_class"]) if "images_per_class" in content else None,
+            None if "images_per_class" in content else {s: int(content["images"][s]) for s in SPLITS},
+            dict(content.get("checksums", {})),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, yaml.YAMLError):
+        raise InputError(
+            f"{file}: expected classes (train, val, test), and images_per_class or images of each split"
+        ) from None
+
+
+def differences(splits: Splits, benchmark: Benchmark) -> list[str]:
+    """How a pack differs from a benchmark: one line for each class or count that is off.
+
+    Some copies name classes by words or numbers. Where no identifier is the benchmark's, but each split has
+    as many classes, images are counted alone.
+    """
+    lines = []
+    foreign = _is_foreign(splits, benchmark)
+    for split, data in splits:
+        counts = dict(zip(data.class_ids, data.counts.tolist(), strict=True))
+        there = set(counts) if foreign else set(benchmark.classes[split])
+        lines += [f"{split}: class {name} is missing" for name in sorted(there - set(counts))]
+        lines += [f"{split}: class {name} does not belong there" for name in sorted(set(counts) - there)]
+        lines += [
+            f"{split}: class {name} has {count} images, expected {benchmark.images_per_class}"
+            for name, count in counts.items()
+            if name in there and benchmark.images_per_class not in (None, count)
+        ]
+        if benchmark.images is not None and len(data) != benchmark.images[split]:
+            lines.append(f"{split}: {len(data)} images, expected {benchmark.images[split]}")
+    return lines
+
+
+def wrong_files(path: Path, benchmark: Benchmark) -> list[str]:
+    """Files at a path, or in that folder or one below it, that bear a published file's name but differ."""
+    lines = []
+    for name, published in benchmark.checksums.items():
+        for file in (path if path.name == name else path / name, *path.glob(f"*/{name}")):
+            if file.is_file():
+                method, _, digest = published.partition(":")
+                with file.open("rb") as content:
+                    found = hashlib.file_digest(content, method).hexdigest()
+                if found != digest:
+                    lines.append(f"{file}: {method} {found}, published {digest}")
+    return lines
+
+
+def _is_foreign(splits: Splits, benchmark: Benchmark) -> bool:
+    there = {name for _, data in splits for name in data.class_ids}
+    counts = [data.num_classes for _, data in splits]
+    return counts == [len(benchmark.classes[split]) for split in SPLITS] and not there & set(
+        benchmark.split_of()
+    )
+
+
+def _content(file: Path) -> dict[str, Any]:
+    content = yaml.safe_load(file.read_text())
+    return _content(find("datasets", content["like"])) | content if "like" in content else content
+
+
+def _expanded(names: list[Any]) -> tuple[str, ...]:
+    """Identifiers with their braces expanded, in order.
+
+    >>> _expanded(["Greek/{01..03}", "n1", "{a,b}{1,2}"])
+    ('Greek/01', 'Greek/02', 'Greek/03', 'n1', 'a1', 'a2', 'b1', 'b2')
+    """
+    found: list[str] = []
+    for name in names:
+        parts = re.split(r"\{([^}]*)\}", str(name))
+        found += ["".join(chosen) for chosen in product(*(_choices(part, i) for i, part in enumerate(parts)))]
+    return tuple(found)
+
+
+def _choices(part: str, index: int) -> list[str]:
+    """What a part of a name can be: every second part was in braces."""
+    if index % 2 == 0:
+        return [part]
+    first, dots, last = part.partition("..")
+    if not dots:
+        return part.split(",")
+    return [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]

@@ -1,0 +1,98 @@
+"""tieredImageNet as its authors' pickles, or from ImageNet's folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fewshot.core.errors import InputError
+from fewshot.data.labelled import SPLITS
+from fewshot.data.readers.archives import Archive, base_of, open_archive
+from fewshot.data.readers.benchmark import read_benchmark
+from fewshot.data.readers.pickled import indexes_by_label, load_pickle, read_rows, row_keys, text
+from fewshot.data.readers.source import Source, SourceClass
+from fewshot.data.readers.unpickle import unpickle
+from fewshot.data.readers.wnids import images_by_wnid
+
+
+def tieredimagenet(path: Path) -> Source:
+    """Ren et al., ICLR 2018: 351, 97 and 160 classes of ImageNet, split by superclass.
+
+    Args:
+        path: ``{train,val,test}_images_png.pkl`` (lists of encoded images), ``{train,val,test}_labels.pkl``
+            (``label_specific`` and ``label_specific_str``, and the same with ``general``), whose classes have
+            names but no wnids; or ImageNet's training images, a folder a wnid.
+
+    Raises:
+        InputError: a file that is missing, not whole or would run code; labels that do not fit; a class
+            without images.
+    """
+    archive = open_archive(path)
+    files = set(archive.listing().files)
+    base = base_of(files, "train_images_png.pkl")
+    if base is not None:
+        return _pickled(archive, base, files)
+    classes = read_benchmark("tieredimagenet").classes
+    images = images_by_wnid(path, files, [wnid for split in SPLITS for wnid in classes[split]])
+    splits = {
+        split: [SourceClass(wnid, wnid, tuple(sorted(images[wnid]))) for wnid in classes[split]]
+        for split in SPLITS
+    }
+    return Source("tieredimagenet", str(path), splits, archive.read)
+
+
+def _pickled(archive: Archive, base: str, files: set[str]) -> Source:
+    splits = {}
+    home: dict[str, str] = {}
+    for split in SPLITS:
+        images, labels = f"{base}{split}_images_png.pkl", f"{base}{split}_labels.pkl"
+        for name in (images, labels):
+            if name not in files:
+                raise InputError(f"{archive.path}: found {base}train_images_png.pkl, but no {name}")
+        splits[split] = _classes(archive, images, labels)
+        for entry in splits[split]:
+            if home.setdefault(entry.id, split) != split:
+                raise InputError(f"{archive.path}: {labels}: class {entry.id} is in {home[entry.id]} too")
+    return Source(
+        "tieredimagenet",
+        str(archive.path),
+        splits,
+        lambda keys: read_rows(lambda file: _images(archive, file), keys),
+    )
+
+
+def _classes(archive: Archive, images: str, labels: str) -> list[SourceClass]:
+    where = f"{archive.path}: {labels}"
+    needed = ("label_specific", "label_specific_str", "label_general", "label_general_str")
+    content = load_pickle(archive, labels, *needed)
+    count = len(_images(archive, images))
+    rows = indexes_by_label(content["label_specific"], f"{where}: label_specific")
+    names = [text(name) for name in content["label_specific_str"]]
+    above = [text(name) for name in content["label_general_str"]]
+    general = content["label_general"]
+    for key in ("label_specific", "label_general"):
+        if len(content[key]) != count:
+            raise InputError(
+                f"{where}: expected as many of {key} as images ({count}), got {len(content[key])}"
+            )
+    try:
+        coarse = {label: above[int(general[indexes[0]])] for label, indexes in rows.items()}
+        return [
+            SourceClass(
+                names[label], names[label], row_keys(images, rows[label]), coarse[label],
+                f"{coarse[label]}/{names[label]}",
+            )
+            for label in rows
+        ]  # fmt: skip
+    except (IndexError, TypeError, ValueError):
+        raise InputError(f"{where}: a label has no name") from None
+
+
+def _images(archive: Archive, file: str) -> list[Any] | np.ndarray:
+    where = f"{archive.path}: {file}"
+    images = unpickle(dict(archive.read([file]))[file], where)
+    if not isinstance(images, list | np.ndarray):
+        raise InputError(f"{where}: expected a list of encoded images, got {type(images).__name__}")
+    return images

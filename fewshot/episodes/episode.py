@@ -1,0 +1,67 @@
+"""A batch of episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+
+import torch
+from jaxtyping import Bool, Float, Int64, Shaped
+from torch import Tensor
+
+from fewshot.core.transfer import send
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Episode:
+    """B episodes of N classes, with K supports a class and M queries in all.
+
+    Where ways or shots differ between episodes all are padded to the largest: there, indices, labels and
+    classes are −1, masks false, shares 0, and `support` and `query` hold the data's first item. A mask that
+    is None says that nothing is padded.
+
+    Args:
+        support, query: the items, ``[B,N,K,...]`` and ``[B,M,...]``; None where they were not gathered.
+        query_labels: each query's class, as a position ``0..N-1`` in `classes`.
+        classes: the classes as the data set numbers them.
+        support_index, query_index: which items these are.
+        support_mask, class_mask, query_mask: where something is.
+        proportions: each class's share of the query set; the shares of an episode sum to 1.
+        support_labels: each support's true class, a position ``0..N-1``: with label noise not always its row.
+        numbers: which episodes of the sampler's sequence these are.
+    """
+
+    support: Shaped[Tensor, "B N K *item"] | None = None
+    query: Shaped[Tensor, "B M *item"] | None = None
+    query_labels: Int64[Tensor, "B M"]
+    classes: Int64[Tensor, "B N"]
+    support_index: Int64[Tensor, "B N K"]
+    query_index: Int64[Tensor, "B M"]
+    support_mask: Bool[Tensor, "B N K"] | None = None
+    class_mask: Bool[Tensor, "B N"] | None = None
+    query_mask: Bool[Tensor, "B M"] | None = None
+    proportions: Float[Tensor, "B N"]
+    support_labels: Int64[Tensor, "B N K"] | None = None
+    numbers: Int64[Tensor, " B"] | None = None
+
+    def __len__(self) -> int:
+        """B, the number of episodes."""
+        return len(self.classes)
+
+    def to(self, device: torch.device | str) -> Episode:
+        """The same episodes on a device."""
+        return self._each(lambda field: send(field, device))
+
+    def _each(self, function: Callable[[Tensor], Tensor]) -> Episode:
+        present = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+        return replace(self, **{name: function(value) for name, value in present.items()})
+
+    def _rows(self, rows: Int64[Tensor, " some"]) -> Episode:
+        return self._each(lambda field: field[rows])
+
+    @staticmethod
+    def _join(parts: Sequence[Episode]) -> Episode:
+        if len(parts) == 1:
+            return parts[0]
+        present = [f.name for f in fields(Episode) if getattr(parts[0], f.name) is not None]
+        return Episode(**{name: torch.cat([getattr(part, name) for part in parts]) for name in present})

@@ -1,0 +1,225 @@
+"""Episodes, and the sampler that draws them."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import groupby
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils.data import IterableDataset, get_worker_info
+
+from fewshot.core.errors import InputError
+from fewshot.core.transfer import send
+from fewshot.data.labelled import LabelledSet
+from fewshot.episodes.draw import Scheme, at_least, check_scheme, dirichlet_parameter, draw
+from fewshot.episodes.episode import Episode
+from fewshot.episodes.fingerprint import Fingerprint
+from fewshot.episodes.hard_classes import class_distances, nearest
+
+BLOCK = 128  # episodes drawn at once, whatever the batch size; another number gives other episodes
+ENDLESS = 2**62
+
+
+class EpisodeSampler(IterableDataset[Episode]):
+    """Draws N-way K-shot episodes, in batches (Vinyals et al., *Matching Networks*, 2016).
+
+    The episodes follow from the data's labels, `seed` and the options from `way` to `label_noise` alone:
+    batch size, workers, processes and devices change nothing. Classes come in random order, no image occurs
+    twice in an episode, queries come shuffled. Iterating again starts over.
+
+    Inside a ``DataLoader(sampler, batch_size=None)`` the workers share out the batches, which arrive in the
+    same order as without workers.
+
+    Args:
+        data: items with class labels: images or features, on any device.
+        way: classes an episode (default 5), or several numbers, one of which is drawn for each episode.
+        shot: supports a class (default 1), or several numbers likewise.
+        query: queries a class (default 15): N·query in all.
+        batch: episodes a batch (default 64); the last batch may be smaller.
+        episodes: the number of episodes; None (default): endless.
+        seed: at least 0 (default 0).
+        classes: "uniform" (default): every set of classes is equally likely. "hard": an anchor class is drawn
+            uniformly, the others from its max(8, 2·(N−1)) nearest: by `similarity`, else by steps in the
+            data's taxonomy, else same superclass first, else, for features, by the cosine of class means;
+            equally near classes stand in a random but fixed order.
+        similarity: ``[classes, classes]``, larger is nearer; for "hard" classes.
+        queries: "balanced" (default), or "dirichlet:A": the classes' shares of the N·query queries are drawn
+            from Dirichlet(A·1) (Veilleux et al., *Realistic evaluation of transductive few-shot learning*,
+            2021, with A = 2) and rounded by largest remainders, so that a class may get none. Where a class
+            has too few images beside its supports, the others take over by their shares.
+        label_noise: R in [0, 1) (default 0): exactly round(R·K) supports of each class, at random positions,
+            are images of the episode's other classes, each equally likely. The classes pass supports on in
+            random cycles, so the images are those that are drawn without noise.
+        device: where the episodes go (default: items stay where the data is, indices on the CPU).
+        gather: False leaves out `support` and `query` (default True).
+        reuse: True gathers every batch into the same memory, which is several times as fast for images on the
+            CPU, but each batch overwrites the one before (default False). DataLoader workers never do so.
+        rank, world: this process's share: every world-th episode from the rank-th on (default: all).
+        start: the first episode's number, to resume (default 0); the last one's stays ``episodes - 1``.
+
+    Raises:
+        InputError: a value out of range, an unknown scheme, a class with too few images.
+
+    Example:
+        >>> images = torch.zeros(200, 3, 8, 8, dtype=torch.uint8)
+        >>> data = LabelledSet(images, torch.arange(200) // 20, tuple("abcdefghij"))
+        >>> sampler = EpisodeSampler(data, way=5, shot=1, query=15, batch=8, episodes=20)
+        >>> episode = next(iter(sampler))
+        >>> tuple(episode.support.shape), tuple(episode.query.shape), len(sampler)
+        ((8, 5, 1, 3, 8, 8), (8, 75, 3, 8, 8), 3)
+    """
+
+    def __init__(
+        self,
+        data: LabelledSet,
+        way: int | list[int] | tuple[int, ...] = 5,
+        shot: int | list[int] | tuple[int, ...] = 1,
+        query: int = 15,
+        batch: int = 64,
+        episodes: int | None = None,
+        seed: int = 0,
+        *,
+        classes: str = "uniform",
+        similarity: Float[Tensor, "classes classes"] | None = None,
+        queries: str = "balanced",
+        label_noise: float = 0.0,
+        device: torch.device | str | None = None,
+        gather: bool = True,
+        reuse: bool = False,
+        rank: int = 0,
+        world: int = 1,
+        start: int = 0,
+    ) -> None:
+        at_least(1, "batch", batch)
+        at_least(0, "seed", seed)
+        at_least(0, "start", start)
+        at_least(1, "world", world)
+        at_least(0, "rank", rank)
+        if rank >= world:
+            raise InputError(f"rank: expected under {world} (world), got {rank}")
+        if episodes is not None:
+            at_least(1, "episodes", episodes)
+            if start > episodes:
+                raise InputError(f"start: expected at most {episodes} (episodes), got {start}")
+        if classes not in ("uniform", "hard"):
+            raise InputError(f'classes: expected "uniform" or "hard", got {classes!r}')
+        if similarity is not None and classes != "hard":
+            raise InputError(f'similarity: expected classes="hard" with it, got {classes!r}')
+        ways = tuple(way) if isinstance(way, list | tuple) else (way,)
+        shots = tuple(shot) if isinstance(shot, list | tuple) else (shot,)
+        self.data, self.query, self.batch, self.episodes, self.seed = data, query, batch, episodes, seed
+        self.way: int | tuple[int, ...] = ways[0] if len(ways) == 1 else ways
+        self.shot: int | tuple[int, ...] = shots[0] if len(shots) == 1 else shots
+        self.device, self.gather, self.reuse = device, gather, reuse
+        self.rank, self.world, self.start = rank, world, start
+        counts, alpha = data.counts.cpu().numpy(), dirichlet_parameter(queries)
+        scheme = Scheme(counts, ways, shots, query, alpha, label_noise)
+        check_scheme(scheme, data.class_names)
+        if classes == "hard":
+            near = nearest(class_distances(data, similarity), max(8, 2 * (max(ways) - 1)))
+            scheme = replace(scheme, neighbours=near)
+        self._scheme = scheme
+
+    @property
+    def _numbers(self) -> range:
+        """The numbers of this process's episodes."""
+        end = ENDLESS if self.episodes is None else self.episodes
+        return range(self.start + self.rank, end, self.world)
+
+    def __len__(self) -> int:
+        """The number of batches; TypeError where there is no end."""
+        if self.episodes is None:
+            raise TypeError("an EpisodeSampler with episodes=None has no length")
+        return math.ceil(len(self._numbers) / self.batch)
+
+    def __iter__(self) -> Iterator[Episode]:
+        worker = get_worker_info()
+        first, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        kept: dict[str, Tensor] | None = {} if self.reuse and worker is None else None
+        for indices in self._indices(first, step):
+            episode = _gather(indices, self.data.items, kept) if self.gather else indices
+            yield episode if self.device is None else episode.to(self.device)
+
+    def _indices(self, first: int, step: int) -> Iterator[Episode]:
+        """Batches `first`, `first + step`, … of this process, without the items."""
+        numbers, block, number = self._numbers, None, -1
+        for begin in range(first * self.batch, len(numbers), step * self.batch):
+            parts = []
+            for needed, inside in groupby(numbers[begin : begin + self.batch], lambda n: n // BLOCK):
+                if needed != number or block is None:
+                    block, number = self._block(needed), needed
+                parts.append(block._rows(torch.tensor([n % BLOCK for n in inside])))
+            yield Episode._join(parts)
+
+    def _block(self, number: int) -> Episode:
+        """Episodes number·BLOCK to (number+1)·BLOCK − 1, without the items."""
+        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(self.seed, spawn_key=(number,))))
+        drawn = draw(rng, self._scheme, BLOCK)
+        classes, support, support_labels, query, query_labels, proportions = map(torch.from_numpy, drawn)
+        ways, shots = isinstance(self.way, tuple), isinstance(self.shot, tuple)
+        return Episode(
+            query_labels=query_labels,
+            classes=classes,
+            support_index=support,
+            query_index=query,
+            support_mask=support >= 0 if ways or shots else None,
+            class_mask=classes >= 0 if ways else None,
+            query_mask=query >= 0 if ways else None,
+            proportions=proportions,
+            support_labels=support_labels,
+            numbers=torch.arange(number * BLOCK, (number + 1) * BLOCK),
+        )
+
+    def fingerprint(self) -> str:
+        """The fingerprint of all episodes from `start` on, of all processes; see `Fingerprint`.
+
+        Raises:
+            InputError: a sampler without end.
+        """
+        if self.episodes is None:
+            raise InputError("episodes: expected a number, to take a fingerprint, got None (endless)")
+        whole = copy.copy(self)
+        whole.rank, whole.world = 0, 1
+        fingerprint = Fingerprint()
+        for episode in whole._indices(0, 1):
+            fingerprint.update(episode)
+        return fingerprint.hexdigest()
+
+
+def _gather(episode: Episode, items: Tensor, kept: dict[str, Tensor] | None) -> Episode:
+    """Puts the items in, on the items' device; `kept` holds the memory to use again."""
+
+    def take(name: str, index: Tensor) -> Tensor:
+        flat = send(index.flatten().clamp(min=0), items.device)  # padding takes item 0
+        out = None if kept is None else kept.get(name)  # the first batch is the largest
+        if out is None:
+            out = _fresh(items, len(flat))
+            if kept is not None:
+                kept[name] = out
+        # Ten times as fast as items[flat].
+        taken = torch.index_select(items, 0, flat, out=out[: len(flat)])
+        return taken.view(*index.shape, *items.shape[1:])
+
+    return replace(
+        episode,
+        support=take("support", episode.support_index),
+        query=take("query", episode.query_index),
+    )
+
+
+def _fresh(items: Tensor, rows: int) -> Tensor:
+    """Memory for so many items.
+
+    On the CPU it is numpy's, which asks the system for large pages: a batch of images is written three times
+    as fast for the first time as where each small page is fetched by a fault.
+    """
+    if items.device.type != "cpu":
+        return items.new_empty(rows, *items.shape[1:])
+    buffer = np.empty(rows * items[:1].nbytes, dtype=np.uint8)
+    return torch.from_numpy(buffer).view(items.dtype).view(rows, *items.shape[1:])

@@ -1,0 +1,198 @@
+"""Comparison of methods on the very same episodes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fewshot.core.errors import InputError
+from fewshot.episodes.episode import Episode
+from fewshot.episodes.sampler import EpisodeSampler
+from fewshot.evaluation.audit import Check, audit, failures, small_batch
+from fewshot.evaluation.scores import MODES, Predict, Scores, as_predict, evaluate, paired_difference
+from fewshot.methods import catalogue
+from fewshot.methods.catalogue import Method
+from fewshot.methods.shared.material import Material
+
+YARDSTICK = "prototypes"
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """A method in one mode: a row of the comparison.
+
+    Args:
+        method, scores: what it is, and what it scored.
+        difference: points of accuracy above prototypes, and half the 95 % interval of that, paired by
+            episode; None for prototypes.
+        milliseconds: an episode, of prediction alone, in the sampler's batches.
+        checks: of the protocol audit.
+    """
+
+    method: Method
+    scores: Scores
+    difference: tuple[float, float] | None
+    milliseconds: float
+    checks: tuple[Check, ...]
+
+    def row(self) -> dict[str, Any]:
+        """The row as plain values, rounded; of the audit the names of the rules that were broken."""
+        above, ci95 = self.difference or (None, None)
+        return {
+            **self.scores.row(),
+            "title": self.method.title,
+            "paper": self.method.paper,
+            "difference": _rounded(above),
+            "difference_ci95": _rounded(ci95),
+            "ms_per_episode": float(f"{self.milliseconds:.3g}"),
+            "audit": failures(self.checks),
+        }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else round(value, 3)
+
+
+class Timed:
+    """A predictor that sums up the seconds of its calls, those of a GPU's work included."""
+
+    def __init__(self, predict: Predict) -> None:
+        self.predict, self.seconds = predict, 0.0
+
+    def __call__(self, episode: Episode) -> Tensor:
+        _finish_gpu_work()
+        begin = time.perf_counter()
+        logits = self.predict(episode)
+        _finish_gpu_work()
+        self.seconds += time.perf_counter() - begin
+        return logits
+
+
+def _finish_gpu_work() -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
+def choose_modes(mode: str = "all", proportions: str = "both") -> tuple[str, ...]:
+    """The names in `MODES` that are asked for.
+
+    Args:
+        mode: "inductive", "joint", or "all" (default).
+        proportions: of joint modes those that are told the classes' shares ("known"), those that are not
+            ("unknown"), or "both" (default).
+
+    >>> choose_modes(), choose_modes("joint", "known"), choose_modes(proportions="unknown")
+    (('inductive', 'joint', 'joint-known'), ('joint-known',), ('inductive', 'joint'))
+    """
+    return tuple(
+        name
+        for name, (joint, known) in MODES.items()
+        if mode in ("all", "joint" if joint else "inductive")
+        and (not joint or proportions in ("both", "known" if known else "unknown"))
+    )
+
+
+def choose(
+    names: str | None, modes: Iterable[str] = tuple(MODES), lacks: Mapping[str, str] | None = None
+) -> tuple[list[Method], list[str]]:
+    """The methods to compare, and a line for each reason why some are left out.
+
+    Args:
+        names: with commas between; None: all that need no images (those train for minutes).
+        modes: those that are asked for; default all.
+        lacks: what there is not of a method's ``needs``, each with the reason; default nothing.
+
+    Raises:
+        InputError: a name that no method has, or a named method that cannot be compared.
+    """
+    modes, lacks = set(modes), lacks or {}
+    reasons: dict[str, list[str]] = {}
+    chosen = []
+    for method in dict.fromkeys(catalogue.find(names)):
+        reason = lacks.get(method.needs)
+        if not modes & set(method.modes) and method.name != YARDSTICK:
+            if names is None:
+                continue
+            reason = f"its modes are {', '.join(method.modes)}"
+        elif reason is None and names is None and method.needs == "images":
+            reason = "training on images takes minutes; --methods NAME,NAME,... takes them in"
+        if reason is None:
+            chosen.append(method)
+        elif names is not None:
+            raise InputError(f"methods: {method.name} cannot be compared here: {reason}")
+        else:
+            reasons.setdefault(reason, []).append(method.name)
+    return chosen, [f"left out: {', '.join(names)} ({reason})" for reason, names in reasons.items()]
+
+
+def compare(
+    methods: Sequence[Method],
+    material: Material,
+    sampler: EpisodeSampler,
+    image_sampler: EpisodeSampler | None = None,
+    modes: Iterable[str] = tuple(MODES),
+    progress: Callable[[str], None] = lambda text: None,
+) -> list[Compared]:
+    """Score methods on the very same episodes, prototypes first, whether named or not.
+
+    Args:
+        methods: of `fewshot.methods.catalogue`, or one's own.
+        material: what they may learn from.
+        sampler: episodes of features.
+        image_sampler: the same episodes of images, for methods that need these.
+        modes: of `fewshot.evaluation.scores.MODES`; a method gives a row for each of these that it has.
+        progress: called with a line before whatever takes a while.
+
+    Raises:
+        InputError: the samplers draw different episodes, or a method needs images and there are none.
+
+    >>> from fewshot.evaluation.inputs import made_up_source
+    >>> source = made_up_source()
+    >>> sampler = source.sampler("test", shot=2, query=5, episodes=40)
+    >>> material = source.material(sampler, "test", base=False)
+    >>> rows = compare(catalogue.find("class-graph"), material, sampler, modes=["joint"])
+    >>> [(row.method.title, row.scores.mode, failures(row.checks)) for row in rows]
+    [('ProtoNet', 'inductive', []), ('class graph', 'joint', [])]
+    """
+    if image_sampler is not None and image_sampler.fingerprint() != sampler.fingerprint():
+        raise InputError("image_sampler: expected the same episodes as of features, got others")
+    wanted = [mode for mode in MODES if mode in modes]
+    [yardstick] = catalogue.find(YARDSTICK)
+    rows: list[Compared] = []
+    for method in [yardstick, *(method for method in methods if method.name != YARDSTICK)]:
+        drawn = image_sampler if method.needs == "images" else sampler
+        if drawn is None:
+            raise InputError(f"methods: {method.name} works on images, of which there are none")
+        if method.needs != "features":
+            progress(f"{method.name}: learning")
+        call = method.make(material)
+        for mode in method.modes:
+            if mode in wanted or method is yardstick:
+                progress(f"{method.name}, {mode}: scoring {drawn.episodes} episodes")
+                rows.append(_score(method, call, mode, drawn, rows[0].scores if rows else None))
+    return rows
+
+
+def _score(
+    method: Method, call: Callable[..., Any], mode: str, sampler: EpisodeSampler, reference: Scores | None
+) -> Compared:
+    joint, known = MODES[mode]
+    predict = as_predict(call, joint=joint, know_proportions=known)
+    checks = audit(predict, small_batch(sampler), joint=joint)
+    with torch.no_grad():
+        predict(next(iter(sampler)))  # what happens once only, such as choosing kernels, is not measured
+    timed = Timed(predict)
+    scores = evaluate(timed, sampler, method=method.name, mode=mode)
+    return Compared(
+        method=method,
+        scores=scores,
+        difference=None if reference is None else paired_difference(scores, reference),
+        milliseconds=1000 * timed.seconds / scores.episodes,
+        checks=tuple(checks),
+    )

@@ -1,0 +1,112 @@
+"""The message-passing layer between classes."""
+
+import math
+import warnings
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+
+from fewshot.graph.vectors import PIECE, masked_softmax, normalize, weighted_sums
+
+with warnings.catch_warnings():
+    # torch-geometric 2.8 scripts functions at import, of which torch 2.15 complains.
+    warnings.simplefilter("ignore", FutureWarning)
+    from torch_geometric import EdgeIndex
+    from torch_geometric.nn import MessagePassing
+    from torch_geometric.utils import softmax
+
+
+def edge_cosines(unit: Float[Tensor, "n D"], edge_index: Int64[Tensor, "2 E"]) -> Float[Tensor, " E"]:
+    """Dot products along edges, some of them at a time: no [E, D] is built."""
+    edges = max(1, PIECE // unit.shape[1])
+    return torch.cat([(unit[i] * unit[j]).sum(-1) for i, j in edge_index.split(edges, dim=1)])
+
+
+class ClassGraphConv(MessagePassing):
+    r"""Message passing between classes along learned dependencies.
+
+    The dependencies are an attention over the other classes, computed from their relations only, so that it
+    works for any D; the messages are the classes' own vectors (after Veličković et al., ICLR 2018, without
+    weights on D):
+
+    .. math::
+        A_{ij} = \operatorname{softmax}_{j \ne i}(a \, \hat x_i \cdot \hat x_j + w \, \text{prior}_{ij}
+                 + v \, \text{present}_j), \qquad m_i = \textstyle\sum_j A_{ij} x_j
+
+    with three learned scalars, :math:`a, w > 0` and :math:`v`.
+
+    Shapes:
+        x **[n, D]**, edge_index int64 **[2, E]** (source j, target i), prior **[E]**, present **[n]**;
+        messages **[n, D]**.
+
+    >>> conv = ClassGraphConv()
+    >>> x = torch.eye(3)
+    >>> edge_index = torch.tensor([[1, 2, 0], [0, 0, 1]])
+    >>> conv(x, edge_index).detach()
+    tensor([[0.0000, 0.5000, 0.5000],
+            [1.0000, 0.0000, 0.0000],
+            [0.0000, 0.0000, 0.0000]])
+    """
+
+    SUPPORTS_FUSED_EDGE_INDEX = True  # of torch-geometric: `message_and_aggregate` takes an `EdgeIndex`
+
+    def __init__(self) -> None:
+        super().__init__(aggr="add")
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(5.0)))
+        self.log_prior = nn.Parameter(torch.tensor(0.0))
+        self.presence = nn.Parameter(torch.tensor(0.5))
+
+    def forward(
+        self,
+        x: Float[Tensor, "n D"],
+        edge_index: Int64[Tensor, "2 E"],
+        weight: Float[Tensor, " E"] | None = None,
+        prior: Float[Tensor, " E"] | None = None,
+        present: Float[Tensor, " n"] | None = None,
+    ) -> Float[Tensor, "n D"]:
+        """Messages along given ``weight``, or along `dependencies` where it is None."""
+        if weight is None:
+            weight = self.dependencies(x, edge_index, prior, present)
+        return self.propagate(edge_index, x=x, weight=weight, size=(len(x), len(x)))
+
+    def message(self, x_j: Float[Tensor, "E D"], weight: Float[Tensor, " E"]) -> Float[Tensor, "E D"]:
+        return weight[:, None] * x_j
+
+    def message_and_aggregate(
+        self, edge_index: EdgeIndex, x: Float[Tensor, "n D"], weight: Float[Tensor, " E"]
+    ) -> Float[Tensor, "n D"]:
+        """The same sums without the messages [E, D]; for an `EdgeIndex` that is sorted by column."""
+        (bounds, source), _ = edge_index.get_csc()
+        return weighted_sums(x, source, bounds, weight)
+
+    def dependencies(
+        self,
+        x: Float[Tensor, "n D"],
+        edge_index: Int64[Tensor, "2 E"],
+        prior: Float[Tensor, " E"] | None = None,
+        present: Float[Tensor, " n"] | None = None,
+    ) -> Float[Tensor, " E"]:
+        """The weight of each edge; those into one node sum to 1."""
+        source, target = edge_index
+        cosine = edge_cosines(normalize(x), edge_index)
+        scores = self.scores(cosine, prior, None if present is None else present[source])
+        return softmax(scores, target, num_nodes=len(x))
+
+    def dense_dependencies(
+        self,
+        x: Float[Tensor, "B N D"],
+        mask: Bool[Tensor, "B N N"],
+        prior: Float[Tensor, "B N N"] | None = None,
+        present: Float[Tensor, "B N"] | None = None,
+    ) -> Float[Tensor, "B N N"]:
+        """The same numbers for B complete graphs at once; ``mask[b, i, j]``: class i may listen to j."""
+        unit = normalize(x)
+        cosine = unit @ unit.transpose(1, 2)
+        return masked_softmax(self.scores(cosine, prior, None if present is None else present[:, None]), mask)
+
+    def scores(self, cosine: Tensor, prior: Tensor | None, present: Tensor | None) -> Tensor:
+        scores = self.log_sharpness.exp() * cosine
+        if prior is not None:
+            scores = scores + self.log_prior.exp() * prior
+        return scores if present is None else scores + self.presence * present

@@ -1,0 +1,76 @@
+"""Vectors of the graph: lengths, masked softmax, weighted sums.
+
+Letters: B episodes, N way, K shot, M queries, D feature size; C candidate classes of a support (all N, or
+its own class and its k neighbours).
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+from torch.nn.functional import embedding_bag
+
+Linear = Callable[[Tensor], Tensor]
+
+
+EPSILON = 1e-12
+
+
+FEW = 16  # numbers in a row
+
+
+PIECE = 2**20  # numbers that work on many classes holds at a time, instead of all
+
+
+def normalize(x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
+    """Scale vectors to length 1; vectors of zeros stay zeros.
+
+    >>> normalize(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+    tensor([[0.6000, 0.8000],
+            [0.0000, 0.0000]])
+    """
+    return x / x.norm(dim=-1, keepdim=True).clamp_min(EPSILON)
+
+
+def masked_softmax(
+    scores: Float[Tensor, "*batch n"], mask: Bool[Tensor, "*#batch n"]
+) -> Float[Tensor, "*batch n"]:
+    """Softmax over the last dimension where ``mask`` is True; 0 elsewhere, and in rows without any True.
+
+    >>> masked_softmax(torch.zeros(2, 3), torch.tensor([[True, True, False], [False, False, False]]))
+    tensor([[0.5000, 0.5000, 0.0000],
+            [0.0000, 0.0000, 0.0000]])
+    """
+    scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    # Over few numbers that lie side by side, torch's softmax is slow.
+    if scores.dim() > 1 and not torch.compiler.is_compiling() and scores.shape[-1] <= FEW:
+        return scores.transpose(-1, -2).contiguous().softmax(-2).transpose(-1, -2) * mask
+    return scores.softmax(-1) * mask
+
+
+def weighted_sums(
+    x: Float[Tensor, "n D"],
+    index: Int64[Tensor, " E"],
+    bounds: Int64[Tensor, " targets_and_one"],
+    weight: Float[Tensor, " E"],
+) -> Float[Tensor, "targets D"]:
+    """Weighted sums of rows: of ``x[index[bounds[i] : bounds[i + 1]]]`` for target i. No [E, D] is built.
+
+    >>> index, bounds = torch.tensor([0, 1, 2]), torch.tensor([0, 2, 2, 3])
+    >>> weighted_sums(torch.eye(3), index, bounds, torch.tensor([1.0, 2.0, 3.0]))
+    tensor([[1., 2., 0.],
+            [0., 0., 0.],
+            [0., 0., 3.]])
+    """
+    return embedding_bag(index, x, bounds, mode="sum", per_sample_weights=weight, include_last_offset=True)
+
+
+def class_nodes(index: Int64[Tensor, "B N C"]) -> Int64[Tensor, "BN C"]:
+    """Class indices of B episodes as indices of their B·N classes in one row.
+
+    >>> class_nodes(torch.tensor([[[1], [0]], [[1], [0]]])).tolist()
+    [[1], [0], [3], [2]]
+    """
+    b, n, _ = index.shape
+    return (index + n * torch.arange(b, device=index.device)[:, None, None]).flatten(0, 1)

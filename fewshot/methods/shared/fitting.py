@@ -1,0 +1,164 @@
+"""Training of the methods to compare with that learn: episodes of base classes, through the one loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int64, Shaped
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from fewshot.core.errors import InputError
+from fewshot.core.loop import Batch, Stage, fit
+from fewshot.core.seeds import seeded
+from fewshot.data.labelled import LabelledSet
+from fewshot.episodes.sampler import EpisodeSampler
+from fewshot.methods.shared.material import Material
+
+M = TypeVar("M", bound=nn.Module)
+
+
+@runtime_checkable
+class OwnLoss(Protocol):
+    """A method with a loss of its own; others are trained with the cross-entropy of their logits."""
+
+    def losses(self, support: Tensor, query: Tensor, labels: Tensor, *, joint: bool) -> tuple[Tensor, Tensor]:
+        """The loss, and the logits ``[B, M, N]``."""
+
+
+class EpisodicLoss(nn.Module):
+    """Loss and accuracy of a method on episodes: what the loop trains.
+
+    Args:
+        method: called as the class graph is, to logits ``[B, M, N]``.
+        joint: whether it looks at all queries of an episode together.
+    """
+
+    def __init__(self, method: nn.Module, joint: bool = False) -> None:
+        super().__init__()
+        self.method, self.joint = method, joint
+
+    def forward(
+        self,
+        support: Shaped[Tensor, "B N K *item"],
+        query: Shaped[Tensor, "B M *item"],
+        labels: Int64[Tensor, "B M"],
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        if isinstance(self.method, OwnLoss):
+            loss, logits = self.method.losses(support, query, labels, joint=self.joint)
+        else:
+            logits = self.method(support, query, joint=self.joint)
+            loss = cross_entropy(logits.flatten(0, 1), labels.flatten())
+        return loss, (logits.detach().argmax(-1) == labels).float().mean()
+
+
+class Silent:
+    """A recorder that keeps nothing."""
+
+    def log(self, row: dict[str, Any]) -> None: ...
+
+    def progress(self, stage: Stage, step: int) -> None: ...
+
+    def save(self, stage: str, state: dict[str, Any]) -> None: ...
+
+
+def fit_on_episodes(
+    module: M,
+    train: LabelledSet,
+    val: LabelledSet | None,
+    *,
+    way: int,
+    shot: int,
+    query: int,
+    seed: int,
+    steps: int,
+    lr: float,
+    batch: int = 16,
+    weight_decay: float = 5e-4,
+    joint: bool = False,
+    checks: int = 5,
+    val_episodes: int = 300,
+) -> M:
+    """Train a method on base-class episodes; it ends with the weights that were best on validation classes.
+
+    AdamW with a one-cycle schedule, on the device where the module is. The same seed gives the same weights.
+
+    Args:
+        module: called as the class graph is; trained in place. With ``losses`` it brings its own loss.
+        train, val: items of the base and of the validation classes; the last weights stay where there
+            are none of the latter, or too few for such episodes.
+        way, shot, query: of the episodes of both; queries come shuffled.
+        seed: of the episodes and of what is random in the module, such as dropout.
+        steps: how many, each of ``batch`` episodes.
+        lr: highest learning rate.
+        batch: episodes a step; default 16.
+        weight_decay: of AdamW; default 5e-4.
+        joint: train it to look at all queries of an episode together; default False.
+        checks: how often the validation classes are asked; default 5.
+        val_episodes: how many episodes of them; default 300.
+
+    Returns:
+        The module, in eval mode.
+
+    Raises:
+        InputError: the episodes do not fit into the data, or the loss is no longer a number.
+    """
+    device = next(module.parameters()).device
+    loss = EpisodicLoss(module, joint)
+    judged = val is not None and val.num_classes >= way and int(val.counts.min()) >= shot + query
+    turns = count()
+
+    def batches(start: int) -> Iterator[Batch]:
+        for drawn in EpisodeSampler(train, way, shot, query, batch, None, seed, start=start * batch):
+            episode = drawn.to(device)
+            yield episode.support, episode.query, episode.query_labels
+
+    @torch.no_grad()
+    def validate() -> dict[str, float]:
+        if val is None or not judged:
+            return {"val_accuracy": float(next(turns))}  # the later the better
+        module.eval()
+        hits = []
+        for drawn in EpisodeSampler(val, way, shot, query, batch, val_episodes, seed):
+            episode = drawn.to(device)
+            answers = module(episode.support, episode.query, joint=joint).argmax(-1)
+            hits.append((answers == episode.query_labels).double().mean(1))
+        return {"val_accuracy": 100 * torch.cat(hits).mean().item()}
+
+    stage = Stage(
+        name="method",
+        module=loss,
+        batches=batches,
+        steps=steps,
+        optimizer=torch.optim.AdamW(loss.parameters(), lr, weight_decay=weight_decay),
+        warmup=0.15,
+        validate=validate,
+        validate_every=max(1, steps // checks),
+        rate=(batch, "episodes"),
+    )
+    with seeded(seed):
+        fit(stage, Fabric(accelerator=device.type, devices=1), Silent())
+    return module.eval()
+
+
+def fit_on_features(material: Material, build: Callable[[int], M], **options: Any) -> M:
+    """Build a method for features of the material's size D, and train it on the material's base classes.
+
+    Args:
+        material: what to learn from, and for what episodes.
+        build: from D to the method; its random weights follow from the material's seed.
+        options: of `fit_on_episodes`.
+
+    Raises:
+        InputError: there are no features of base classes.
+    """
+    if material.train is None:
+        raise InputError("features: expected some of the base classes for a method that learns, got none")
+    with seeded(material.seed):
+        module = build(material.train.items.shape[1])
+    shape = {"way": material.way, "shot": material.shot, "query": material.query, "seed": material.seed}
+    return fit_on_episodes(module, material.train, material.val, **{**shape, **options})

@@ -1,0 +1,68 @@
+"""Backbones: images in, one feature vector an image out.
+
+A backbone is any module that maps float images ``[n, C, H, W]`` to features ``[n, D]``. Those here also have
+``config`` (plain values, from which `build` makes the module again) and ``out_features(height, width)``, the
+D for images of that size. Modules are named as in torchvision, so that weights are easy to carry over.
+"""
+
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from functools import partial
+from inspect import signature
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from fewshot.core.errors import InputError
+from fewshot.model.backbones.conv4 import conv4
+from fewshot.model.backbones.external import outside
+from fewshot.model.backbones.resnet12 import resnet12
+from fewshot.model.backbones.wrn28_10 import wrn28_10
+
+BACKBONES: dict[str, Callable[..., nn.Module]] = {"conv4": conv4, "resnet12": resnet12, "wrn28_10": wrn28_10}
+
+
+class Called(nn.Module):
+    """A function of images ``[n, C, H, W]``, as a module; it has no weights that would be saved."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Float[Tensor, "n C H W"]) -> Float[Tensor, "n D"]:
+        return self.function(x)
+
+
+def is_outside(name: Any) -> bool:
+    """Whether a backbone's name is that of another library's network, ``LIBRARY:NAME``."""
+    return ":" in str(name)
+
+
+def build(config: Mapping[str, Any]) -> nn.Module:
+    """The backbone of a ``config``: its name, and the arguments of the function of that name.
+
+    ``timm:NAME`` and ``torchvision:NAME`` take ``pretrained`` and ``frozen``, see
+    `fewshot.model.backbones.external.outside`.
+
+    Raises:
+        InputError: no backbone, or no argument of it, has that name.
+
+    >>> build({"name": "conv4", "in_channels": 1, "width": 32}).out_features(28)
+    32
+    """
+    name = config.get("name")
+    if is_outside(name):
+        make: Callable[..., nn.Module] = partial(outside, str(name))
+    elif name in BACKBONES:
+        make = BACKBONES[name]
+    else:
+        near = get_close_matches(str(name), BACKBONES, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        known = ", ".join([*BACKBONES, "timm:NAME", "torchvision:NAME"])
+        raise InputError(f"backbone.name: expected one of {known}, got {name!r}{hint}")
+    arguments = {key: value for key, value in config.items() if key != "name"}
+    for key in arguments:
+        if key not in (options := signature(make).parameters):
+            raise InputError(f"backbone.{key}: {name} expects {', '.join(options)}")
+    return make(**arguments)

@@ -1,0 +1,199 @@
+"""Training a backbone with `torch.compile`, where that pays.
+
+On a GPU that is the backbone as a whole. On a processor it is what stands between the convolutions of a
+`Conv4` or a `ResNet12`: batch norm, pooling and activation take as long as the convolutions, since each reads
+and writes whole activations. Here they are two passes over memory instead of eight. A whole network compiled
+is slower there than one that is not, as the loops that come of automatic derivatives of the pooling are not
+of that kind; so the derivative is written out.
+
+What a conv4 gains by it on a processor, and the seconds of compiling: `experiments/benchmark/training.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu
+
+from fewshot.core.errors import InputError
+from fewshot.model.backbones.conv4 import Conv4
+from fewshot.model.backbones.layers import norm_act
+from fewshot.model.backbones.resnet12 import ResidualBlock
+
+LEAST = 2**20  # values of an activation below which it is not worth compiling loops for it
+
+
+def compile_backbone(backbone: nn.Module, device: torch.device) -> None:
+    """Have a backbone train compiled on that device; its results are the same but for rounding.
+
+    Args:
+        backbone: on a processor a `Conv4` or a `ResNet12`.
+        device: where it will be.
+
+    Raises:
+        InputError: another backbone, or no C++ compiler, on a processor.
+    """
+    if device.type == "cuda":
+        backbone.compile()
+        return
+    blocks = [m for m in backbone.modules() if isinstance(m, Conv4 | ResidualBlock)]
+    if not blocks:
+        name = type(backbone).__name__
+        raise InputError(f"compile: expected conv4 or resnet12 on a processor, got {name}")
+    try:
+        torch.compile(_square)(torch.ones(8))
+    except Exception as error:  # whatever it is that torch.compile cannot find or do here
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"compile: torch.compile does not work on this machine: {reason}") from error
+    for block in blocks:
+        block.norm_act = fused_norm_act
+
+
+def fused_norm_act(
+    x: Float[Tensor, "n C H W"], norm: nn.Module, slope: float, pool: bool
+) -> Float[Tensor, "n C h w"]:
+    """`fewshot.model.backbones.layers.norm_act`, fused where that is possible and pays.
+
+    It is in training, on a processor, of large activations whose sides are even where they are pooled.
+    """
+    even = not pool or (x.shape[2] % 2 == 0 and x.shape[3] % 2 == 0)
+    pays = x.device.type == "cpu" and x.numel() >= LEAST and torch.is_grad_enabled()
+    if not (isinstance(norm, nn.BatchNorm2d) and norm.training and even and pays):
+        return norm_act(x, norm, slope, pool)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    assert norm.num_batches_tracked is not None
+    assert norm.momentum is not None
+    out, mean, variance = _NormAct.apply(x, norm.weight, norm.bias, norm.running_mean, norm.eps, slope, pool)
+    count = x.numel() // x.shape[1]
+    with torch.no_grad():
+        norm.num_batches_tracked += 1
+        norm.running_mean.lerp_(mean, norm.momentum)
+        norm.running_var.lerp_(variance * (count / (count - 1)), norm.momentum)
+    return out
+
+
+class _NormAct(torch.autograd.Function):
+    """Pools before it normalises, which is the same where scales are positive: signs are multiplied in first.
+
+    With s the scale over the standard deviation and x̂ the normalised activation, the derivative of batch norm
+    is s (g − mean(g) − x̂ mean(g x̂)). Where g comes through a pooling, it is zero but for the largest of each
+    window, so that both means are sums over the pooled.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, running: Tensor, *options: Any) -> Any:
+        eps, slope, pool = options
+        x = x.permute(0, 2, 3, 1).contiguous()  # [n, H, W, C], as channels-last lies in memory
+        sign = torch.where(weight < 0, -1.0, 1.0) if pool else torch.ones_like(weight)
+        first, second, *pooled = _compiled(_gather if pool else _moments)(x, running, sign)
+        largest, place = pooled or (x, x)
+        count = x.numel() // x.shape[3]
+        shift = first / count
+        mean, variance = running + shift, (second / count - shift.square()).clamp(min=0)
+        deviation = (variance + eps).sqrt()
+        scale = weight / deviation
+        out = _compiled(_affine)(largest, sign * mean, sign * scale, bias, slope)
+        ctx.save_for_backward(x, largest, place, out, weight, mean, deviation, sign)
+        ctx.slope, ctx.pool = slope, pool
+        ctx.mark_non_differentiable(mean, variance)
+        return out.permute(0, 3, 1, 2), mean, variance
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, *_: Any) -> Any:
+        x, largest, place, out, weight, mean, deviation, sign = ctx.saved_tensors
+        gradient = gradient.permute(0, 2, 3, 1).contiguous()
+        of_bias, moment = _compiled(_sums)(gradient, largest, out, sign * mean, ctx.slope)
+        of_weight = sign * moment / deviation
+        count, scale = x.numel() // x.shape[3], weight / deviation
+        slant = -scale * of_weight / (deviation * count)
+        level = -scale * of_bias / count - slant * mean
+        of_x = _compiled(_spread)(gradient, x, place, out, scale, slant, level, ctx.slope, ctx.pool)
+        return of_x.permute(0, 3, 1, 2), of_weight, of_bias, None, None, None, None
+
+
+def _windows(x: Float[Tensor, "n H W C"]) -> Float[Tensor, "n H/2 2 W/2 2 C"]:
+    n, height, width, channels = x.shape
+    return x.view(n, height // 2, 2, width // 2, 2, channels)
+
+
+def _moments(
+    x: Float[Tensor, "n H W C"], pilot: Float[Tensor, " C"], sign: Float[Tensor, " C"]
+) -> tuple[Tensor, Tensor]:
+    """Sums and sums of squares of ``x - pilot``; near the mean, so that no small variance drowns in it."""
+    apart = x.float() - pilot
+    return apart.sum((0, 1, 2)), apart.square().sum((0, 1, 2))
+
+
+def _gather(
+    x: Float[Tensor, "n H W C"], pilot: Float[Tensor, " C"], sign: Float[Tensor, " C"]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The `_moments`, and of each window the largest ``sign * x`` and its place, 0 to 3, the first of equals.
+
+    A place is a number of the activation's own type, since a loop over several types is not vectorised.
+    """
+    windows = _windows(x)
+    parts = [windows[:, :, i, :, j].float() for i in (0, 1) for j in (0, 1)]
+    apart = [part - pilot for part in parts]
+    first = sum(apart[1:], start=apart[0]).sum((0, 1, 2))
+    second = sum((part.square() for part in apart[1:]), start=apart[0].square()).sum((0, 1, 2))
+    a, b, c, d = (part * sign for part in parts)
+    upper, lower = torch.maximum(a, b), torch.maximum(c, d)
+    largest = torch.maximum(upper, lower)
+    place = torch.where(upper == largest, (a < largest).float(), 2 + (c < largest).float())
+    return first, second, largest.to(x.dtype), place.to(x.dtype)
+
+
+def _affine(
+    x: Tensor, mean: Float[Tensor, " C"], scale: Float[Tensor, " C"], bias: Float[Tensor, " C"], slope: float
+) -> Tensor:
+    return leaky_relu((x.float() - mean) * scale + bias, slope).to(x.dtype)
+
+
+def _before(gradient: Tensor, out: Tensor, slope: float) -> Tensor:
+    """The gradient before the activation."""
+    g = gradient.float()
+    return torch.where(out.float() > 0, g, slope * g)
+
+
+def _sums(
+    gradient: Tensor, x: Tensor, out: Tensor, mean: Float[Tensor, " C"], slope: float
+) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
+    """Sums of the gradient before the activation, and of it times ``x - mean``."""
+    g = _before(gradient, out, slope)
+    return g.sum((0, 1, 2)), (g * (x.float() - mean)).sum((0, 1, 2))
+
+
+def _spread(
+    gradient: Tensor,
+    x: Float[Tensor, "n H W C"],
+    place: Tensor,
+    out: Tensor,
+    scale: Float[Tensor, " C"],
+    slant: Float[Tensor, " C"],
+    level: Float[Tensor, " C"],
+    slope: float,
+    pool: bool,
+) -> Float[Tensor, "n H W C"]:
+    """The gradient of x: through the largest of each window, and through the batch's mean and variance."""
+    g = _before(gradient, out, slope) * scale
+    if not pool:
+        return (g + (level + slant * x.float())).to(x.dtype)
+    here = torch.arange(4, dtype=x.dtype).view(2, 1, 2, 1)
+    g = torch.where(place[:, :, None, :, None] == here, g[:, :, None, :, None], 0.0)
+    return (g + (level + slant * _windows(x).float())).to(x.dtype).view(x.shape)
+
+
+def _square(x: Tensor) -> Tensor:
+    return x * x
+
+
+@cache
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    # For each shape anew: loops over sizes that are not known take twice as long.
+    return torch.compile(function, dynamic=False)

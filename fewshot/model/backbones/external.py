@@ -1,0 +1,179 @@
+"""Backbones from outside: networks of timm and torchvision without their classifiers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from types import ModuleType
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from fewshot.core.errors import InputError
+
+LIBRARIES = ("timm", "torchvision")
+# Their forward gives more than the scores while training, and alters images unless its weights are random.
+INCEPTION: dict[str, Any] = {"aux_logits": False, "transform_input": True, "init_weights": False}
+ARGUMENTS = {"googlenet": INCEPTION, "inception_v3": INCEPTION}
+
+
+class Outside(nn.Module):
+    """A network that gives features, with what it says of its input; see `outside`.
+
+    Args:
+        name: ``timm:NAME`` or ``torchvision:NAME``.
+        network: images ``[n, 3, H, W]`` to features ``[n, D]``.
+        frozen: whether it stays as it is: no gradient, and batch norm as in evaluation.
+        input: its own transform, arguments of `fewshot.model.preprocess.Preprocess`.
+    """
+
+    def __init__(self, name: str, network: nn.Module, frozen: bool, input: Mapping[str, Any]) -> None:
+        super().__init__()
+        # Without `pretrained`: who builds it again has the weights.
+        self.config: dict[str, Any] = {"name": name, "frozen": frozen}
+        self.input = dict(input)
+        self.network = network.requires_grad_(not frozen)
+        self.train()
+
+    def forward(self, x: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n D"]:
+        """Features ``[n, D]``."""
+        return self.network(x)
+
+    def train(self, mode: bool = True) -> Outside:
+        """As of any module, but that a frozen network is always in evaluation mode."""
+        return super().train(mode and not self.config["frozen"])
+
+    def out_features(self, height: int, width: int | None = None) -> int:
+        """The D for images of ``height`` × ``width`` pixels, found by a blank one.
+
+        Raises:
+            InputError: the network does not take images of that size.
+        """
+        image = next(self.parameters()).new_zeros(1, 3, height, width or height)
+        training = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                return self.network(image).shape[1]
+        except (RuntimeError, ValueError, AssertionError) as error:
+            raise InputError(
+                f"images.size: {self.config['name']} does not take images of {list(image.shape[2:])}; "
+                f"its own size is {self.input['size']} ({_line(error)})"
+            ) from error
+        finally:
+            self.train(training)
+
+
+def outside(name: str, *, pretrained: bool = False, frozen: bool = False) -> Outside:
+    """A network of timm or torchvision without its classifier.
+
+    Args:
+        name: ``timm:NAME``, with its tag or without (``resnet18.a1_in1k``), or ``torchvision:NAME``, one of
+            its classifiers.
+        pretrained: take the weights that come with it, downloaded the first time; default False is random.
+        frozen: leave it as it is in training; default False.
+
+    Colour images ``[n, 3, H, W]`` to features ``[n, D]``: what the network computes before its last linear
+    layer. Its mean, standard deviation and image size are in ``input``, of its usual weights; `GraphFewShot`
+    goes by them.
+
+    Raises:
+        InputError: no such network, timm is not installed, or the weights cannot be had.
+
+    >>> backbone = outside("torchvision:mobilenet_v3_small", frozen=True)
+    >>> backbone.input["size"], backbone.out_features(224)
+    (224, 1024)
+    """
+    library, _, model = name.partition(":")
+    own = own_input(name)
+    try:
+        with _quiet():
+            make = _from_timm if library == "timm" else _from_torchvision
+            network = make(model, pretrained)
+    except Exception as error:  # each library, and what each downloads with, raises its own
+        if not pretrained:
+            raise
+        raise InputError(f"backbone.pretrained: no weights for {name} ({_line(error)})") from error
+    return Outside(name, network, frozen, own)
+
+
+def own_input(name: str) -> dict[str, Any]:
+    """How a network of outside wants its images: ``size``, ``channels``, ``mean`` and ``std``.
+
+    Raises:
+        InputError: no such network, or timm is not installed.
+
+    >>> own_input("torchvision:inception_v3")["size"]
+    299
+    """
+    library, _, model = name.partition(":")
+    if library == "timm":
+        timm = _timm(name)
+        # Not by create_model, which would also fetch strangers' networks by their addresses.
+        known = timm.list_models() + timm.list_pretrained()
+        if model not in known:
+            raise _unknown(name, known)
+        given = timm.get_pretrained_cfg(model)
+        size, mean, std = given.input_size[-1], given.mean, given.std
+    else:
+        from torchvision import models
+
+        known = models.list_models(module=models)
+        if library not in LIBRARIES or model not in known:
+            raise _unknown(name, known)
+        given = models.get_model_weights(model).DEFAULT.transforms()
+        size, mean, std = given.crop_size[0], given.mean, given.std
+    return {"size": size, "channels": 3, "mean": list(mean), "std": list(std)}
+
+
+def _from_timm(model: str, pretrained: bool) -> nn.Module:
+    import timm
+
+    return timm.create_model(model, pretrained=pretrained, num_classes=0)
+
+
+def _from_torchvision(model: str, pretrained: bool) -> nn.Module:
+    from torchvision.models import get_model
+
+    network = get_model(model, weights="DEFAULT" if pretrained else None, **ARGUMENTS.get(model, {}))
+    layers = [key for key, m in network.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    network.set_submodule(layers[-1], nn.Identity())  # the classifier; a convolution in SqueezeNet
+    return network
+
+
+def _timm(name: str) -> ModuleType:
+    try:
+        import timm
+    except ImportError as error:
+        raise InputError(f"backbone.name: {name} needs timm (pip install 'fewshot[timm]')") from error
+    return timm
+
+
+def _unknown(name: str, known: Sequence[str]) -> InputError:
+    library, _, model = name.partition(":")
+    near = get_close_matches(model, known, n=1)
+    hint = f" (did you mean {library}:{near[0]}?)" if near else ""
+    return InputError(
+        f"backbone.name: expected timm:NAME or torchvision:NAME, one of its classifiers, got {name!r}{hint}"
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without a line for each time that a download is tried again."""
+    log = logging.getLogger("huggingface_hub")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+def _line(error: Exception) -> str:
+    """Its first sentence, in one line."""
+    return " ".join(str(error).split()).split(". ")[0][:160] or type(error).__name__

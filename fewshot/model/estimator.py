@@ -1,0 +1,281 @@
+"""The class graph as a scikit-learn classifier: of features, or of images with a model that encodes them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Shaped, UInt64
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import Tags
+from sklearn.utils.multiclass import check_classification_targets, unique_labels
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor, nn
+
+from fewshot.core.errors import InputError
+from fewshot.graph.class_graph import ClassGraph
+from fewshot.graph.relations import Edges
+from fewshot.graph.transform import Transformed
+
+MANY = 1000  # classes; where there are more, each listens to its nearest only
+NEAREST = 64
+PIECE = 2**24  # numbers of an array of queries, at most; inductive queries are classified some at a time
+
+
+class FewShotClassifier(ClassifierMixin, BaseEstimator):
+    """Few-shot classification by the class graph, as a scikit-learn estimator. Nothing is trained by ``fit``.
+
+    ``fit`` keeps the supports; each prediction is one episode of them and the queries. It works in pipelines
+    and searches, and labels may be of any kind that scikit-learn takes.
+
+    Only the directions of features matter, from the origin, for lengths from 1e-10 to 1e18. So give it
+    features minus the mean of other, known classes; where there are none, a ``StandardScaler`` before it
+    takes off the mean of the supports. Joint inference needs this: on features that all point one way it is
+    worse than inductive. Features are classified in the precision they come in, float32 or float64.
+
+    Args:
+        model: a `GraphFewShot` that encodes images, uint8 ``[n, C, H, W]``; default None: X holds features
+            ``[n, D]``, which go to the graph as they are.
+        graph: a `ClassGraph`, or any module with its call; default None: the model's own, or without a model
+            the one that comes with the package.
+        joint: let the queries of one call inform one another (transductive inference). A prediction then
+            depends on the whole query set: on a part of it, it may be another. Default False: each query is
+            classified on its own.
+        shots: the most supports kept a class, chosen by a hash of their content, so as good as at random and
+            the same in whatever order they come; default None: all. Classes are padded to the size of the
+            largest, so set it where sizes are very unequal.
+
+    Attributes:
+        classes_: labels **[N]**, sorted.
+        class_graph_: the dependencies **[N, N]**, in the order of ``classes_``: row i, how much class i
+            listens to each class j; rows sum to 1, diagonal 0. Computed when it is read.
+        supports_, support_labels_: the features that are kept **[n, D]**, and their labels **[n]**.
+        graph_: a copy of the graph, in the features' precision.
+        n_features_in_: D; of images the number of channels.
+
+    With more than 1,000 classes, each listens to its 64 nearest only.
+
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True, as_frame=False)
+    >>> clf = FewShotClassifier(shots=5).fit(X - X.mean(0), y)
+    >>> clf.predict_proba(X[:2] - X.mean(0)).shape, clf.class_graph_.shape
+    ((2, 3), (3, 3))
+    >>> clf.partial_fit(X[:5] - 9, [3] * 5).classes_.tolist()
+    [0, 1, 2, 3]
+    """
+
+    classes_: Shaped[np.ndarray, " N"]
+    supports_: Float[np.ndarray, "n D"]
+    support_labels_: Shaped[np.ndarray, " n"]
+    support_keys_: UInt64[np.ndarray, " n"]
+    graph_: nn.Module
+
+    # Not typed: scikit-learn wants parameters to be checked by `fit` alone.
+    def __init__(self, model: Any = None, graph: Any = None, joint: Any = False, shots: Any = None) -> None:
+        self.model = model
+        self.graph = graph
+        self.joint = joint
+        self.shots = shots
+
+    def fit(self, X: Any, y: Any) -> FewShotClassifier:
+        """Keep the supports, and forget those of before.
+
+        Args:
+            X: features **[n, D]**, or with a model images uint8 **[n, C, H, W]**.
+            y: labels **[n]**.
+
+        Raises:
+            ValueError: a parameter, X or y that is not as described.
+        """
+        return self._learn(X, y, [], anew=True)
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> FewShotClassifier:
+        """Add supports, of known classes or of new ones: the result is that of one ``fit`` on all of them.
+
+        Args:
+            X, y: as for ``fit``.
+            classes: labels that get a column already, with probability 0 until they have supports; default
+                None: those in y. Labels that are not among them may come all the same.
+
+        Raises:
+            ValueError: as for ``fit``; also features of another size, or labels of another kind, than before.
+        """
+        return self._learn(
+            X, y, [] if classes is None else [np.asarray(classes)], not hasattr(self, "classes_")
+        )
+
+    def predict(self, X: Any) -> Shaped[np.ndarray, " M"]:
+        """The label of each query: of features **[M, D]**, or with a model of images **[M, C, H, W]**."""
+        check_is_fitted(self, "classes_")
+        return self.classes_[np.concatenate([logits.argmax(1) for logits in self._logits(X)])]
+
+    def predict_proba(self, X: Any) -> Float[np.ndarray, "M N"]:
+        """The probability of each class, in the order of ``classes_``."""
+        return np.exp(self.predict_log_proba(X))
+
+    def predict_log_proba(self, X: Any) -> Float[np.ndarray, "M N"]:
+        """The logarithms of `predict_proba`; -inf for classes without supports."""
+        return np.concatenate([torch.from_numpy(part).log_softmax(1).numpy() for part in self._logits(X)])
+
+    def decision_function(self, X: Any) -> Float[np.ndarray, "M ..."]:
+        """The logits **[M, N]**; of two classes the second's minus the first's **[M]**."""
+        logits = np.concatenate(list(self._logits(X)))
+        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
+
+    @property
+    def class_graph_(self) -> Float[np.ndarray, "N N"]:
+        check_is_fitted(self, "classes_")
+        # Dependencies are between classes: any query would do.
+        dependencies = self._classify(*self._support(), self.supports_[:1]).dependencies
+        if not isinstance(dependencies, Edges):
+            return dependencies[0].cpu().numpy()
+        graph = np.zeros((len(self.classes_),) * 2, self.supports_.dtype)
+        source, target = dependencies.edge_index.cpu().numpy()
+        graph[target, source] = dependencies.weight.cpu().numpy()
+        return graph
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = self.model is None
+        return tags
+
+    def _learn(self, X: Any, y: Any, classes: list[np.ndarray], anew: bool) -> FewShotClassifier:
+        self._check_parameters()
+        X, y = self._validated(X, y, reset=anew)
+        check_classification_targets(y)
+        keys, labels = _content_keys(X), y
+        if not anew:
+            keys = np.concatenate([self.support_keys_, keys])
+            labels = np.concatenate([self.support_labels_, labels])
+            classes = [self.classes_, *classes]
+        known = unique_labels(y, *classes)  # refuses text beside numbers
+        order = _kept(np.searchsorted(known, labels), keys, self.shots)
+
+        # Only what is new and kept is encoded.
+        old = 0 if anew else len(self.supports_)
+        fresh = order >= old
+        features = self._encode(X[order[fresh] - old], None if anew else self.supports_.shape[1])
+        supports = np.empty((len(order), features.shape[1]), features.dtype)
+        supports[fresh] = features
+        if not anew:
+            supports[~fresh] = self.supports_[order[~fresh]]
+        else:
+            self.graph_ = self._own_graph(torch.from_numpy(features).dtype)
+        self.classes_, self.supports_ = known, supports
+        self.support_labels_, self.support_keys_ = labels[order], keys[order]
+        return self
+
+    def _check_parameters(self) -> None:
+        if not isinstance(self.joint, bool | np.bool_):
+            raise InputError(f"joint: expected True or False, got {self.joint!r}")
+        whole = isinstance(self.shots, int | np.integer) and not isinstance(self.shots, bool)
+        if self.shots is not None and not (whole and self.shots >= 1):
+            raise InputError(f"shots: expected a whole number from 1 up, or None for all, got {self.shots!r}")
+        if self.graph is not None and not isinstance(self.graph, nn.Module):
+            kind = type(self.graph).__name__
+            raise InputError(f"graph: expected a ClassGraph or a module with its call, got {kind}")
+        if self.model is not None:
+            from fewshot.model.few_shot import GraphFewShot  # brings the backbones with it
+
+            if not isinstance(self.model, GraphFewShot):
+                raise InputError(f"model: expected a GraphFewShot, got {type(self.model).__name__}")
+
+    def _validated(self, X: Any, *y: Any, reset: bool) -> Any:
+        """X, or X and y: arrays of the right kind, of as many features as before where ``reset`` is False."""
+        if self.model is None:
+            kinds = [np.float64, np.float32] if reset else self.supports_.dtype
+            return validate_data(self, X, *y, reset=reset, dtype=kinds)
+        X = np.asarray(X)
+        if X.dtype != np.uint8 or X.ndim != 4:
+            raise InputError(f"X: expected images uint8 [n, C, H, W], got {X.dtype} {list(X.shape)}")
+        return validate_data(self, X, *y, reset=reset, dtype=None, allow_nd=True)
+
+    def _encode(self, X: np.ndarray, size: int | None) -> Float[np.ndarray, "n D"]:
+        """Features of X; images of which the model makes others than ``size`` are refused."""
+        if self.model is None:
+            return X
+        if not len(X):
+            return np.empty((0, size or 0), np.float32)
+        from fewshot.data.labelled import LabelledSet
+
+        # All under one label: only the features are of interest.
+        images = LabelledSet(torch.tensor(X), torch.zeros(len(X), dtype=torch.int64), ("image",))
+        features = self.model.features(images).items.numpy()
+        if size not in (None, features.shape[1]):
+            raise InputError(
+                "X: expected images of the size of those before, as this model does not resize, "
+                f"got {list(X.shape)}"
+            )
+        return features
+
+    def _own_graph(self, kind: torch.dtype) -> nn.Module:
+        """A copy that what happens to the caller's graph later does not change."""
+        graph = self.graph
+        if self.model is not None:
+            graph = self.model.classify if graph is None else Transformed(self.model.transform, graph)
+        elif graph is None:
+            graph = ClassGraph.pretrained()
+        return copy.deepcopy(graph).to(kind).eval().requires_grad_(False)
+
+    def _support(self) -> tuple[Float[Tensor, "1 N K D"], Tensor]:
+        """The episode's supports, padded to the most shots, and the mask of those that are there."""
+        index = np.searchsorted(self.classes_, self.support_labels_)
+        place = _places(index)
+        mask = np.zeros((len(self.classes_), place.max() + 1), bool)
+        mask[index, place] = True
+        padded = np.zeros((*mask.shape, self.supports_.shape[1]), self.supports_.dtype)
+        padded[index, place] = self.supports_
+        here = self._device()
+        return torch.from_numpy(padded)[None].to(here), torch.from_numpy(mask)[None].to(here)
+
+    def _device(self) -> torch.device:
+        state = [*self.graph_.parameters(), *self.graph_.buffers()]
+        return state[0].device if state else torch.device("cpu")
+
+    def _logits(self, X: Any) -> Iterator[Float[np.ndarray, "m N"]]:
+        check_is_fitted(self, "classes_")
+        X = self._validated(X, reset=False)
+        support, mask = self._support()
+        size = self.supports_.shape[1]
+        rows = len(X) if self.joint else max(1, PIECE // max(len(self.classes_), size))
+        for start in range(0, len(X), rows):
+            query = self._encode(X[start : start + rows], size)
+            yield self._classify(support, mask, query, joint=bool(self.joint)).logits[0].cpu().numpy()
+
+    @torch.no_grad()
+    def _classify(self, support: Tensor, mask: Tensor, query: np.ndarray, **options: Any) -> Any:
+        if len(self.classes_) > MANY:
+            options["neighbours"] = NEAREST
+        return self.graph_(
+            support, torch.tensor(query)[None].to(support.device), support_mask=mask, **options
+        )
+
+
+def _content_keys(X: Shaped[np.ndarray, "n ..."]) -> UInt64[np.ndarray, " n"]:
+    """A hash of each row's content, by which an order of rows is the same in whatever order they came.
+
+    The lowest of two sets together are the lowest of the lowest of each, so supports can also come in parts.
+    """
+    digests = b"".join(blake2b(row.tobytes(), digest_size=8).digest() for row in X)
+    return np.frombuffer(digests, np.uint64).copy()
+
+
+def _kept(
+    index: Int[np.ndarray, " n"], keys: UInt64[np.ndarray, " n"], shots: int | None
+) -> Int[np.ndarray, " kept"]:
+    """Rows by class and within it by key, at most ``shots`` a class."""
+    order = np.lexsort((keys, index))
+    return order if shots is None else order[_places(index[order]) < shots]
+
+
+def _places(index: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """The place of each row among those of its class; ``index`` is ascending.
+
+    >>> _places(np.array([0, 0, 2, 2, 2])).tolist()
+    [0, 1, 0, 1, 2]
+    """
+    return np.arange(len(index)) - np.searchsorted(index, index)

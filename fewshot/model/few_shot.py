@@ -1,0 +1,261 @@
+"""GraphFewShot: a backbone, and a class graph on its features; with what turns images into its input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from fewshot.core.errors import InputError
+from fewshot.core.files import replacing
+from fewshot.core.memory import kept
+from fewshot.data.labelled import FeatureSet, LabelledSet
+from fewshot.graph.class_graph import ClassGraph, GraphOutput
+from fewshot.graph.transform import PowerTransform, Transformed
+from fewshot.model import backbones
+from fewshot.model.backbones.build import Called
+from fewshot.model.precision import Precision, autocast, resolve
+from fewshot.model.preprocess import Preprocess, check_images
+
+FORMAT = 1
+
+
+class GraphFewShot(nn.Module):
+    """Few-shot classification of images: a backbone encodes them, a class graph classifies the features.
+
+    ``logits = graph(transform(encode(support)), transform(encode(query)))``, with
+    ``encode(x) = backbone(preprocess(x)) - base_mean``.
+
+    Args:
+        backbone: float images ``[n, C, H, W]`` to features ``[n, D]``: a module, see `fewshot.backbones`, or
+            any function.
+        graph: a `ClassGraph`, or any module with its call.
+        preprocess: default is the backbone's own (its ``input``), or keeps the images' size and gives the
+            backbone the channels that it takes.
+        base_mean: ``[D]``, the mean of the base classes' features; default None is zero.
+        mirror: average the features of an image and of its mirror image; default False.
+        precision: what images are encoded in where no gradient is asked for: "32-true", "bf16-mixed", or
+            "auto" (default), which is bfloat16 where the machine has it.
+
+    Shapes: support uint8 ``[B, N, K, C, H, W]``, query uint8 ``[B, M, C, H, W]``, of any sizes where the
+    preprocessing resizes them; the output is the graph's: logits ``[B, M, N]``, prototypes ``[B, N, D]``,
+    dependencies ``[B, N, N]``.
+
+    >>> model = GraphFewShot(backbones.conv4(width=8), ClassGraph()).eval()
+    >>> support = torch.randint(256, (2, 5, 1, 3, 32, 32), dtype=torch.uint8)
+    >>> query = torch.randint(256, (2, 15, 3, 32, 32), dtype=torch.uint8)
+    >>> model(support, query, joint=True).logits.shape
+    torch.Size([2, 15, 5])
+    """
+
+    base_mean: Tensor
+    transform: PowerTransform
+
+    def __init__(
+        self,
+        backbone: nn.Module | Callable[[Tensor], Tensor],
+        graph: nn.Module,
+        *,
+        preprocess: Preprocess | None = None,
+        base_mean: Tensor | None = None,
+        mirror: bool = False,
+        precision: Precision = "auto",
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone if isinstance(backbone, nn.Module) else Called(backbone)
+        self.graph = graph
+        self.preprocess = preprocess or _own_preprocess(self.backbone)
+        self.mirror = mirror
+        self.precision: Precision = precision
+        self.extra: dict[str, Any] = {}
+        self.transform = PowerTransform()  # none until training fits it
+        # Without elements until it is known, as D is known only once there are images.
+        self.register_buffer("base_mean", torch.zeros(0) if base_mean is None else base_mean.detach().float())
+
+    def forward(self, support_images: Tensor, query_images: Tensor, **options: Any) -> GraphOutput:
+        """Classify the queries of B episodes; ``options`` are the graph's (``joint``, ``support_mask``, …).
+
+        Raises:
+            InputError: images that are not uint8 or of another shape, or of different numbers of episodes.
+        """
+        check_images("support_images", support_images, "B N K C H W")
+        check_images("query_images", query_images, "B M C H W")
+        (b, n, k), m = support_images.shape[:3], query_images.shape[1]
+        if query_images.shape[0] != b:
+            raise InputError(
+                f"query_images: expected [B, M, C, H, W] with B = {b} episodes as in support_images, "
+                f"got {list(query_images.shape)}"
+            )
+        support, query = (
+            support_images.flatten(0, 2),
+            query_images.flatten(0, 1),
+        )  # [B·N·K, C, H, W], [B·M, …]
+        if support.shape[1:] == query.shape[1:]:
+            features = self.encode(torch.cat([support, query]))  # one pass over all images of all episodes
+            support, query = features[: b * n * k], features[b * n * k :]
+        else:
+            support, query = self.encode(support), self.encode(query)
+        if support.shape[-1] != query.shape[-1]:
+            raise InputError(
+                f"query_images: expected the size of support_images, {list(support_images.shape[-2:])}, as "
+                f"this model does not resize, got {list(query_images.shape[-2:])}"
+            )
+        return self.classify(support.unflatten(0, (b, n, k)), query.unflatten(0, (b, m)), **options)
+
+    @property
+    def classify(self) -> Transformed:
+        """The model without its backbone: the graph's call, on features minus the base mean."""
+        return Transformed(self.transform, self.graph)
+
+    def encode(self, images: Tensor) -> Float[Tensor, "n D"]:
+        """Features of uint8 images ``[n, C, H, W]``, minus the base mean; what `classify` takes."""
+        # A training loop chooses its precision itself.
+        with nullcontext() if torch.is_grad_enabled() else autocast(images.device, self.precision):
+            return self._encode(self.backbone, images)
+
+    def _encode(self, backbone: nn.Module, images: Tensor) -> Float[Tensor, "n D"]:
+        x = self.preprocess(images)
+        features = backbone(x).float()
+        if self.mirror:
+            features = (features + backbone(x.flip(-1)).float()) / 2
+        return features - self.base_mean if self.base_mean.numel() else features
+
+    def features(
+        self, data: LabelledSet, batch: int | None = None, device: str | torch.device | None = None
+    ) -> FeatureSet:
+        """The features of all images of a data set, minus the base mean, on the CPU and without gradient.
+
+        Args:
+            data: images uint8 ``[n, C, H, W]`` with labels, such as `fewshot.PackedDataset`.
+            batch: images at a time; default None is 512 on a GPU, and on a processor so few that what the
+                backbone computes of them stays in its cache.
+            device: where to compute (the model moves there); default where the model is.
+        """
+        if device is not None:
+            self.to(device)
+        here = self.base_mean.device
+        batch = batch or _fitting_batch(data.items, self.preprocess.size, here)
+        half = resolve(self.precision, here) == "bf16-mixed"
+        training = self.training
+        self.eval()
+        try:
+            with torch.inference_mode(), autocast(here, self.precision), kept():
+                backbone = backbones.for_inference(self.backbone, torch.bfloat16 if half else torch.float32)
+                parts = [self._encode(backbone, images.to(here)) for images in data.items.split(batch)]
+        finally:
+            self.train(training)
+        # Made outside inference mode, so that a graph can be trained on it.
+        names = {field.name: getattr(data, field.name) for field in fields(LabelledSet)}
+        return FeatureSet(**{**names, "items": torch.cat(parts).cpu()})
+
+    def save(self, path: str | Path, extra: dict[str, Any] | None = None) -> None:
+        """Write a checkpoint, atomically: plain values and tensors only, so that it is safe to load.
+
+        Args:
+            path: the file.
+            extra: further plain values to keep beside the weights; `load` gives them as ``model.extra``.
+        """
+        content = {
+            "format": "fewshot",
+            "version": FORMAT,
+            "backbone": getattr(self.backbone, "config", None),
+            "graph": getattr(self.graph, "config", {}),
+            "preprocess": self.preprocess.config,
+            "mirror": self.mirror,
+            "precision": self.precision,
+            "state": {key: value.detach().cpu() for key, value in self.state_dict().items()},
+            "extra": self.extra if extra is None else extra,
+        }
+        with replacing(path) as temporary:
+            torch.save(content, temporary)
+
+    @classmethod
+    def load(
+        cls, path: str | Path, backbone: nn.Module | Callable[[Tensor], Tensor] | None = None
+    ) -> GraphFewShot:
+        """Read a checkpoint, in eval mode and on the CPU. Nothing in the file is executed.
+
+        Args:
+            path: a file that `save` wrote.
+            backbone: takes the checkpoint's weights; needed only where it is not one of `fewshot.backbones`.
+
+        Raises:
+            InputError: no such file, a truncated or foreign one, one of another version, or another backbone.
+        """
+        content = _read(Path(path))
+        try:
+            return cls._from_content(content, path, backbone)
+        except InputError:
+            raise
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise InputError(f"{path}: not a whole checkpoint of fewshot ({reason})") from error
+
+    @classmethod
+    def _from_content(
+        cls,
+        content: dict[str, Any],
+        path: str | Path,
+        backbone: nn.Module | Callable[[Tensor], Tensor] | None,
+    ) -> GraphFewShot:
+        if backbone is None:
+            if content["backbone"] is None:
+                raise InputError(f"backbone: expected the module that {path} was saved with, got none")
+            backbone = backbones.build(content["backbone"])
+        model = cls(
+            backbone,
+            ClassGraph(**content["graph"]),
+            preprocess=Preprocess(**content["preprocess"]),
+            mirror=content["mirror"],
+            precision=content["precision"],
+        )
+        try:
+            model.load_state_dict(content["state"])
+        except RuntimeError as error:
+            reason = " ".join(str(error).split()[:40])
+            raise InputError(f"{path}: its weights do not fit the model: {reason}") from error
+        model.extra = content["extra"]
+        return model.eval()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        # The base mean has the size of the features, which only the state knows.
+        incoming = state_dict.get(f"{prefix}base_mean", self.base_mean)
+        self.base_mean = self.base_mean.new_empty(incoming.shape)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(f"checkpoint: expected a file that `fewshot train` wrote, got {path}, which is none")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch, zipfile and pickle each raise their own for a broken file
+        raise InputError(f"{path}: not a checkpoint of fewshot, or not the whole of one") from error
+    if not isinstance(content, dict) or content.get("format") != "fewshot":
+        raise InputError(f"{path}: not a checkpoint of fewshot")
+    if content.get("version") != FORMAT:
+        raise InputError(f"{path}: expected format version {FORMAT}, got {content.get('version')}")
+    return content
+
+
+def _fitting_batch(images: Tensor, size: int | None, device: torch.device) -> int:
+    """How many images to encode at a time."""
+    if device.type != "cpu":
+        return 512
+    height, width = (size, size) if size else images.shape[-2:]
+    # 9 images of 84×84 a thread: 64 channels of them take 8 MB in bfloat16. Less is slow in the last layers.
+    return max(1, 2**16 // (height * width)) * torch.get_num_threads()
+
+
+def _own_preprocess(backbone: nn.Module) -> Preprocess:
+    own = getattr(backbone, "input", None)
+    if isinstance(own, Mapping):
+        return Preprocess(**own)
+    channels = backbones.in_channels(backbone)
+    return Preprocess(channels=channels if channels in (1, 3) else None)

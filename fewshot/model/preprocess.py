@@ -1,0 +1,80 @@
+"""From uint8 images to what a backbone takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from fewshot.core.errors import InputError
+
+LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as PIL's mode "L"
+
+
+class Preprocess(nn.Module):
+    """Turn images of 8 bits into a backbone's input: channels, size, values.
+
+    Grey becomes colour by repeating it, colour becomes grey by its luminance; then the middle square, resized
+    bilinearly with antialiasing; then ``(image / 255 - mean) / std``.
+
+    Args:
+        size: the side in pixels, of both height and width; default None leaves images as large as they are.
+        channels: 1 or 3; default None leaves them as many as there are.
+        mean, std: of values from 0 to 1, one for all channels or one a channel; default 0.5 and 0.5, which
+            gives values from -1 to 1.
+
+    Shapes: uint8 ``[n, C, H, W]`` to float ``[n, channels, size, size]``.
+
+    >>> Preprocess(size=28, channels=3)(torch.zeros(2, 1, 84, 60, dtype=torch.uint8)).shape
+    torch.Size([2, 3, 28, 28])
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        size: int | None = None,
+        channels: int | None = None,
+        mean: Sequence[float] = (0.5,),
+        std: Sequence[float] = (0.5,),
+    ) -> None:
+        super().__init__()
+        if channels not in (None, 1, 3):
+            raise InputError(f"channels: expected 1 (grey) or 3 (colour), got {channels}")
+        self.size, self.channels = size, channels
+        self.config = {"size": size, "channels": channels, "mean": list(mean), "std": list(std)}
+        # Not in the state dict: the config has them.
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Float[Tensor, "n c h w"]:
+        check_images("images", images, "n C H W")
+        x = self._convert(images.float() / 255)
+        if self.size is not None:  # as when a data set is packed: the middle square
+            side = min(x.shape[-2:])
+            top, left = (x.shape[-2] - side) // 2, (x.shape[-1] - side) // 2
+            x = x[..., top : top + side, left : left + side]
+        if self.size is not None and tuple(x.shape[-2:]) != (self.size, self.size):
+            x = nn.functional.interpolate(x, (self.size, self.size), mode="bilinear", antialias=True)
+        return ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
+    def _convert(self, x: Float[Tensor, "n C H W"]) -> Float[Tensor, "n c H W"]:
+        have = x.shape[1]
+        if self.channels in (None, have):
+            return x
+        if have == 1:
+            return x.expand(-1, 3, -1, -1)
+        if have == 3:
+            red, green, blue = (weight * x[:, i : i + 1] for i, weight in enumerate(LUMINANCE))
+            return red + green + blue
+        raise InputError(f"images: expected 1 (grey) or 3 (colour) channels, got {have} in {list(x.shape)}")
+
+
+def check_images(name: str, images: Tensor, dims: str) -> None:
+    if images.dtype != torch.uint8 or images.dim() != len(dims.split()):
+        expected = dims.replace(" ", ", ")
+        kind = str(images.dtype).removeprefix("torch.")
+        raise InputError(f"{name}: expected uint8 [{expected}], got {kind} {list(images.shape)}")

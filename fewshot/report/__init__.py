@@ -1,0 +1,1 @@
+"""Reports: from scores to pages and pictures."""

@@ -1,0 +1,109 @@
+"""One test episode as a trained model sees it, for the pictures of a report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+from fewshot.data.labelled import LabelledSet
+from fewshot.data.readers.images import decode
+from fewshot.episodes.sampler import EpisodeSampler
+from fewshot.graph.class_graph import ClassGraph
+from fewshot.graph.why import Why, why
+from fewshot.model.few_shot import GraphFewShot
+from fewshot.model.predict import SHOWN, classify, encode_support, support_files
+from fewshot.report.class_graph import Picture
+from fewshot.report.html import larger
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """An episode of N classes and M queries, and what the class graph makes of it; all on the CPU.
+
+    Attributes:
+        names: of the classes.
+        support_images, query_images: uint8.
+        labels: of the queries, 0 to N − 1.
+        support, query: features as the graph takes them.
+        parts: of the logits in inductive mode, of a batch of this one episode.
+        dependencies: between the classes, row i: how much class i listens to each class j.
+        joint_logits, joint_prototypes: what all queries together come to.
+    """
+
+    names: tuple[str, ...]
+    support_images: UInt8[Tensor, "N K C H W"]
+    query_images: UInt8[Tensor, "M C H W"]
+    labels: Int64[Tensor, " M"]
+    support: Float[Tensor, "N K D"]
+    query: Float[Tensor, "M D"]
+    parts: Why
+    dependencies: Float[Tensor, "N N"]
+    joint_logits: Float[Tensor, "M N"]
+    joint_prototypes: Float[Tensor, "N D"]
+
+    def picture(self) -> Picture:
+        """The class graph, with the first support of each class."""
+        images = [larger(image) for image in self.support_images[:, 0].numpy()]
+        return Picture(self.names, self.dependencies.double().numpy(), images)
+
+    def most_moved(self) -> int:
+        """The query whose probabilities the messages between classes change most."""
+        before, after = self.parts.before[0].softmax(-1), self.parts.after[0].softmax(-1)
+        return int((after - before).abs().sum(-1).argmax())
+
+
+@torch.no_grad()
+def draw_example(
+    model: GraphFewShot, data: LabelledSet, *, way: int = 5, shot: int = 1, query: int = 15, seed: int = 0
+) -> Example:
+    """The first episode of these classes, of as many classes and images as there are, up to the given ones.
+
+    Args:
+        model: whose graph is a `ClassGraph`.
+        data: images **[n, C, H, W]** with their classes.
+        way, shot, query: of the episode.
+        seed: of the episode.
+    """
+    assert isinstance(model.graph, ClassGraph)
+    least = int(data.counts.min())
+    way, shot = min(way, data.num_classes), max(1, min(shot, least - 1))
+    sampler = EpisodeSampler(data, way, shot, query=min(query, least - shot), batch=1, episodes=1, seed=seed)
+    episode = next(iter(sampler))
+    images, queries = episode.support, episode.query
+    assert images is not None  # gathered by default
+    assert queries is not None
+    here = model.base_mean.device
+    support = model.transform(model.encode(images.flatten(0, 2).to(here)))[None].unflatten(1, (way, shot))
+    asked = model.transform(model.encode(queries.flatten(0, 1).to(here)))[None]
+    inductive, joint = model.graph(support, asked), model.graph(support, asked, joint=True)
+    return Example(
+        names=tuple(data.class_names[c] for c in episode.classes[0].tolist()),
+        support_images=images[0].cpu(),
+        query_images=queries[0].cpu(),
+        labels=episode.query_labels[0].cpu(),
+        support=support[0].cpu(),
+        query=asked[0].cpu(),
+        parts=Why(*(part.cpu() for part in why(model.graph, support, asked))),
+        dependencies=inductive.dependencies[0].cpu(),
+        joint_logits=joint.logits[0].cpu(),
+        joint_prototypes=joint.prototypes[0].cpu(),
+    )
+
+
+def class_picture(model: GraphFewShot, support: str | Path) -> Picture:
+    """The class graph of a support folder, with the first image of each class, ready to be drawn.
+
+    Raises:
+        InputError: as `predict` for the support folder.
+    """
+    classes = support_files(support)
+    features, mask = encode_support(model, classes)
+    # The supports are as good queries as any: without `joint`, dependencies do not depend on them.
+    output = classify(model, features, mask, features[0, :, 0])
+    channels = model.preprocess.channels or 3
+    images = [decode(files[0].read_bytes(), str(files[0]), channels, SHOWN) for files in classes.values()]
+    return Picture(list(classes), output.dependencies[0].double().numpy(), images)

@@ -1,0 +1,124 @@
+"""The processes of a training, and what each does of the work."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.plugins.environments import TorchElasticEnvironment
+from lightning.fabric.strategies import DDPStrategy
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from torch import Tensor
+
+from fewshot.core.errors import InputError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The processes that share each batch out, in equal parts; by default a single one.
+
+    Args:
+        rank: of this process.
+        world: how many there are.
+        mean: of a tensor, over all processes, with gradient.
+    """
+
+    rank: int = 0
+    world: int = 1
+    mean: Callable[[Tensor], Tensor] = lambda x: x
+
+    def share(self, name: str, batch: int) -> int:
+        """How much of a batch this process has.
+
+        Raises:
+            InputError: the processes cannot have equal parts of it.
+        """
+        if batch % self.world:
+            raise InputError(f"{name}: expected a multiple of {self.world} (processes), got {batch}")
+        return batch // self.world
+
+
+ALONE = Workers()
+
+
+def workers_of(fabric: Fabric) -> Workers:
+    def mean(x: Tensor) -> Tensor:
+        every = cast(Tensor, fabric.all_gather(x, sync_grads=True))  # [processes, ...]
+        return every.mean(0)
+
+    alone = fabric.world_size == 1
+    return ALONE if alone else Workers(fabric.global_rank, fabric.world_size, mean)
+
+
+def make_fabric(devices: str | int) -> Fabric:
+    """Fabric for so many devices of this machine, or for the processes that torchrun has started."""
+    if devices != "auto" and not (str(devices).isdigit() and int(devices) > 0):
+        raise InputError(f"devices: expected auto or a number from 1 up, got {devices!r}")
+    nodes, running, elastic = 1, _running(), TorchElasticEnvironment.detect()
+    if elastic:
+        here, everywhere = (int(os.environ[key]) for key in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+        if devices not in ("auto", here, str(here)):
+            raise InputError(f"devices: expected auto or {here} (torchrun's processes), got {devices}")
+        devices, nodes = here, everywhere // here
+    elif running:
+        if devices not in ("auto", running, str(running)):
+            raise InputError(f"devices: expected auto or {running} (processes that run now), got {devices}")
+        devices = running
+    several = nodes > 1 or (torch.cuda.device_count() if devices == "auto" else int(devices)) > 1
+    # Not every loss asks all of the graph's scalars, which several processes must be told.
+    strategy = DDPStrategy(find_unused_parameters=True) if several else "auto"
+    if several and not (elastic or running or _can_start_again()):
+        raise InputError("devices: expected 1 where there is no script to start again for the others")
+    try:
+        # Only the backbone computes in bfloat16: Fabric's own mixed precision would round its inputs too.
+        number = "auto" if devices == "auto" else int(devices)
+        return Fabric(devices=number, num_nodes=nodes, strategy=strategy, precision="32-true")
+    except (MisconfigurationException, ValueError, RuntimeError) as error:
+        raise InputError(f"devices: {' '.join(str(error).split())}") from error
+
+
+def _running() -> int | None:
+    """How many processes are connected by now, this one among them."""
+    there = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_world_size() if there else None
+
+
+def _can_start_again() -> bool:
+    """Whether Lightning can run the command of this process for the others: a module or a file."""
+    main = sys.modules["__main__"]
+    return getattr(main, "__spec__", None) is not None or os.path.isfile(sys.argv[0])
+
+
+def launch(devices: str | int) -> Fabric:
+    """Fabric, with its processes running and connected."""
+    fabric = make_fabric(devices)
+    fabric.launch()
+    # Lightning leaves gloo's threads running, and an interpreter that ends under them may abort.
+    atexit.register(_disconnect)
+    return fabric
+
+
+def _disconnect() -> None:
+    if _running():
+        torch.distributed.destroy_process_group()
+
+
+def on_first(fabric: Fabric, work: Callable[[], T]) -> T | None:
+    """What some work gives on the first process, None on the others; its InputError is raised on all."""
+    result, problem = None, ""
+    if fabric.is_global_zero:
+        try:
+            result = work()
+        except InputError as error:
+            problem = str(error)
+    if problem := fabric.broadcast(problem):
+        raise InputError(problem)
+    return result

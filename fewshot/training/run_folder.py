@@ -1,0 +1,154 @@
+"""The folder of a training run: what stands there, what is kept, and what a resumed run goes on from."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from fewshot.core.errors import InputError
+from fewshot.core.files import replacing
+from fewshot.training import config as configs
+from fewshot.training.config import Config
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where two runs in one folder are not told apart
+    fcntl = None  # type: ignore[assignment]
+
+
+class RunFolder:
+    """A run's folder, ready to be written to.
+
+    A run that stands there is moved to ``NAME.1``, ``NAME.2``, …, unless it is resumed. A run is finished
+    when it has results and no state to go on from.
+
+    Args:
+        folder: where; made if need be.
+        config: of the run.
+        resume: go on with the run that stands there, if there is one.
+
+    Raises:
+        InputError: the folder holds something else than a run, a run of another config is to be resumed, or
+            another process is writing there.
+    """
+
+    def __init__(self, folder: str | Path, config: Config, resume: bool = False) -> None:
+        self.path = Path(folder)
+        self._stream: IO[bytes] | None = None
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"out: expected a folder, got the file {self.path}")
+        if _visible(self.path) and not (self.path / "config.yaml").is_file():
+            raise InputError(
+                f"out: expected an empty folder or one of a run, got {self.path} with other files"
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(self.path)
+        if _visible(self.path):
+            if resume:
+                self._check_same(config)
+            else:
+                _move_away(self.path)
+                self.path.mkdir()
+                self._lock = _lock(self.path)
+        elif resume:
+            print(f"there is no run in {self.path} to go on with: it begins", file=sys.stderr)
+        if not (self.path / "config.yaml").is_file():
+            configs.write(config, self.path / "config.yaml")
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run that stands there is whole."""
+        return (self.path / "results.json").is_file() and not (self.path / "state.pt").is_file()
+
+    def read_state(self) -> dict[str, Any] | None:
+        """What `write_state` wrote last, the metrics put back to where they were then; None at the start."""
+        if not (self.path / "state.pt").is_file():
+            self._truncate_metrics(0)
+            return None
+        state = torch.load(self.path / "state.pt", map_location="cpu", weights_only=True)
+        self._truncate_metrics(state["metrics"])
+        return state
+
+    def write_state(self, state: Mapping[str, Any]) -> None:
+        """Keep what is needed to go on: plain values and tensors, and where the metrics are."""
+        with replacing(self.path / "state.pt") as temporary:
+            torch.save({**state, "metrics": self._metrics_size()}, temporary)
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """Append a line to ``metrics.jsonl``."""
+        if self._stream is None:
+            self._stream = (self.path / "metrics.jsonl").open("ab")
+        self._stream.write(json.dumps(row).encode() + b"\n")
+        self._stream.flush()
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """All rows of ``metrics.jsonl``; a torn last line is left out."""
+        path = self.path / "metrics.jsonl"
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+    def write_results(self, results: Sequence[Mapping[str, Any]]) -> None:
+        """Write ``results.json``, a row a method, mode, way and shot."""
+        with replacing(self.path / "results.json") as temporary:
+            temporary.write_text(json.dumps(list(results), indent=1) + "\n", encoding="utf-8")
+
+    def finish(self) -> None:
+        """Say that all is written; from here on there is nothing to resume."""
+        (self.path / "metrics.jsonl").touch()  # a run without stages has no rows
+        (self.path / "state.pt").unlink(missing_ok=True)
+        self.close()
+
+    def close(self) -> None:
+        """Close the files, and let other processes into the folder."""
+        for stream in (self._stream, self._lock):
+            if stream is not None:
+                stream.close()
+        self._stream = self._lock = None
+
+    def _check_same(self, config: Config) -> None:
+        standing = configs.read(self.path / "config.yaml")
+        if changes := configs.differences(config, standing):
+            raise InputError(
+                f"resume: expected the config of the run in {self.path}, got {'; '.join(changes)} "
+                "(leave out --resume to start anew; that run is kept)"
+            )
+
+    def _metrics_size(self) -> int:
+        path = self.path / "metrics.jsonl"
+        return path.stat().st_size if path.is_file() else 0
+
+    def _truncate_metrics(self, size: int) -> None:
+        if self._metrics_size() > size:
+            os.truncate(self.path / "metrics.jsonl", size)
+
+
+def _visible(folder: Path) -> list[str]:
+    """The names in a folder but for hidden ones: the lock, and what a kill left of a file half written."""
+    return [p.name for p in folder.iterdir() if not p.name.startswith(".")] if folder.is_dir() else []
+
+
+def _lock(folder: Path) -> IO[bytes] | None:
+    """Keep other runs out of the folder until the file is closed, at the latest when this process ends."""
+    if fcntl is None:
+        return None
+    stream = (folder / ".lock").open("wb")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        stream.close()
+        raise InputError(f"out: {folder} belongs to a run that is still going on") from error
+    return stream
+
+
+def _move_away(folder: Path) -> Path:
+    """Rename a folder to the first of ``NAME.1``, ``NAME.2``, … that is free."""
+    number = 1
+    while (target := folder.with_name(f"{folder.name}.{number}")).exists():
+        number += 1
+    return folder.rename(target)

@@ -1,0 +1,64 @@
+"""The parts of a logit: they sum up to it, and each is what the formula says."""
+
+import pytest
+import torch
+
+from fewshot.graph.class_graph import ClassGraph
+from fewshot.graph.vectors import normalize
+from fewshot.graph.why import why
+
+
+@pytest.fixture
+def graph():
+    graph = ClassGraph()
+    with torch.no_grad():
+        graph.message.fill_(0.3)  # large enough to be seen
+    return graph
+
+
+def episode(n=5, k=3, m=7, d=16, b=2):
+    torch.manual_seed(0)
+    return torch.randn(b, n, k, d), torch.randn(b, m, d)
+
+
+@pytest.mark.parametrize("shot", [1, 3])
+def test_the_parts_sum_up_to_the_logits(graph, shot):
+    support, query = episode(k=shot)
+    parts, output = why(graph, support, query), graph(support, query)
+    torch.testing.assert_close(parts.after, output.logits, atol=1e-5, rtol=0)
+    torch.testing.assert_close(parts.prototypes, output.prototypes)
+    assert (parts.after - parts.before).abs().max() > 0.1
+
+
+def test_one_shot_by_hand(graph):
+    support, query = episode(n=3, k=1, b=1)
+    parts, weight = why(graph, support, query), graph(support, query).dependencies[0]
+    x, q = normalize(support[0, :, 0]), normalize(query[0])
+    scale, gamma, crowding = graph.head.log_scale.exp(), graph.message, graph.crowding
+    for i in range(3):
+        r = (x[i] + gamma * sum(weight[i, j] * x[j] for j in range(3))).norm()
+        torch.testing.assert_close(parts.own[0, :, i], scale * (q @ x[i]) / r)
+        for j in range(3):
+            expected = scale * weight[i, j] * (gamma * (q @ x[j]) / r - crowding * (x[i] @ x[j]))
+            torch.testing.assert_close(parts.messages[0, :, i, j], expected)
+        torch.testing.assert_close(parts.before[0, :, i], scale * (q @ x[i]) + parts.handicap[0, 0, i])
+
+
+def test_a_class_that_says_nothing_contributes_nothing(graph):
+    support, query = episode()
+    mask = torch.tensor([[True, True, True, False, True]] * 2)
+    parts = why(graph, support, query, class_mask=mask)
+    assert (parts.messages[:, :, :, 3] == 0).all()
+    assert (parts.messages.diagonal(dim1=2, dim2=3) == 0).all()  # nor does a class to itself
+    logits = graph(support, query, class_mask=mask).logits
+    torch.testing.assert_close(parts.after[:, :, mask[0]], logits[:, :, mask[0]], atol=1e-5, rtol=0)
+
+
+def test_without_messages_nothing_changes(graph):
+    with torch.no_grad():
+        graph.message.zero_()
+        graph.crowding.zero_()
+    parts = why(graph, *episode())
+    assert (parts.messages == 0).all()
+    torch.testing.assert_close(parts.after, parts.before)
+    assert torch.equal(parts.prototypes, parts.prototypes_before)

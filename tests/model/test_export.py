@@ -1,0 +1,205 @@
+"""What is exported gives the model's own outputs, in other runtimes, at any way and shot."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fewshot import backbones
+from fewshot.cli.entry import main
+from fewshot.core.errors import InputError
+from fewshot.graph.class_graph import ClassGraph
+from fewshot.model.export import export_model
+from fewshot.model.few_shot import GraphFewShot
+from fewshot.model.preprocess import Preprocess
+
+EPISODES = [(1, 2, 1, 1), (3, 5, 1, 30), (1, 5, 5, 7), (2, 20, 3, 25)]  # B, N, K, M
+needs_onnx = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxruntime", "onnxscript")),
+    reason="onnx, onnxruntime and onnxscript are not installed (pip install 'fewshot[export]')",
+)
+EXPORTS = [
+    pytest.param(("conv4", "onnx", "joint"), marks=needs_onnx),
+    pytest.param(("resnet12", "onnx", "inductive"), marks=needs_onnx),
+    ("conv4", "torch", "inductive"),
+]
+
+
+def small_model(name: str) -> GraphFewShot:
+    """A model of made-up weights, every part of it away from where it does nothing."""
+    torch.manual_seed(0)
+    graph = ClassGraph(steps=4)  # the fewest with which each kind of round is there
+    graph.load_state_dict(ClassGraph.pretrained().state_dict())
+    if name == "conv4":
+        backbone, preprocess = backbones.conv4(in_channels=1, width=8), Preprocess(32, 1)
+    else:
+        backbone = backbones.resnet12(widths=(4, 4, 8, 8))
+        preprocess = Preprocess(32, 3, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.2))
+    size = backbone.out_features(32)
+    model = GraphFewShot(
+        backbone,
+        graph,
+        preprocess=preprocess,
+        base_mean=torch.randn(size),
+        mirror=name == "resnet12",
+        precision="32-true",
+    )
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean, module.running_var = torch.randn(2, module.num_features).abs()
+    model.transform.fit(torch.rand(100, size))
+    return model.eval()
+
+
+def images(*shape: int) -> Tensor:
+    return torch.randint(256, shape, dtype=torch.uint8)
+
+
+@cache
+def load(file: Path) -> Callable[[dict[str, Tensor]], list[Tensor]]:
+    """An exported part, as its runtime calls it."""
+    if file.suffix == ".pt2":
+        program = torch.export.load(file).module()
+
+        def call(inputs: dict[str, Tensor]) -> list[Tensor]:
+            outputs = program(*inputs.values())
+            return [outputs] if isinstance(outputs, Tensor) else list(outputs)
+
+        return call
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(file)
+
+    def call(inputs: dict[str, Tensor]) -> list[Tensor]:
+        return [torch.from_numpy(x) for x in session.run(None, {k: x.numpy() for k, x in inputs.items()})]
+
+    return call
+
+
+def run(folder: Path, part: str, **inputs: Tensor) -> list[Tensor]:
+    (file,) = folder.glob(f"{part}.*")
+    return load(file)(inputs)
+
+
+@pytest.fixture(scope="module", params=EXPORTS, ids=lambda names: "-".join(names))
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+    """A model, its export by the command line, and the mode."""
+    name, format, mode = request.param
+    model, folder = small_model(name), tmp_path_factory.mktemp("run")
+    extra = {"config": {"name": "mine", "data": f"omniglot:{folder}/photos", "seed": 3}, "data": "0123abcd"}
+    model.save(folder / "checkpoint.pt", extra)
+    row = {"method": "class-graph", "mode": "joint", "way": 5, "shot": 1, "accuracy": 61.234, "ci95": 0.456}
+    row |= {"ece": 0.031, "episodes": 2000, "fingerprint": "c145bccf"}
+    (folder / "results.json").write_text(json.dumps([row]))
+    status = main(["export", f"{folder}/checkpoint.pt", "--format", format, "--mode", mode])
+    assert status == 0
+    return model, folder / f"{format}-{mode}", format, mode
+
+
+@torch.no_grad()
+def test_outputs_are_the_models_own(exported) -> None:
+    model, folder, _, mode = exported
+    image = (model.preprocess.channels, 32, 32)
+    for b, n, k, m in EPISODES:
+        support, query = images(b, n, k, *image), images(b, m, *image)
+        (support_features,) = run(folder, "backbone", images=support.flatten(0, 2))
+        (query_features,) = run(folder, "backbone", images=query.flatten(0, 1))
+        outputs = run(
+            folder,
+            "graph",
+            support=support_features.unflatten(0, (b, n, k)),
+            query=query_features.unflatten(0, (b, m)),
+        )
+        expected = model(support, query, joint=mode == "joint")
+        for output, own in zip(outputs, expected, strict=True):
+            torch.testing.assert_close(output, own, atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
+def test_graph_takes_features_of_any_size_and_shots_that_differ(exported) -> None:
+    model, folder, _, mode = exported
+    support, query = torch.randn(2, 4, 3, 11), torch.randn(2, 9, 11)
+    mask = torch.ones(2, 4, 3, dtype=torch.bool)
+    mask[0, 1, 1:] = mask[1, 3, 2:] = False
+    expected = model.graph(support, query, joint=mode == "joint", support_mask=mask)
+    support[~mask] = torch.nan
+    outputs = run(folder, "graph", support=support, query=query)
+    for output, own in zip(outputs, expected, strict=True):
+        torch.testing.assert_close(output, own, atol=1e-4, rtol=0)
+
+
+def test_card_says_what_it_is_and_its_code_runs_without_the_package(exported) -> None:
+    model, folder, _, mode = exported
+    card = (folder / "README.md").read_text()
+    shape = f"uint8 [n, {model.preprocess.channels}, 32, 32]"
+    terms = "Those of omniglot: MIT."
+    for fact in ("# mine", f"*{mode}*", "`omniglot:photos`", "`0123abcd`", "61.2 ± 0.5", shape, terms):
+        assert fact in card
+    (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    code = "import sys\nsys.modules['fewshot'] = None  # not to be had\n" + code + "\nprint(classes.shape)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout in ("(20,)\n", "torch.Size([20])\n")
+
+
+def test_files_do_not_tell_where_they_were_made(exported) -> None:
+    _, folder, *_ = exported
+    home = os.fsencode(Path(__file__).parents[2])
+    assert not any(home in file.read_bytes() for file in folder.iterdir())
+
+
+def test_nothing_is_overwritten(exported, capsys) -> None:
+    _, folder, format, mode = exported
+    before = {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
+    assert main(["export", f"{folder.parent}/checkpoint.pt", "--format", format, "--mode", mode]) == 2
+    told = f"out: expected a new or an empty folder, got {folder}, which is not"
+    assert capsys.readouterr().err == f"fewshot export: error: {told}\n"
+    assert before == {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
+
+
+def test_missing_packages_are_named(monkeypatch, tmp_path, capsys) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == "onnx" else found(name, *a)
+    )
+    assert main(["export", f"{tmp_path}/checkpoint.pt"]) == 2
+    assert capsys.readouterr().err == (
+        "fewshot export: error: format: onnx not installed (pip install 'fewshot[export]'), "
+        "or take --format torch\n"
+    )
+
+
+@pytest.mark.parametrize("content", ["{", "3", "[1]", '[{"method": "class-graph"}]'])
+def test_foreign_results_are_refused(tmp_path, content, capsys) -> None:
+    small_model("conv4").save(tmp_path / "checkpoint.pt")
+    (tmp_path / "results.json").write_text(content)
+    assert main(["export", f"{tmp_path}/checkpoint.pt", "--format", "torch"]) == 2
+    assert "results.json: not the results of a run" in capsys.readouterr().err
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["checkpoint.pt", "results.json"]
+
+
+def test_model_that_cannot_be_traced_is_refused_and_leaves_nothing(tmp_path) -> None:
+    class ByValue(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.flatten(1) if x.sum() > 0 else -x.flatten(1)
+
+    model = GraphFewShot(ByValue(), ClassGraph(), preprocess=Preprocess(4, 3))
+    with pytest.raises(InputError, match=r"^backbone: cannot be exported \("):
+        export_model(model, tmp_path / "out", format="torch")
+    assert not list(tmp_path.iterdir())
+
+
+def test_model_without_a_size_is_refused(tmp_path) -> None:
+    model = GraphFewShot(backbones.conv4(width=4), ClassGraph())
+    with pytest.raises(InputError, match=r"^model: expected one whose preprocessing says the images' size"):
+        export_model(model, tmp_path / "out", format="torch")

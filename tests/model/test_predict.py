@@ -1,0 +1,163 @@
+"""Prediction on image files: letters drawn to folders, and everything that can be amiss with them."""
+
+import shutil
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from fewshot import backbones
+from fewshot.core.errors import InputError
+from fewshot.data.readers.images import decode
+from fewshot.graph.class_graph import ClassGraph
+from fewshot.model.few_shot import GraphFewShot
+from fewshot.model.predict import encode_files, encode_support, predict, query_files, support_files
+from fewshot.model.preprocess import Preprocess
+from fewshot.report.example import class_picture
+
+LETTERS = "AOT"
+
+
+def draw(letter, path, shift=0, size=(48, 40)):
+    """A letter, white on black, moved by some pixels, in an image of any size."""
+    font = ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", 36)
+    image = Image.new("L", size)
+    ImageDraw.Draw(image).text((size[0] / 2 + shift, size[1] / 2), letter, font=font, anchor="mm", fill=255)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+    return path
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for shots, letter in enumerate(LETTERS, start=1):  # 1, 2 and 3 shots
+        for shot in range(shots):
+            draw(letter, tmp_path / "support" / letter / f"{shot}.png", shot, (40 + 8 * shots, 40))
+        for number in range(2):
+            draw(letter, tmp_path / "query" / f"{letter}{number}.png", 2 - number)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    backbone = backbones.conv4(in_channels=1, width=16)
+    # Features minus the mean of some letters, as after training.
+    preprocess = Preprocess(size=32, channels=1)
+    built = GraphFewShot(backbone, ClassGraph(), preprocess=preprocess, precision="32-true").eval()
+    some = torch.randint(256, (64, 1, 32, 32), dtype=torch.uint8)
+    with torch.no_grad():
+        return GraphFewShot(
+            backbone,
+            ClassGraph(),
+            preprocess=preprocess,
+            base_mean=built.encode(some).mean(0),
+            precision="32-true",
+        ).eval()
+
+
+@pytest.mark.parametrize("mode", ["inductive", "joint"])
+def test_letters_are_told_apart(model, folders, mode):
+    found = predict(model, folders / "support", folders / "query", mode=mode)
+    assert [p.file.name for p in found] == ["A0.png", "A1.png", "O0.png", "O1.png", "T0.png", "T1.png"]
+    assert [p.name for p in found] == list("AAOOTT")
+    for p in found:
+        assert sum(p.probabilities.values()) == pytest.approx(1.0)
+        assert p.probability == max(p.probabilities.values()) == p.probabilities[p.name]
+
+
+def test_equals_the_model_on_the_decoded_images(model, folders):
+    classes = support_files(folders / "support")
+    files = query_files(folders / "query")
+
+    def read(file):
+        return torch.from_numpy(decode(file.read_bytes(), "", 1, 32).copy())
+
+    support = torch.zeros(1, 3, 3, 1, 32, 32, dtype=torch.uint8)
+    mask = torch.zeros(1, 3, 3, dtype=torch.bool)
+    for i, images in enumerate(classes.values()):
+        for k, file in enumerate(images):
+            support[0, i, k], mask[0, i, k] = read(file), True
+    with torch.no_grad():
+        logits = model(support, torch.stack([read(f) for f in files])[None], support_mask=mask).logits
+    expected = logits[0].double().softmax(-1)
+    found = torch.tensor([list(p.probabilities.values()) for p in predict(model, folders / "support", files)])
+    torch.testing.assert_close(found.double(), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_query_alone_and_among_others_is_the_same_unless_joint(model, folders):
+    alone = predict(model, folders / "support", folders / "query" / "A0.png")[0]
+    among = predict(model, folders / "support", folders / "query")[0]
+    assert alone.probabilities == pytest.approx(among.probabilities, abs=1e-5)
+
+
+def test_evidence(model, folders):
+    support, query = folders / "support", folders / "query" / "A0.png"
+    plain = predict(model, support, query)[0]
+    without = predict(model, support, query, absent=["A"])[0]
+    assert without.probabilities["A"] == 0
+    assert without.name != "A"
+    with_t = predict(model, support, query, present=["T"])[0]
+    assert with_t.probabilities != plain.probabilities
+
+
+def test_masks_of_classes_with_different_shots(model, folders):
+    features, mask = encode_support(model, support_files(folders / "support"))
+    assert features.shape[:3] == (1, 3, 3)
+    assert mask[0].sum(-1).tolist() == [1, 2, 3]
+
+
+def test_query_paths_are_files_and_folders_each_once(folders):
+    query = folders / "query"
+    draw("A", query / "more" / "deep.PNG")
+    draw("A", query / ".hidden" / "not.png")
+    (query / "notes.txt").write_text("no image")
+    files = query_files([query / "T1.png", query])
+    assert files[0].name == "T1.png"
+    assert len(files) == len(set(files)) == 7
+    assert files[-1].name == "deep.PNG"
+
+
+def test_class_picture(model, folders):
+    picture = class_picture(model, folders / "support")
+    assert picture.names == list(LETTERS)
+    np.testing.assert_allclose(picture.dependencies.sum(1), 1, atol=1e-5)
+    np.testing.assert_allclose(np.diag(picture.dependencies), 0)
+    assert all(image.shape == (1, 96, 96) for image in picture.images)
+
+
+def test_refusals(model, folders):
+    support, query = folders / "support", folders / "query"
+    (query / "bad.png").write_bytes(b"no image at all")
+    with pytest.raises(InputError, match=r"bad\.png: cannot be decoded"):
+        predict(model, support, query)
+    (folders / "empty").mkdir()
+    a = query / "A0.png"
+    for arguments, options, message in [
+        ((support, a), {"mode": "both"}, "mode: expected one of inductive, joint, got 'both'"),
+        ((support, a), {"absent": ["Z"]}, "absent: expected one of A, O, T, got 'Z'"),
+        ((support, a), {"absent": ["A"], "present": ["A"]}, "class 'A' was said to be both"),
+        ((support, a), {"absent": list(LETTERS)}, "at least one class to be left"),
+        ((support, folders / "empty"), {}, "query: no image in"),
+        ((support, query / "none.png"), {}, "query: there is no file or folder"),
+        ((support, []), {}, "query: expected at least one file or folder"),
+        ((folders / "none", a), {}, "support: there is no file or folder"),
+        ((a, a), {}, "support: expected a folder with a folder a class, got the file"),
+        ((query, a), {}, "support: expected at least 2 folders, one a class"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            predict(model, *arguments, **options)
+    shutil.rmtree(support / "O")
+    (support / "O").mkdir()
+    with pytest.raises(InputError, match="support: class 'O' has no image in"):
+        predict(model, support, a)
+
+
+def test_a_model_that_does_not_resize_wants_one_size(folders):
+    plain = GraphFewShot(backbones.conv4(in_channels=1, width=4), ClassGraph()).eval()
+    files = query_files(folders / "query")
+    assert len(encode_files(plain, files)) == 6
+    with pytest.raises(InputError, match=r"does not resize; expected \[40, 48\] pixels"):
+        encode_files(plain, [*files, *query_files(folders / "support" / "T")])

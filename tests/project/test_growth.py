@@ -1,0 +1,53 @@
+"""The benchmark's curves of time and memory: exponents, and the whole stage on very little."""
+
+import gc
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "experiments" / "benchmark"))
+growth = pytest.importorskip("growth")
+
+
+def test_exponent_of_a_power() -> None:
+    points = [{"classes": n, "bytes": 1e5 * n**1.5, "seconds": {"median": 3 * n}} for n in (10, 20, 70)]
+    assert growth.exponent(points, "exponent of memory") == pytest.approx(1.5)
+    assert growth.exponent(points, "exponent of time") == pytest.approx(1.0)
+
+
+@pytest.fixture
+def light() -> Iterator[None]:
+    """Garbage is collected before every repetition: not among all that the other tests have loaded."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def test_stage_on_few_classes(light, monkeypatch, tmp_path, capsys) -> None:
+    monkeypatch.setattr(growth, "alone", lambda work, *arguments: work(*arguments))
+    monkeypatch.setattr(growth, "beside_dense", lambda size, joint: 1.0)
+    sizes = [growth.Size(n, 20, 8) for n in (12, 24)]
+    monkeypatch.setattr(growth, "CURVES", {"classes": sizes, "queries": [sizes[0]]})
+    monkeypatch.setattr(growth, "MANY", sizes)
+    monkeypatch.setattr(growth, "DENSE", 12)
+    growth.main(["--repetitions", "1", "--results", str(tmp_path)])
+    kept = json.loads((tmp_path / "growth.json").read_text())
+    assert {file.name for file in tmp_path.iterdir()} == {"growth.json", "growth.png"}
+    ways = {
+        (curve["mode"], curve["edges"]): [point["classes"] for point in curve["points"]]
+        for curve in kept["curves"]
+        if curve["along"] == "classes"
+    }
+    assert ways == {
+        ("inductive", "dense"): [12],
+        ("inductive", "sparse"): [12, 24],
+        ("joint", "dense"): [12],
+        ("joint", "sparse"): [12, 24],
+        ("finding the neighbours", "sparse"): [12, 24],
+    }
+    same = [row for row in kept["rows"] if row["work"].endswith("sparse minus dense")]
+    assert [row["verdict"] for row in same] == ["ok", "ok"]
+    assert "sparse minus dense" in capsys.readouterr().out

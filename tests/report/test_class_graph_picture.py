@@ -1,0 +1,121 @@
+"""Class graphs as pictures and data: what is written is what was given."""
+
+import json
+import xml.etree.ElementTree as ElementTree
+
+import networkx
+import numpy as np
+import pytest
+from PIL import Image
+
+from fewshot.core.errors import InputError
+from fewshot.report.class_graph import Picture, caption, drawn_edges, save, to_svg
+from fewshot.report.class_graph_layout import curve, places, radius, thumbnail_size
+from fewshot.report.html import shorten
+
+
+def picture(n, seed=0):
+    rng = np.random.default_rng(seed)
+    weights = rng.random((n, n)) + 0.1
+    np.fill_diagonal(weights, 0)
+    images = [rng.integers(0, 255, (1 if i % 2 else 3, 24, 24), dtype=np.uint8) for i in range(n)]
+    names = ["<b> & $x$", *(f"class {i}" for i in range(1, n))]
+    return Picture(names, weights / weights.sum(1, keepdims=True), images)
+
+
+@pytest.mark.parametrize("n", [2, 5, 12, 30])
+def test_png_is_an_image(tmp_path, n):
+    image = Image.open(save(tmp_path / "graph.png", picture(n)))
+    assert image.width == 1600
+    assert len(set(np.asarray(image.convert("L")).flat)) > 50
+    assert [file.name for file in tmp_path.iterdir()] == ["graph.png"]  # no temporary file is left
+
+
+def test_graphml_and_json_hold_the_same_weights(tmp_path):
+    drawn = picture(6)
+    graph = networkx.read_graphml(save(tmp_path / "graph.graphml", drawn), node_type=int)
+    content = json.loads(save(tmp_path / "graph.json", drawn).read_text())
+    assert content["classes"] == list(drawn.names)
+    np.testing.assert_allclose(content["dependencies"], drawn.dependencies, atol=5e-5)
+    assert graph.nodes[0]["name"] == "<b> & $x$"
+    assert graph.number_of_edges() == 30
+    # Row i listens to j: an edge from j to i.
+    assert graph.edges[4, 1]["weight"] == pytest.approx(drawn.dependencies[1, 4], abs=5e-5)
+    again = networkx.node_link_graph(content, edges="edges")
+    assert {(j, i): w for j, i, w in again.edges(data="weight")} == {
+        (j, i): w for j, i, w in graph.edges(data="weight")
+    }
+
+
+def test_html_needs_nothing_beside_it_and_escapes_names(tmp_path):
+    text = save(tmp_path / "graph.html", picture(5)).read_text()
+    assert "http://" not in text.replace("http://www.w3.org", "")
+    assert "https://" not in text
+    assert "<b>" not in text
+    assert "&lt;b&gt; &amp; $x$" in text
+    data = text.split('id="graph">')[1].split("</script>")[0]
+    assert json.loads(data)["classes"][0] == "<b> & $x$"
+
+
+@pytest.mark.parametrize("n", [2, 4, 5, 6, 13, 100])
+def test_svg_draws_each_class_and_the_strongest_edges_of_each(n):
+    drawn = picture(n)
+    root = ElementTree.fromstring(to_svg(drawn))
+    groups = root.findall("g")
+    assert sum(g.get("class") == "node" for g in groups) == n
+    edges = [(int(g.get("data-to")), int(g.get("data-from"))) for g in groups if g.get("class") == "edge"]
+    most = min(drawn_edges(drawn), n - 1)
+    expected = {(i, j) for i in range(n) for j in np.argsort(-drawn.dependencies[i])[:most]}
+    assert set(edges) == expected
+    assert len(edges) == n * most
+
+
+@pytest.mark.parametrize("n", [2, 3, 6, 12, 30, 100])
+def test_images_do_not_overlap_and_curves_are_finite(n):
+    spots, side = places(picture(n).dependencies), thumbnail_size(n)
+    for i, a in enumerate(spots):
+        for b in spots[:i]:
+            assert max(abs(a.x - b.x), abs(a.y - b.y)) > side
+            assert n < 13 or radius(n) * side > 40  # pixels: what is on the image can be made out
+            assert np.isfinite(curve(a, b, n)).all()
+
+
+def test_layout_puts_a_pair_that_depends_on_each_other_side_by_side():
+    weights = np.full((8, 8), 0.01)
+    for i, j in [(0, 5), (1, 4), (2, 7), (3, 6)]:
+        weights[i, j] = weights[j, i] = 1.0
+    np.fill_diagonal(weights, 0)
+    spots = places(weights)
+    step = 2 * np.sin(np.pi / 8)  # between neighbours on the circle
+    for i, j in [(0, 5), (1, 4), (2, 7), (3, 6)]:
+        assert np.hypot(spots[i].x - spots[j].x, spots[i].y - spots[j].y) == pytest.approx(step)
+
+
+def test_caption_says_which_edges_are_drawn():
+    assert "listens" in caption(picture(5))
+    assert "All are drawn" in caption(picture(5))
+    assert "Of each class's 19 the 2 strongest are drawn" in caption(picture(20))
+
+
+def test_a_class_that_listens_to_no_one_has_no_edge():
+    drawn = Picture(["a", "b"], np.array([[0.0, 0.0], [1.0, 0.0]]), [np.zeros((1, 8, 8), np.uint8)] * 2)
+    assert drawn.edges() == [(0, 1, 1.0)]
+
+
+def test_existing_file_stays_when_drawing_fails(tmp_path):
+    (tmp_path / "graph.png").write_text("mine")
+    broken = Picture(["a", "b"], np.eye(2), [np.zeros((2, 8, 8), np.uint8)] * 2)  # two channels
+    with pytest.raises(Exception):  # noqa: B017, PT011
+        save(tmp_path / "graph.png", broken)
+    assert (tmp_path / "graph.png").read_text() == "mine"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_refusals(tmp_path):
+    with pytest.raises(
+        InputError, match=r"out: expected a file that ends in .png, .html, .graphml, .json, got"
+    ):
+        save(tmp_path / "graph.svg", picture(2))
+    with pytest.raises(InputError, match=r"dependencies: expected \[3, 3\] and 3 images"):
+        Picture(["a", "b", "c"], np.eye(2), [])
+    assert shorten("short") == "short"

@@ -1,0 +1,82 @@
+"""The pictures of a run: they show what they are given, the same each time."""
+
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+import torch
+
+from fewshot import backbones
+from fewshot.data.packed import PackedDataset
+from fewshot.graph.class_graph import ClassGraph
+from fewshot.model.few_shot import GraphFewShot
+from fewshot.report import figures as pictures
+from fewshot.report.example import draw_example
+
+METRICS = [
+    {"stage": "meta", "step": 0, "val_accuracy": 20.0},
+    {"stage": "meta", "step": 1, "loss": 1.5, "accuracy": 30.0, "lr": 0.1},
+    {"stage": "graph", "step": 1, "loss": 1.0, "accuracy": 60.0, "lr": 0.1},
+]
+
+
+@pytest.fixture(scope="module")
+def example():
+    torch.manual_seed(0)
+    images = torch.randint(256, (30, 3, 16, 16), dtype=torch.uint8)
+    data = PackedDataset(images, torch.arange(30) // 6, ("ant", "bee", "c$a$t", "<dog>", "eel"))
+    model = GraphFewShot(backbones.conv4(width=4), ClassGraph()).eval()
+    return draw_example(model, data, way=5, shot=2, query=15)
+
+
+def test_example_is_an_episode_as_the_model_sees_it(example):
+    assert example.support_images.shape == (5, 2, 3, 16, 16)
+    assert example.query_images.shape == (20, 3, 16, 16)  # as many as there are
+    out = ClassGraph()(example.support[None], example.query[None])
+    torch.testing.assert_close(example.parts.after, out.logits, atol=1e-4, rtol=0)
+    torch.testing.assert_close(example.dependencies, out.dependencies[0])
+    picture = example.picture()
+    assert picture.names == example.names
+    assert (picture.images[0][:, ::6, ::6] == example.support_images[0, 0].numpy()).all()
+    moved = (example.parts.after - example.parts.before)[0].abs().sum()
+    assert moved > 0
+    assert 0 <= example.most_moved() < 20
+
+
+def test_curves_have_a_column_a_stage():
+    svg = pictures.to_svg(pictures.curves(METRICS))
+    ElementTree.fromstring(svg)
+    assert svg.count(">meta<") == svg.count(">graph<") == 1
+    assert "currentColor" in svg
+    assert pictures.to_svg(pictures.curves(METRICS)) == svg
+
+
+def test_explanation_holds_every_part_of_every_logit(example):
+    svg = pictures.to_svg(pictures.explanation(example))
+    ElementTree.fromstring(svg)
+    m = example.most_moved()
+    for part in (example.parts.messages[0, m], example.parts.after[0, m], example.parts.own[0, m]):
+        for value in part.flatten().tolist():
+            assert f">{round(value, 2) + 0.0:+.2f}<".replace("-", "−") in svg
+    assert "&lt;dog&gt;" in svg
+    assert "from c$a$t" in svg
+
+
+def test_features_are_the_same_each_time_and_count_the_mistakes(example):
+    svg = pictures.to_svg(pictures.features(example))
+    ElementTree.fromstring(svg)
+    wrong = int((example.joint_logits.argmax(-1) != example.labels).sum())
+    assert f"{wrong} of 20 queries taken for another class" in svg
+    assert pictures.to_svg(pictures.features(example)) == svg
+
+
+def test_confusions_of_many_classes_are_those_of_the_hardest_pairs():
+    counts = 10 * torch.eye(100, dtype=torch.int64)
+    counts[3, 97], counts[97, 3] = 5, 5
+    names = [f"class {i}" for i in range(100)]
+    axes = pictures.confusions(counts, names).axes[0]
+    assert {label.get_text() for label in axes.get_yticklabels()} == {"class 3", "class 97"}
+    assert sorted(text.get_text() for text in axes.texts) == ["33", "33", "67", "67"]
+    few = pictures.confusions(counts[:5, :5], names[:5]).axes[0]
+    assert len(few.get_yticklabels()) == 5
+    flawless = pictures.confusions(10 * torch.eye(100, dtype=torch.int64), names).axes[0]
+    assert len(flawless.get_yticklabels()) == pictures.MOST

@@ -1,0 +1,99 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fewshot.core.errors import InputError
+from fewshot.training import config
+from fewshot.training.config import Config, Evaluate, Graph, Meta, Pretrain, from_dict
+
+SHIPPED = sorted((Path(config.__file__).parents[2] / "configs").glob("*.yaml"))
+
+
+def test_written_and_read_back(tmp_path):
+    full = Config(name="all", data="folder:/data/ä", pretrain=Pretrain(), meta=Meta(hard=0.5), graph=Graph())
+    config.write(full, tmp_path / "all.yaml")
+    assert config.read(tmp_path / "all.yaml") == full
+    assert list(tmp_path.iterdir()) == [tmp_path / "all.yaml"]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
+def test_every_shipped_config_is_valid_and_found_by_name(path):
+    shipped = config.read(path.stem)
+    assert shipped == config.read(path)
+    assert shipped.name == path.stem
+
+
+def test_a_file_without_a_name_is_named_by_its_stem(tmp_path):
+    (tmp_path / "mine.yaml").write_text("seed: 3\nmeta: {lr: 4e-3}\n")
+    mine = config.read(tmp_path / "mine.yaml", {"meta.steps": 7, "evaluate.ways": [5]})
+    assert mine == Config(name="mine", seed=3, meta=Meta(lr=0.004, steps=7), evaluate=Evaluate(ways=(5,)))
+
+
+def test_null_leaves_a_stage_out_and_an_empty_one_takes_its_defaults():
+    assert from_dict({"meta": None}).meta is None
+    assert from_dict({"meta": {}}).meta == Meta()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"sede": 1}, "sede: no such key (did you mean seed?)"),
+        ({"meta": {"stpes": 1}}, "meta.stpes: no such key (did you mean meta.steps?)"),
+        ({"meta": {"steps": "many"}}, "meta.steps: expected a whole number, got 'many'"),
+        ({"meta": {"steps": True}}, "meta.steps: expected a whole number, got True"),
+        ({"meta": {"lr": "fast"}}, "meta.lr: expected a number, got 'fast'"),
+        ({"meta": {"lr": -1}}, "meta.lr: expected a number above 0, got -1.0"),
+        ({"meta": {"hard": 1.5}}, "meta.hard: expected a share from 0 to 1, got 1.5"),
+        ({"meta": {"way": 1}}, "meta.way: expected at least 2, got 1"),
+        (
+            {"meta": {"method": "maml"}},
+            "meta.method: expected one of prototypes, class-graph, got 'maml'",
+        ),
+        ({"meta": 5}, "meta: expected keys and values, got 5"),
+        ({"mirror": "yes"}, "mirror: expected true or false, got 'yes'"),
+        ({"images": {"size": 8}}, "images.size: expected null or at least 16, got 8"),
+        (
+            {"meta": {}, "backbone": {"name": "timm:resnet18", "frozen": True}},
+            "backbone.frozen: expected false or null with pretrain or meta, which train it",
+        ),
+        ({"images": {"channels": 2}}, "images.channels: expected 1, 3 or null, got 2"),
+        ({"augment": {"brightness": 2}}, "augment.brightness: expected a share from 0 to 1, got 2.0"),
+        ({"graph": {"noise": [0, 2]}}, "graph.noise: expected a share from 0 to 1, got (0.0, 2.0)"),
+        ({"graph": {"ways": []}}, "graph.ways: expected at least 2, got ()"),
+        ({"pretrain": {"batch": 1}}, "pretrain.batch: expected at least 2, got 1"),
+        ({"evaluate": {"ways": [5, "x"]}}, "evaluate.ways: expected a whole number, got 'x'"),
+        ({"seed": -1}, "seed: expected a number from 0 up, got -1"),
+        ({"name": "a/b"}, "name: expected a name without slashes, got 'a/b'"),
+    ],
+)
+def test_bad_input_is_named_by_its_key(content, message):
+    with pytest.raises(InputError) as error:
+        from_dict(content)
+    assert str(error.value) == message
+
+
+def test_bad_files(tmp_path):
+    with pytest.raises(InputError, match=r"configs: expected a file or one of .*, got 'nowhere'"):
+        config.read("nowhere")
+    (tmp_path / "torn.yaml").write_text("meta: {steps: [")
+    with pytest.raises(InputError, match=r"torn\.yaml: not YAML: .*line 1"):
+        config.read(tmp_path / "torn.yaml")
+    (tmp_path / "list.yaml").write_text("- 1")
+    with pytest.raises(InputError, match="expected keys and values, got list"):
+        config.read(tmp_path / "list.yaml")
+
+
+def test_differences_name_each_key():
+    one, other = Config(meta=Meta(steps=5)), Config(seed=2)
+    assert config.differences(one, one) == []
+    found = config.differences(one, other)
+    assert "seed: 0 instead of 2" in found
+    assert "meta.steps: 5 instead of None" in found
+
+
+def test_importing_it_imports_nothing_heavy():
+    heavy = "{'torch', 'numpy', 'lightning'}"
+    code = f"import sys, fewshot.training.config; sys.exit(bool({heavy} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

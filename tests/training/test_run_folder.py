@@ -1,0 +1,98 @@
+import json
+
+import pytest
+import torch
+
+from fewshot.core.errors import InputError
+from fewshot.training import config as configs
+from fewshot.training.config import Config, Meta
+from fewshot.training.run_folder import RunFolder
+
+
+def names(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_a_run_that_stands_there_is_moved_and_none_is_lost(tmp_path):
+    for seed in range(3):
+        run = RunFolder(tmp_path / "a", Config(seed=seed))
+        run.log({"seed": seed})
+        if seed == 0:  # the first is finished, the second is not
+            run.write_results([{"accuracy": 50.0}])
+            run.finish()
+        run.close()
+    assert names(tmp_path) == ["a", "a.1", "a.2"]
+    seeds = {name: configs.read(tmp_path / name / "config.yaml").seed for name in names(tmp_path)}
+    assert seeds == {"a": 2, "a.1": 0, "a.2": 1}
+    assert json.loads((tmp_path / "a.1" / "results.json").read_text()) == [{"accuracy": 50.0}]
+
+
+def test_resuming_puts_the_metrics_back_to_the_saved_state(tmp_path):
+    run = RunFolder(tmp_path / "a", Config())
+    run.log({"step": 1})
+    run.write_state({"weights": torch.ones(2)})
+    run.log({"step": 2})
+    run.close()
+    with (tmp_path / "a" / "metrics.jsonl").open("ab") as stream:
+        stream.write(b'{"step": 3, "lo')  # what a kill leaves
+    run = RunFolder(tmp_path / "a", Config(), resume=True)
+    assert run.metrics() == [{"step": 1}, {"step": 2}]  # the torn line is left out
+    state = run.read_state()
+    assert torch.equal(state["weights"], torch.ones(2))
+    run.log({"step": 2, "again": True})
+    assert run.metrics() == [{"step": 1}, {"step": 2, "again": True}]
+
+
+def test_without_a_state_the_metrics_start_anew(tmp_path):
+    run = RunFolder(tmp_path / "a", Config())
+    run.log({"step": 1})
+    run.close()
+    run = RunFolder(tmp_path / "a", Config(), resume=True)
+    assert run.read_state() is None
+    assert run.metrics() == []
+
+
+def test_finished_means_results_and_no_state(tmp_path):
+    run = RunFolder(tmp_path / "a", Config())
+    assert not run.finished
+    run.write_state({})
+    assert not run.finished
+    run.write_results([])
+    assert not run.finished  # its report may still be missing
+    run.finish()
+    assert run.finished
+    assert RunFolder(tmp_path / "a", Config(), resume=True).finished
+
+
+def test_resuming_where_there_is_no_run_says_that_it_begins(tmp_path, capsys):
+    RunFolder(tmp_path / "a", Config(), resume=True).close()
+    assert capsys.readouterr().err == f"there is no run in {tmp_path / 'a'} to go on with: it begins\n"
+    RunFolder(tmp_path / "a", Config(), resume=True).close()
+    assert capsys.readouterr().err == ""
+
+
+def test_resuming_another_config_names_the_difference(tmp_path):
+    RunFolder(tmp_path / "a", Config(meta=Meta(steps=900))).close()
+    with pytest.raises(InputError, match=r"resume: .*got meta\.steps: 5 instead of 900 \(leave out --resume"):
+        RunFolder(tmp_path / "a", Config(meta=Meta(steps=5)), resume=True)
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("...")
+    with pytest.raises(InputError, match="out: expected an empty folder or one of a run"):
+        RunFolder(tmp_path, Config())
+    with pytest.raises(InputError, match="out: expected a folder, got the file"):
+        RunFolder(tmp_path / "thesis.tex", Config())
+    assert names(tmp_path) == ["thesis.tex"]
+
+
+def test_a_run_that_is_going_on_is_left_alone(tmp_path):
+    pytest.importorskip("fcntl")
+    run = RunFolder(tmp_path / "a", Config())
+    for resume in (True, False):
+        with pytest.raises(InputError, match="belongs to a run that is still going on"):
+            RunFolder(tmp_path / "a", Config(), resume=resume)
+    run.close()
+    RunFolder(tmp_path / "a", Config(), resume=True).close()
+    assert names(tmp_path) == ["a"]

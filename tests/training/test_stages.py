@@ -1,0 +1,157 @@
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+import torch
+from torch import nn
+
+from fewshot import backbones
+from fewshot.core.errors import InputError
+from fewshot.data.labelled import FeatureSet
+from fewshot.data.packed import PackedDataset
+from fewshot.graph.class_graph import ClassGraph
+from fewshot.methods.prototypes import prototypes
+from fewshot.model.few_shot import GraphFewShot
+from fewshot.model.preprocess import Preprocess
+from fewshot.training import losses, stages
+from fewshot.training.config import Augment, Config, Graph, Images, Meta, Pretrain
+from fewshot.training.processes import ALONE, Workers
+
+CONFIG = Config(
+    images=Images(size=16),
+    augment=Augment(crop=1, flip=True, noise=0.1),
+    pretrain=Pretrain(epochs=2, batch=8),
+    meta=Meta(steps=5, batch=2, way=3, query=2, hard=0.5),
+    graph=Graph(steps=9, batch=2, ways=(2, 3), shots=(1, 2), query=2, queries=("balanced",), noise=(0.0,)),
+    precision="32-true",
+)
+
+
+@pytest.fixture(scope="module")
+def data():
+    images = torch.randint(
+        256, (48, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    names = tuple("abcdef")
+    taxonomy = tuple(f"{'x' if i < 3 else 'y'}/{name}" for i, name in enumerate(names))
+    return PackedDataset(images, torch.arange(48) // 8, names, None, taxonomy)
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return GraphFewShot(
+        backbones.conv4(1, 4), ClassGraph(), preprocess=Preprocess(16, 1), precision="32-true"
+    )
+
+
+def make(name, model, data, workers=ALONE):
+    items = FeatureSet(
+        torch.randn(48, 5, generator=torch.Generator().manual_seed(1)), data.labels, data.class_names
+    )
+    return getattr(stages, name)(CONFIG, model, items if name == "graph" else data, dict, workers)
+
+
+@pytest.mark.parametrize("name", ["pretrain", "meta", "graph"])
+def test_a_steps_batch_is_the_same_wherever_one_starts(name, model, data):
+    stage = make(name, model, data)
+    whole = list(islice(stage.batches(0), stage.steps))
+    assert len(whole) == stage.steps
+    for start in range(stage.steps):
+        torch.testing.assert_close(next(stage.batches(start)), whole[start], rtol=0, atol=0)
+    assert not torch.equal(whole[0][0], whole[4][0])
+
+
+@pytest.mark.parametrize("name", ["pretrain", "meta", "graph"])
+def test_every_stage_trains_its_parameters(name, model, data):
+    stage = make(name, model, data)
+    trained = "graph." if name == "graph" else "backbone."
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    for batch in islice(stage.batches(0), 3):
+        loss, accuracy = stage.module.train()(*batch)
+        assert 0 <= accuracy <= 1
+        stage.optimizer.zero_grad()
+        loss.backward()
+        stage.optimizer.step()
+    changed = [key for key, value in model.state_dict().items() if not torch.equal(value, before[key])]
+    assert changed
+    assert all(key.startswith(trained) for key in changed)
+
+
+@pytest.mark.parametrize("name", ["pretrain", "graph"])
+def test_two_processes_share_a_batch_out(name, model, data):
+    labels = {"pretrain": 1, "graph": 2}[name]
+    whole = next(make(name, model, data).batches(1))[labels]
+    shares = [next(make(name, model, data, Workers(rank, 2)).batches(1))[labels] for rank in range(2)]
+    torch.testing.assert_close(torch.stack(shares, 1).flatten(0, 1), whole)
+
+
+def test_an_epoch_sees_every_image_once():
+    epochs = [torch.cat([stages.batch_indices(12, 12, 4, 3 * e + s, 7) for s in range(3)]) for e in range(2)]
+    for epoch in epochs:
+        assert sorted(epoch.tolist()) == list(range(12))
+    assert not torch.equal(*epochs)
+
+
+def test_meta_mixes_any_classes_with_near_ones(data):
+    anywhere, near = stages.meta_samplers(CONFIG, data)
+    assert anywhere.batch == near.batch == 1
+    assert [s.batch for s in stages.meta_samplers(Config(meta=Meta(way=3, query=2)), data)] == [4]
+
+
+def test_near_classes_need_something_that_tells_them(data):
+    flat = replace(data, superclasses=None, taxonomy=None)
+    with pytest.raises(InputError, match=r"hard: expected 0, as these classes have no .*, got 0\.5"):
+        stages.meta_samplers(Config(meta=Meta(way=3, query=2, hard=0.5)), flat)
+
+
+def test_the_graphs_steps_go_round_all_conditions(model, data):
+    shapes = [(s.shape[1], s.shape[2]) for s, *_ in islice(make("graph", model, data).batches(0), 8)]
+    assert shapes == [(2, 1), (2, 2), (3, 1), (3, 2)] * 2
+
+
+def test_prototype_loss_is_the_yardsticks_cross_entropy():
+    support, query = torch.randn(2, 3, 2, 5), torch.randn(2, 4, 5)
+    labels = torch.randint(3, (2, 4))
+    loss, accuracy = losses.PrototypeLoss()(support, query, labels, torch.full((2, 3), 1 / 3))
+    scores = prototypes(support, query)  # its scale is 10, where the learned one starts
+    torch.testing.assert_close(loss, nn.functional.cross_entropy(scores.flatten(0, 1), labels.flatten()))
+    assert accuracy == (scores.argmax(-1) == labels).float().mean()
+
+
+def test_graph_loss_is_the_mean_over_what_the_graph_may_look_at():
+    graph = ClassGraph()
+    support, query, shares = torch.randn(2, 3, 2, 5), torch.randn(2, 4, 5), torch.full((2, 3), 1 / 3)
+    labels = torch.randint(3, (2, 4))
+    known = {"proportions": shares}, {"evidence": torch.ones(2, 3)}
+    options = [{}, {"joint": True}, *({"joint": True, **told} for told in known)]
+    each = [
+        nn.functional.cross_entropy(graph(support, query, **o).logits.flatten(0, 1), labels.flatten())
+        for o in options
+    ]
+    loss, _ = losses.GraphLoss(graph)(support, query, labels, shares)
+    torch.testing.assert_close(loss, torch.stack(each).mean())
+
+
+def test_episode_loss_centres_on_the_batchs_own_mean(model):
+    class Shifted(nn.Module):
+        def forward(self, x):
+            return model.backbone(x) + 7.0
+
+    x, labels, shares = torch.randn(10, 1, 16, 16), torch.randint(3, (2, 2)), torch.full((2, 3), 1 / 3)
+    each = [
+        losses.EpisodeLoss(b, losses.PrototypeLoss(), "32-true")(x, labels, shares, 1)[0]
+        for b in (model.backbone, Shifted())
+    ]
+    torch.testing.assert_close(*each, rtol=1e-3, atol=1e-3)
+
+
+def test_cosine_classifier_closed_form():
+    classifier = losses.CosineClassifier(2, 2, scale=10.0)
+    classifier.weight.data = torch.tensor([[2.0, 0.0], [0.0, 0.5]])
+    torch.testing.assert_close(classifier(torch.tensor([[3.0, 4.0]])), torch.tensor([[6.0, 8.0]]))
+
+
+def test_seeds_do_not_meet():
+    seeds = {stages.seed(a, b, c) for a in range(5) for b in range(5) for c in range(50)}
+    assert len(seeds) == 5 * 5 * 50
