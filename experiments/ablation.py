@@ -1,29 +1,33 @@
 """What each part of the class graph is worth: the shipped weights with one part switched off at a time.
 
-    python experiments/ablation.py FEATURES.npz
+    python experiments/ablation.py FEATURES.npz --letters CHECKPOINT
 
-scores on the validation classes of the file, paired by episode, and writes
-``experiments/results/ablation.json`` and the table ``experiments/results/ablation.md``. Nothing is trained
-again, so that a part's worth is that to this graph, others being as they are.
+scores on validation classes, of the file of photographs and of the built-in letters (encoded by the
+checkpoint's backbone), paired by episode, and writes ``experiments/results/ablation.json`` and the table
+``experiments/results/ablation.md``. Nothing is trained again, so a part's worth is its worth to this graph
+with the others as they are.
 """
 
 import argparse
-import json
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from main_job import RESULTS, machine
 
+from fewshot.core.files import write_json
+from fewshot.data import load
+from fewshot.data.labelled import FeatureSet
 from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.evaluation.inputs import open_source
 from fewshot.evaluation.scores import MODES, Scores, as_predict, evaluate, paired_difference
 from fewshot.graph.class_graph import ClassGraph
+from fewshot.model.few_shot import GraphFewShot
 
 OFF = -30.0  # of a logarithm or a log odds
 
-# Of each part the scalars that switch it off.
+# For each part the scalars that switch it off.
 PARTS: dict[str, dict[str, float | list[float]]] = {
     "messages between classes": {"message": 0.0},
     "handicap of crowded classes (edges)": {"crowding": 0.0},
@@ -41,14 +45,33 @@ PARTS: dict[str, dict[str, float | list[float]]] = {
     "following unequal masses": {"follow": [0.0, 0.0, 0.0, 0.0]},
 }
 
-# Of each condition the episodes, and the modes that are looked at.
-CONDITIONS: dict[str, tuple[dict, tuple[str, ...]]] = {
-    "balanced 1-shot": ({"shot": 1}, ("inductive", "joint", "joint-known")),
-    "balanced 5-shot": ({"shot": 5}, ("inductive", "joint", "joint-known")),
+CANDIDATES = ("suppression of spread", "handicap of crowded classes (edges)", "following unequal masses")
+PARTS["these three together"] = {name: value for part in CANDIDATES for name, value in PARTS[part].items()}
+
+ALL = ("inductive", "joint", "joint-known")
+MANY = {"way": 20, "episodes": 600}
+# For each condition: options of the episodes, and the modes that are scored.
+PHOTOGRAPHS: dict[str, tuple[dict, tuple[str, ...]]] = {
+    "balanced 1-shot": ({"shot": 1}, ALL),
+    "balanced 5-shot": ({"shot": 5}, ALL),
     "Dirichlet(2) 1-shot": ({"shot": 1, "queries": "dirichlet:2"}, ("joint",)),
     "Dirichlet(2) 5-shot": ({"shot": 5, "queries": "dirichlet:2"}, ("joint",)),
+    "Dirichlet(1) 1-shot": ({"shot": 1, "queries": "dirichlet:1"}, ("joint",)),
     "40 % wrong labels 5-shot": ({"shot": 5, "label_noise": 0.4}, ("inductive", "joint")),
     "hard classes 1-shot": ({"shot": 1, "classes": "hard"}, ("inductive", "joint")),
+    "hard classes 5-shot": ({"shot": 5, "classes": "hard"}, ("inductive", "joint")),
+    "16-way 1-shot": ({"shot": 1, **MANY, "way": 16}, ALL),
+    "16-way 5-shot": ({"shot": 5, **MANY, "way": 16}, ALL),
+}
+LETTERS: dict[str, tuple[dict, tuple[str, ...]]] = {
+    "balanced 1-shot": ({"shot": 1}, ALL),
+    "balanced 5-shot": ({"shot": 5}, ALL),
+    "Dirichlet(2) 1-shot": ({"shot": 1, "queries": "dirichlet:2"}, ("joint",)),
+    "40 % wrong labels 5-shot": ({"shot": 5, "label_noise": 0.4}, ("inductive", "joint")),
+    "hard classes 1-shot": ({"shot": 1, "classes": "hard"}, ("inductive", "joint")),
+    "20-way 1-shot": ({"shot": 1, **MANY}, ALL),
+    "20-way 5-shot": ({"shot": 5, **MANY}, ALL),
+    "20-way Dirichlet(2) 1-shot": ({"shot": 1, **MANY, "queries": "dirichlet:2"}, ("joint",)),
 }
 
 
@@ -67,17 +90,34 @@ def score(graph: ClassGraph, sampler: EpisodeSampler, mode: str) -> Scores:
 
 
 def table(rows: list[dict]) -> str:
-    """Points of accuracy lost without a part; one row a part, one column a condition and mode."""
-    columns = list(dict.fromkeys((row["condition"], row["mode"]) for row in rows))
-    lost = {(row["part"], row["condition"], row["mode"]): row for row in rows}
-    lines = ["| without | " + " | ".join(f"{condition}, {mode}" for condition, mode in columns) + " |"]
-    lines.append("|---|" + "---|" * len(columns))
-    for part in PARTS:
-        cells = (lost[part, *column] for column in columns)
+    """Points of accuracy lost without a part: a row per condition and mode, a column per part."""
+    lines = ["| | | with all | " + " | ".join(f"without {part}" for part in PARTS) + " |"]
+    lines.append("|---|" * 2 + "---|" * (1 + len(PARTS)))
+    lost = {(row["features"], row["condition"], row["mode"], row["part"]): row for row in rows}
+    for key in dict.fromkeys((row["features"], row["condition"], row["mode"]) for row in rows):
+        found = [lost[*key, part] for part in PARTS]
+        cells = [f"{row['change']:+.2f} ± {row['ci95']:.2f}" for row in found]
         lines.append(
-            f"| {part} | " + " | ".join(f"{c['change']:+.2f} ± {c['ci95']:.2f}" for c in cells) + " |"
+            f"| {key[0]}, {key[1]} | {key[2]} | {found[0]['accuracy']:.2f} | " + " | ".join(cells) + " |"
         )
     return "\n".join(lines) + "\n"
+
+
+def ablate(features: str, data: FeatureSet, conditions: dict, episodes: int, seed: int) -> Iterator[dict]:
+    """A row per condition, mode and part."""
+    graph = ClassGraph.pretrained()
+    for condition, (options, modes) in conditions.items():
+        options = {"way": 5, "query": 15, "episodes": episodes, "batch": 64, "seed": seed, **options}
+        options["query"] = min(options["query"], int(data.counts.min()) - options["shot"])
+        sampler = EpisodeSampler(data, **options)
+        for mode in modes:
+            whole = score(graph, sampler, mode)
+            for part, scalars in PARTS.items():
+                found = score(without(graph, scalars), sampler, mode)
+                change, ci95 = (round(x, 3) for x in paired_difference(found, whole))
+                row = {"features": features, "condition": condition, "part": part, **whole.row()}
+                yield {**row, "change": change, "ci95": ci95}
+            print(features, condition, mode, f"{whole.accuracy:.2f}", flush=True)
 
 
 def main() -> None:
@@ -85,36 +125,27 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("features", type=Path)
-    parser.add_argument("--split", default="val")
-    parser.add_argument("--episodes", type=int, default=1000)
+    parser.add_argument("--letters", type=Path, required=True, help="checkpoint of `--config glyphs`")
+    parser.add_argument("--episodes", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     source = open_source(arguments.features)
-    data = source.features(arguments.split)
-    data = replace(data, items=source.graph.transform(data.items))
-    graph, rows = ClassGraph.pretrained(), []
-    changed: Callable[[Scores, Scores], dict] = lambda scores, whole: dict(  # noqa: E731
-        zip(("change", "ci95"), (round(x, 3) for x in paired_difference(scores, whole)), strict=True)
+    photographs = source.features("val")
+    photographs = replace(photographs, items=source.graph.transform(photographs.items))
+    model = GraphFewShot.load(arguments.letters)
+    letters = model.features(load("glyphs").val)
+    letters = replace(letters, items=model.transform(letters.items))
+    counts = (arguments.episodes, arguments.seed)
+    rows = [
+        *ablate("photographs", photographs, PHOTOGRAPHS, *counts),
+        *ablate("letters", letters, LETTERS, *counts),
+    ]
+    command = (
+        f"python experiments/ablation.py FEATURES.npz --letters CHECKPOINT --episodes {arguments.episodes}"
     )
-    for condition, (options, modes) in CONDITIONS.items():
-        sampler = EpisodeSampler(
-            data, 5, query=15, episodes=arguments.episodes, batch=64, seed=arguments.seed, **options
-        )
-        for mode in modes:
-            whole = score(graph, sampler, mode)
-            for part, scalars in PARTS.items():
-                change = changed(score(without(graph, scalars), sampler, mode), whole)
-                rows.append({"part": part, "condition": condition, **whole.row(), **change})
-            print(condition, mode, f"{whole.accuracy:.2f}", flush=True)
-    content = {
-        "command": f"python experiments/ablation.py FEATURES.npz --episodes {arguments.episodes}",
-        "split": arguments.split,
-        "seed": arguments.seed,
-        "machine": machine(),
-        "rows": rows,
-    }
+    content = {"command": command, "split": "val", "seed": arguments.seed, "machine": machine(), "rows": rows}
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "ablation.json").write_text(json.dumps(content, indent=1) + "\n")
+    write_json(RESULTS / "ablation.json", content)
     (RESULTS / "ablation.md").write_text(table(rows))
     print(table(rows))
 

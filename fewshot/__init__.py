@@ -39,12 +39,11 @@ Aliases(
             "label_posterior": "fewshot.graph.trust",
             "leave_one_out_cosines": "fewshot.graph.trust",
             "masked_softmax": "fewshot.graph.vectors",
-            "nearest_classes": "fewshot.graph.relations",
+            "nearest_classes": "fewshot.graph.edges",
             "normalize": "fewshot.graph.vectors",
             "own_class": "fewshot.graph.trust",
             "pairwise_cosine": "fewshot.graph.handicap",
             "shrink": "fewshot.graph.span",
-            "suppress": "fewshot.graph.suppression",
             "weighted_sums": "fewshot.graph.vectors",
         },
     }

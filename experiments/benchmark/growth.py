@@ -26,7 +26,7 @@ from measure import machine, memory, parser, peak_memory, race, table, verdict, 
 from torch import Tensor
 
 from fewshot.graph.class_graph import ClassGraph
-from fewshot.graph.relations import nearest_classes
+from fewshot.graph.edges import nearest_classes
 from fewshot.graph.vectors import normalize
 
 NEIGHBOURS = 10

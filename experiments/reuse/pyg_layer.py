@@ -14,7 +14,7 @@ from torch_geometric.data import Data
 from torch_geometric.nn import Sequential
 
 from fewshot import ClassGraphConv
-from fewshot.graph.relations import nearest_classes
+from fewshot.graph.edges import nearest_classes
 from fewshot.graph.vectors import normalize
 
 GROUPS, CLASSES, SIZE, NEIGHBOURS = 6, 120, 64, 8

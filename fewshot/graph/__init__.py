@@ -7,7 +7,7 @@ __getattr__, __dir__ = face(
     {
         "ClassGraph": "fewshot.graph.class_graph",
         "ClassGraphConv": "fewshot.graph.conv",
-        "Edges": "fewshot.graph.relations",
+        "Edges": "fewshot.graph.edges",
         "GraphOutput": "fewshot.graph.class_graph",
         "PowerTransform": "fewshot.graph.transform",
         "PrototypeHead": "fewshot.graph.head",

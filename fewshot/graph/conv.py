@@ -5,8 +5,9 @@ import warnings
 
 import torch
 from jaxtyping import Bool, Float, Int64
-from torch import Tensor, nn
+from torch import Tensor
 
+from fewshot.graph.operator import scalar, shown
 from fewshot.graph.vectors import PIECE, masked_softmax, normalize, weighted_sums
 
 with warnings.catch_warnings():
@@ -18,13 +19,21 @@ with warnings.catch_warnings():
 
 
 def edge_cosines(unit: Float[Tensor, "n D"], edge_index: Int64[Tensor, "2 E"]) -> Float[Tensor, " E"]:
-    """Dot products along edges, some of them at a time: no [E, D] is built."""
+    """Dot products along edges, some of them at a time: no [E, D] is built.
+
+    Args:
+        unit: nodes of length 1 **[n, D]**.
+        edge_index: int64 **[2, E]**.
+
+    >>> edge_cosines(torch.eye(2), torch.tensor([[0, 0], [0, 1]]))
+    tensor([1., 0.])
+    """
     edges = max(1, PIECE // unit.shape[1])
     return torch.cat([(unit[i] * unit[j]).sum(-1) for i, j in edge_index.split(edges, dim=1)])
 
 
 class ClassGraphConv(MessagePassing):
-    r"""Message passing between classes along learned dependencies.
+    r"""Message passing between classes along their dependencies.
 
     The dependencies are an attention over the other classes, computed from their relations only, so that it
     works for any D; the messages are the classes' own vectors (after Veličković et al., ICLR 2018, without
@@ -34,7 +43,12 @@ class ClassGraphConv(MessagePassing):
         A_{ij} = \operatorname{softmax}_{j \ne i}(a \, \hat x_i \cdot \hat x_j + w \, \text{prior}_{ij}
                  + v \, \text{present}_j), \qquad m_i = \textstyle\sum_j A_{ij} x_j
 
-    with three learned scalars, :math:`a, w > 0` and :math:`v`.
+    with three scalars, :math:`a, w > 0` and :math:`v`.
+
+    Args:
+        sharpness: where :math:`a` starts; default 5.
+        prior: where :math:`w` starts; default 1.
+        presence: where :math:`v` starts; default 0.5.
 
     Shapes:
         x **[n, D]**, edge_index int64 **[2, E]** (source j, target i), prior **[E]**, present **[n]**;
@@ -51,11 +65,23 @@ class ClassGraphConv(MessagePassing):
 
     SUPPORTS_FUSED_EDGE_INDEX = True  # of torch-geometric: `message_and_aggregate` takes an `EdgeIndex`
 
-    def __init__(self) -> None:
+    def __init__(self, sharpness: float = 5.0, prior: float = 1.0, presence: float = 0.5) -> None:
         super().__init__(aggr="add")
-        self.log_sharpness = nn.Parameter(torch.tensor(math.log(5.0)))
-        self.log_prior = nn.Parameter(torch.tensor(0.0))
-        self.presence = nn.Parameter(torch.tensor(0.5))
+        self.start = {
+            "log_sharpness": math.log(sharpness),
+            "log_prior": math.log(prior),
+            "presence": presence,
+        }
+        self.log_sharpness, self.log_prior, self.presence = (scalar(x) for x in self.start.values())
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Set the scalars to where they started."""
+        for name, value in self.start.items():
+            getattr(self, name).fill_(value)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({shown(self)})"
 
     def forward(
         self,

@@ -2,14 +2,14 @@
 
 import math
 
-import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
+from fewshot.graph.operator import Operator, scalar
 from fewshot.graph.vectors import normalize
 
 
-class PrototypeHead(nn.Module):
+class PrototypeHead(Operator):
     r"""Scaled cosine to the classes' prototypes (after Gidaris and Komodakis, CVPR 2018).
 
     .. math:: \operatorname{logit}_{mi} = \sigma \; \hat q_m \cdot \hat p_i + b_i
@@ -19,6 +19,7 @@ class PrototypeHead(nn.Module):
 
     Shapes: query **[B, M, D]**, prototypes **[B, N, D]**, bias **[B, N]** or None; logits **[B, M, N]**.
 
+    >>> import torch
     >>> head = PrototypeHead(scale=10.0)
     >>> prototypes = torch.tensor([[[1.0, 0.0], [0.0, 2.0]]])
     >>> head(torch.tensor([[[3.0, 4.0]]]), prototypes).detach().round(decimals=3)
@@ -27,7 +28,7 @@ class PrototypeHead(nn.Module):
 
     def __init__(self, scale: float = 10.0) -> None:
         super().__init__()
-        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
+        self.log_scale = scalar(math.log(scale))
 
     def forward(
         self,

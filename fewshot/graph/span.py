@@ -27,6 +27,7 @@ def shrink(
     Returns:
         Both in coordinates, and what takes sums of them **[B, *, d]** back to features **[B, *, D]**.
 
+    >>> from fewshot.graph.vectors import normalize
     >>> support, query = normalize(torch.randn(1, 2, 1, 64)), normalize(torch.randn(1, 3, 64))
     >>> a, b, back = shrink(support, query)
     >>> b.shape, torch.allclose(back(b), query, atol=1e-5)

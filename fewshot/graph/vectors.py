@@ -74,3 +74,12 @@ def class_nodes(index: Int64[Tensor, "B N C"]) -> Int64[Tensor, "BN C"]:
     """
     b, n, _ = index.shape
     return (index + n * torch.arange(b, device=index.device)[:, None, None]).flatten(0, 1)
+
+
+def exists(near: Int64[Tensor, "B N k"], mask: Bool[Tensor, "B N"]) -> Bool[Tensor, "B N k"]:
+    """Which neighbours exist (-1 is none) and are classes of the mask.
+
+    >>> exists(torch.tensor([[[1], [0], [-1]]]), torch.tensor([[True, False, True]])).flatten()
+    tensor([False,  True, False])
+    """
+    return (near >= 0) & mask.gather(1, near.clamp_min(0).flatten(1)).view_as(near)

@@ -41,17 +41,16 @@ def why(
 ) -> Why:
     r"""Take the logits of a class graph apart, in inductive mode.
 
-    A prototype is linear in the messages but for its length :math:`r_i`, and so is the handicap of a class in
-    a crowd. So, with the formulas of `ClassGraph`, exactly:
+    A prototype is linear in the messages except for its length :math:`r_i`. So, with the formulas of
+    `ClassGraph`, exactly:
 
     .. math::
         \operatorname{logit}_{mi} = \underbrace{\frac{\sigma}{r_i} \hat q_m \cdot x_i}_\text{own}
-            + \sum_j \underbrace{\sigma A_{ij} \Big(\frac{\gamma}{r_i} \hat q_m \cdot x_j
-            - b \, x_i \cdot x_j\Big)}_{\text{message of } j}
-            + \underbrace{u_i - \sigma a c_i}_\text{handicap}, \qquad
+            + \sum_j \underbrace{\frac{\sigma \gamma}{r_i} A_{ij} \hat q_m \cdot x_j}_{\text{message of } j}
+            + \underbrace{b_i - \sigma h_i}_\text{handicap}, \qquad
         r_i = \Big\lVert x_i + \gamma \sum_j A_{ij} x_j \Big\rVert
 
-    and without messages :math:`\sigma \hat q_m \cdot x_i + u_i - \sigma a c_i`.
+    and without messages :math:`\sigma \hat q_m \cdot x_i + b_i - \sigma h_i`.
 
     Args:
         graph: the class graph.
@@ -65,19 +64,18 @@ def why(
     >>> torch.allclose(parts.after, graph(support, query).logits, atol=1e-4)
     True
     """
-    zero = torch.zeros_like(graph.message)
-    alone = functional_call(graph, {"message": zero, "crowding": zero}, (support, query), options)
+    gamma = graph.refine.message
+    alone = functional_call(graph, {"refine.message": torch.zeros_like(gamma)}, (support, query), options)
     output = graph(support, query, **options)
     x, a = alone.prototypes, output.dependencies
     scale = graph.head.log_scale.exp()
     cosine = scale * normalize(query.to(x.dtype)) @ x.transpose(1, 2)  # [B, M, N]
-    length = (x + graph.message * (a @ x)).norm(dim=-1)[:, None].clamp_min(1e-12)  # [B, 1, N]
-    heard = graph.message * cosine[:, :, None] / length[..., None]  # [B, M, N, N]: of class j, by class i
-    crowd = scale * graph.crowding * (x @ x.transpose(1, 2))
+    length = (x + gamma * (a @ x)).norm(dim=-1)[:, None].clamp_min(1e-12)  # [B, 1, N]
+    heard = gamma * cosine[:, :, None] / length[..., None]  # [B, M, N, N]: from class j, by class i
     return Why(
         before=alone.logits,
         own=cosine / length,
-        messages=a[:, None] * (heard - crowd[:, None]),
+        messages=a[:, None] * heard,
         handicap=(alone.logits - cosine)[:, :1],
         prototypes_before=x,
         prototypes=output.prototypes,

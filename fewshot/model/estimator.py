@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from fewshot.core.errors import InputError
 from fewshot.graph.class_graph import ClassGraph
-from fewshot.graph.relations import Edges
+from fewshot.graph.edges import Edges
 from fewshot.graph.transform import Transformed
 
 MANY = 1000  # classes; where there are more, each listens to its nearest only

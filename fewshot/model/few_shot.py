@@ -23,7 +23,7 @@ from fewshot.model.backbones.build import Called
 from fewshot.model.precision import Precision, autocast, resolve
 from fewshot.model.preprocess import Preprocess, check_images
 
-FORMAT = 1
+FORMAT = 2  # of checkpoints; 1 had a graph of other parts
 
 
 class GraphFewShot(nn.Module):
@@ -240,7 +240,10 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("format") != "fewshot":
         raise InputError(f"{path}: not a checkpoint of fewshot")
     if content.get("version") != FORMAT:
-        raise InputError(f"{path}: expected format version {FORMAT}, got {content.get('version')}")
+        raise InputError(
+            f"{path}: expected a checkpoint of format {FORMAT}, got {content.get('version')}; "
+            "train it again, or use the version of fewshot that wrote it"
+        )
     return content
 
 

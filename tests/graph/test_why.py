@@ -12,7 +12,7 @@ from fewshot.graph.why import why
 def graph():
     graph = ClassGraph()
     with torch.no_grad():
-        graph.message.fill_(0.3)  # large enough to be seen
+        graph.refine.message.fill_(0.3)  # large enough to be seen
     return graph
 
 
@@ -34,12 +34,12 @@ def test_one_shot_by_hand(graph):
     support, query = episode(n=3, k=1, b=1)
     parts, weight = why(graph, support, query), graph(support, query).dependencies[0]
     x, q = normalize(support[0, :, 0]), normalize(query[0])
-    scale, gamma, crowding = graph.head.log_scale.exp(), graph.message, graph.crowding
+    scale, gamma = graph.head.log_scale.exp(), graph.refine.message
     for i in range(3):
         r = (x[i] + gamma * sum(weight[i, j] * x[j] for j in range(3))).norm()
         torch.testing.assert_close(parts.own[0, :, i], scale * (q @ x[i]) / r)
         for j in range(3):
-            expected = scale * weight[i, j] * (gamma * (q @ x[j]) / r - crowding * (x[i] @ x[j]))
+            expected = scale * weight[i, j] * gamma * (q @ x[j]) / r
             torch.testing.assert_close(parts.messages[0, :, i, j], expected)
         torch.testing.assert_close(parts.before[0, :, i], scale * (q @ x[i]) + parts.handicap[0, 0, i])
 
@@ -56,8 +56,7 @@ def test_a_class_that_says_nothing_contributes_nothing(graph):
 
 def test_without_messages_nothing_changes(graph):
     with torch.no_grad():
-        graph.message.zero_()
-        graph.crowding.zero_()
+        graph.refine.message.zero_()
     parts = why(graph, *episode())
     assert (parts.messages == 0).all()
     torch.testing.assert_close(parts.after, parts.before)

@@ -77,7 +77,7 @@ def test_the_graph_that_is_given_is_used_as_it_was_then():
         graph.head.log_scale.add_(1.0)
     np.testing.assert_allclose(clf.decision_function(QUERIES), before, rtol=1e-9)
     assert not np.allclose(clf.fit(X, y).decision_function(QUERIES), before)
-    assert graph.message.dtype == torch.float32
+    assert graph.head.log_scale.dtype == torch.float32
 
 
 @pytest.mark.parametrize("joint", [False, True])

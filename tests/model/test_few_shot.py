@@ -180,7 +180,7 @@ def test_loading_what_is_no_checkpoint(model, tmp_path):
     with pytest.raises(InputError, match=r"not a checkpoint of fewshot$"):
         GraphFewShot.load(path)
     torch.save({"format": "fewshot", "version": 99}, path)
-    with pytest.raises(InputError, match="expected format version 1, got 99"):
+    with pytest.raises(InputError, match="expected a checkpoint of format 2, got 99"):
         GraphFewShot.load(path)
 
 
@@ -189,7 +189,7 @@ def test_loading_executes_nothing(tmp_path):
         def __reduce__(self):
             return (open, (str(tmp_path / "owned"), "w"))
 
-    torch.save({"format": "fewshot", "version": 1, "extra": Evil()}, tmp_path / "evil.pt")
+    torch.save({"format": "fewshot", "version": 2, "extra": Evil()}, tmp_path / "evil.pt")
     with pytest.raises(InputError, match="not a checkpoint"):
         GraphFewShot.load(tmp_path / "evil.pt")
     assert not (tmp_path / "owned").exists()
@@ -216,7 +216,7 @@ def test_bad_images_are_named(model, support, query, message):
 
 
 def test_part_of_a_checkpoint_is_refused_in_one_line(tmp_path):
-    torch.save({"format": "fewshot", "version": 1}, tmp_path / "part.pt")
+    torch.save({"format": "fewshot", "version": 2}, tmp_path / "part.pt")
     with pytest.raises(
         InputError, match=r"part\.pt: not a whole checkpoint of fewshot \(KeyError: 'backbone'\)"
     ):
