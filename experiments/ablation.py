@@ -29,24 +29,14 @@ OFF = -30.0  # of a logarithm or a log odds
 
 # For each part the scalars that switch it off.
 PARTS: dict[str, dict[str, float | list[float]]] = {
-    "messages between classes": {"message": 0.0},
-    "handicap of crowded classes (edges)": {"crowding": 0.0},
-    "handicap of tight classes": {"tightness": 0.0},
-    "trust in support labels": {"doubt": [OFF, 0.0], "renewal": OFF},
-    "judging of labels in joint rounds": {"log_trust_joint": OFF},
-    "messages from queries": {"log_query_weight": OFF, "log_kinship": OFF},
-    "kinship of queries": {"log_kinship": OFF},
-    "suppression of spread": {"log_suppression": OFF},
-    "coupling of class masses": {
-        "log_coupling": OFF,
-        "balance": [OFF, 0.0, 0.0, 0.0],
-        "follow": [0.0, 0.0, 0.0, 0.0],
-    },
-    "following unequal masses": {"follow": [0.0, 0.0, 0.0, 0.0]},
+    "messages between classes": {"refine.message": 0.0},
+    "handicap of tight classes": {"handicap.tightness": 0.0},
+    "trust in support labels": {"trust.doubt": [OFF, 0.0], "trust.renewal": OFF},
+    "judging of labels in joint rounds": {"exchange.log_trust": OFF},
+    "messages from queries": {"exchange.log_query_weight": OFF, "exchange.log_kinship": OFF},
+    "kinship of queries": {"exchange.log_kinship": OFF},
+    "coupling of class masses": {"coupling.log_strength": OFF, "coupling.balance": [OFF, 0.0]},
 }
-
-CANDIDATES = ("suppression of spread", "handicap of crowded classes (edges)", "following unequal masses")
-PARTS["these three together"] = {name: value for part in CANDIDATES for name, value in PARTS[part].items()}
 
 ALL = ("inductive", "joint", "joint-known")
 MANY = {"way": 20, "episodes": 600}

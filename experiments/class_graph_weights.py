@@ -58,20 +58,17 @@ LETTERS: list[tuple[dict, dict[str, float]]] = [
 # left as they are: no more than 0.1 points hang on them (ablation.py).
 STEPS: dict[str, list[float]] = {
     "head.log_scale": [0.2],
-    "log_query_weight": [0.3],
-    "log_kinship": [0.3],
-    "log_coupling": [0.2],
-    "log_floor": [0.4],
-    "balance": [0.6, 0.5, 1.0, 0.0],
-    "follow": [0.15, 0.15, 0.3, 0.0],
-    "log_suppression": [0.5],
-    "tightness": [0.05],
-    "crowding": [0.08],
-    "log_trust_scale": [0.2],
-    "log_trust_joint": [0.2],
-    "doubt": [0.4, 0.0],
-    "renewal": [1.0],
-    "log_few": [0.5],
+    "exchange.log_query_weight": [0.3],
+    "exchange.log_kinship": [0.3],
+    "coupling.log_strength": [0.2],
+    "coupling.log_floor": [0.4],
+    "coupling.balance": [0.6, 0.5],
+    "handicap.tightness": [0.05],
+    "trust.log_scale": [0.2],
+    "exchange.log_trust": [0.2],
+    "trust.doubt": [0.4, 0.0],
+    "trust.renewal": [1.0],
+    "coupling.log_few": [0.5],
     "conv.log_sharpness": [0.4],
 }
 LEAST = 0.003  # points that a move must be worth
@@ -101,10 +98,10 @@ def calibrate(graph: ClassGraph, conditions: list[Condition]) -> None:
         some = [c for c in conditions if c.episodes[0].support.shape[2] == shot]
         losses = {}
         for value in CONFIDENCES:
-            graph.log_confidence.data = torch.tensor([value, 0.0])
+            graph.exchange.log_confidence.data = torch.tensor([value, 0.0])
             losses[value] = surprise(graph, some)
         best[shot] = min(losses, key=losses.__getitem__)
-    graph.log_confidence.data = torch.tensor([best[1], (best[5] - best[1]) / math.log(5)])
+    graph.exchange.log_confidence.data = torch.tensor([best[1], (best[5] - best[1]) / math.log(5)])
 
 
 @torch.no_grad()
