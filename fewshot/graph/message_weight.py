@@ -82,6 +82,7 @@ def affinity(x: Float[Tensor, "B N D"], known: Float[Tensor, "C D"]) -> Float[Te
 
     .. math:: u_{ic} = \frac{x_i \cdot \mu_c - \bar u_i}{\operatorname{sd}_c(x_i \cdot \mu_c)}
 
+    >>> import torch
     >>> affinity(torch.tensor([[[0.6, 0.8]]]), torch.eye(2)).round(decimals=3)
     tensor([[[-1.,  1.]]])
     """
