@@ -247,7 +247,7 @@ def test_audit(features, checkpoint, tmp_path, capsys):
     content = json.loads((tmp_path / "a.json").read_text())
     assert content["failed"] == {"inductive": [], "joint": [], "joint-known": []}
     assert {row["name"] for row in content["rows"] if row["passed"] is None} == {"other queries"}
-    assert "not asked of joint methods" in capsys.readouterr().out
+    assert "skipped for joint methods" in capsys.readouterr().out
     assert run("audit", "base", "--features", features, "--seed", 1) == 0
     assert capsys.readouterr().err == "base: learning\n"
     assert run("audit", "cheat", "--json", tmp_path / "a.json") == 1
