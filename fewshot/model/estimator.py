@@ -216,7 +216,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """A copy that what happens to the caller's graph later does not change."""
         graph = self.graph
         if self.model is not None:
-            graph = self.model.classify if graph is None else Transformed(self.model.transform, graph)
+            graph = self.model.classifier if graph is None else Transformed(self.model.transform, graph)
         elif graph is None:
             graph = ClassGraph.pretrained()
         return copy.deepcopy(graph).to(kind).eval().requires_grad_(False)
