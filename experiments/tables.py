@@ -2,8 +2,8 @@
 
     python experiments/tables.py
 
-rewrites what is between ``<!-- NAME -->`` and ``<!-- end NAME -->`` in each page. A test checks that the pages and
-the result files agree, so run this after any experiment whose results are shown.
+rewrites what is between ``<!-- NAME -->`` and ``<!-- end NAME -->`` in each page. A test checks that pages
+and result files agree, so run this after any experiment whose results are shown.
 """
 
 import json
