@@ -53,7 +53,7 @@ def test_a_compressed_file_that_ends_at_once_is_named(kind: str, tmp_path: Path)
     path = tmp_path / "set.tar.gz"
     for content in (b"\x1f\x8b\x08\x04", b"\x1f\x8b\x08\x00" + bytes(20), b"BZh9", b"\xfd7zXZ\x00", b""):
         path.write_bytes(content)
-        with refused(tmp_path, r"set\.tar\.gz: expected a folder, a \.tar or a \.zip \(truncated"):
+        with refused(tmp_path, r"set\.tar\.gz: expected a folder, a \.tar or a \.zip \(is it truncated"):
             load(f"{kind}:{path}", cache=tmp_path / "cache", progress=False)
 
 
