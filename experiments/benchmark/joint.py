@@ -125,10 +125,10 @@ def compared(ours: Tensor, theirs: Tensor | None) -> dict[str, Any]:
 
 
 def operations(size: int, steps: int = 8, suppressed: int = 2, directions: int = 3) -> float:
-    """What the joint mode must do on an episode at least: all its vectors are sums of the episode's images.
+    """The least number of operations of the joint mode, whose vectors are all sums of the episode's images.
 
-    So the images' inner products once; a round's products of them with the classes' weights; and in a round
-    that suppresses the spread within classes as many again as there are directions.
+    That is the images' inner products once, their products with the classes' weights in each round, and in a
+    round that suppresses the spread within classes as many again as there are directions.
     """
     images = WAY * (SHOT + QUERY)
     return 2 * images * (images * size + images * WAY * (steps + suppressed * directions))

@@ -163,8 +163,7 @@ class Line:
     Args:
         work, against: in words.
         ours, theirs: times of the same amount of work; theirs is None if the peer is missing or fails. Or
-            other
-            quantities that should be small, such as `Times.of` some bytes.
+            other quantities that should be small, such as `Times.of` some bytes.
         target: how many times faster ours should be; with `at_most`, the largest share of theirs that ours
             may take.
         as_good: whether our results are as good as theirs; if not, the verdict is short whatever the ratio.

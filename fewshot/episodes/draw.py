@@ -95,7 +95,7 @@ def check_scheme(scheme: Scheme, names: Sequence[str]) -> None:
 
 
 class Draw(NamedTuple):
-    """The indices of B episodes; −1 fills the places that an episode smaller than the largest lacks."""
+    """The indices of B episodes; smaller episodes are padded with −1."""
 
     classes: Int[ndarray, "B N"]
     support: Int[ndarray, "B N K"]

@@ -91,7 +91,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError: a parameter, X or y that is not as described.
         """
-        return self._learn(X, y, [], anew=True)
+        return self._learn(X, y, [], restart=True)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> FewShotClassifier:
         """Add supports of known or new classes: the result equals one ``fit`` on all supports so far.
@@ -143,12 +143,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         tags.input_tags.two_d_array = self.model is None
         return tags
 
-    def _learn(self, X: Any, y: Any, classes: list[np.ndarray], anew: bool) -> FewShotClassifier:
+    def _learn(self, X: Any, y: Any, classes: list[np.ndarray], restart: bool) -> FewShotClassifier:
         self._check_parameters()
-        X, y = self._validated(X, y, reset=anew)
+        X, y = self._validated(X, y, reset=restart)
         check_classification_targets(y)
         keys, labels = _content_keys(X), y
-        if not anew:
+        if not restart:
             keys = np.concatenate([self.support_keys_, keys])
             labels = np.concatenate([self.support_labels_, labels])
             classes = [self.classes_, *classes]
@@ -156,12 +156,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         order = _kept(np.searchsorted(known, labels), keys, self.shots)
 
         # Only supports that are new and kept are encoded.
-        old = 0 if anew else len(self.supports_)
+        old = 0 if restart else len(self.supports_)
         fresh = order >= old
-        features = self._encode(X[order[fresh] - old], None if anew else self.supports_.shape[1])
+        features = self._encode(X[order[fresh] - old], None if restart else self.supports_.shape[1])
         supports = np.empty((len(order), features.shape[1]), features.dtype)
         supports[fresh] = features
-        if not anew:
+        if not restart:
             supports[~fresh] = self.supports_[order[~fresh]]
         else:
             self.graph_ = self._own_graph(torch.from_numpy(features).dtype)

@@ -106,8 +106,7 @@ def _calls(suffix: str, shape: str, features: int) -> str:
 
 B episodes, N classes, K labelled images per class, M queries, D features: all free. Row i of the dependencies
 is how much class i listens to each other class; it sums to 1. If a class has fewer than K images, fill its
-rows
-of `support` up with nan."""
+rows of `support` up with nan."""
 
 
 def _images(image: tuple[int, int, int], mirror: bool) -> str:

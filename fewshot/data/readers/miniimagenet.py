@@ -45,8 +45,7 @@ def miniimagenet(path: Path) -> Source:
 
     Raises:
         InputError: none of these; a file is missing, incomplete or would run code; a row has no image; an
-            image
-            or a class is listed twice.
+            image or a class is listed twice.
     """
     archive = open_archive(path)
     content = archive.listing()
