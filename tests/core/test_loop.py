@@ -12,7 +12,7 @@ from fewshot.core.loop import Stage, fit
 
 
 class Line(nn.Module):
-    """Fits y = a·x; its batches' targets have a = 3."""
+    """Fits y = a·x to targets with a = 3."""
 
     def __init__(self):
         super().__init__()
@@ -36,7 +36,7 @@ class Notes:
         self.at(step)
 
     def save(self, stage, state):
-        # As a file would: the tensors of a state must not change later on.
+        # Copied, as a file would be: the tensors of a saved state must not change later.
         self.states.append(
             torch.utils._pytree.tree_map(lambda x: x.clone() if torch.is_tensor(x) else x, state)
         )
@@ -133,18 +133,18 @@ def test_the_rate_is_one_cycle(fabric):
     assert rates[-1] < 1e-3 * 0.5
 
 
-def test_a_loss_that_is_no_number_is_told(fabric):
+def test_a_loss_that_is_not_a_number_is_reported(fabric):
     stage = line(lr=1e30)
     with pytest.raises(InputError, match=r"line\.lr: the loss became (inf|nan) by step \d+"):
         fit(stage, fabric, Notes())
 
 
-def test_weights_that_cannot_be_validated_are_told(fabric):
+def test_weights_that_cannot_be_validated_are_reported(fabric):
     calls = []
 
     def validate():
         calls.append(1)
-        if len(calls) > 1:  # as of logits that are nan
+        if len(calls) > 1:  # as logits that are nan do
             raise InputError("validation: expected logits that are numbers, got nan")
         return {"val_accuracy": 0.0}
 

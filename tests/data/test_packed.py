@@ -1,4 +1,4 @@
-"""Packs: what is written is what is read, all or nothing, and damage is told."""
+"""Packs: what is written is what is read, all or nothing, and damage is reported."""
 
 import json
 import pickle
@@ -95,14 +95,14 @@ def test_the_hash_follows_pixels_and_names(pictures: Path, splits: Splits, tmp_p
     assert hashes("inverted")[1] != same[1]
 
 
-def test_truncation_is_told_when_opened(splits: Splits) -> None:
+def test_truncation_is_reported_when_opened(splits: Splits) -> None:
     file = splits.path / "images.npy"
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(InputError, match=r"images\.npy: missing or truncated"):
         load(f"packed:{splits.path}")
 
 
-def test_altered_pixels_are_told_by_check(splits: Splits) -> None:
+def test_altered_pixels_are_reported_by_check(splits: Splits) -> None:
     file = splits.path / "images.npy"
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
@@ -111,7 +111,7 @@ def test_altered_pixels_are_told_by_check(splits: Splits) -> None:
         check(str(splits.path))
 
 
-def test_altered_description_is_told_when_opened(splits: Splits) -> None:
+def test_altered_description_is_reported_when_opened(splits: Splits) -> None:
     file = splits.path / "meta.json"
     file.write_text(file.read_text().replace("test cat", "test cow"))
     with pytest.raises(InputError, match=r"meta\.json: altered"):
@@ -122,13 +122,13 @@ def test_altered_description_is_told_when_opened(splits: Splits) -> None:
 
 
 def test_pack_overwrites_nothing(pictures: Path, splits: Splits) -> None:
-    with pytest.raises(InputError, match=r"out: .*pack exists"):
+    with pytest.raises(InputError, match=r"out: expected a path where nothing exists yet, got .*pack"):
         pack(f"folder:{pictures}", splits.path, progress=False)
     splits.verify()
 
 
 def test_a_pack_has_one_size(splits: Splits) -> None:
-    with pytest.raises(InputError, match=r"size: .* is packed with 8, 32 was asked for"):
+    with pytest.raises(InputError, match=r"size: expected 8, with which .* is packed, got 32"):
         load(f"packed:{splits.path}", size=32)
     with pytest.raises(InputError, match="expected a pack"):
         load(f"packed:{splits.path.parent}")
