@@ -15,10 +15,9 @@ import sys
 from pathlib import Path
 
 from fewshot.core.files import replacing
-from fewshot.core.shipped import find
 from fewshot.data.readers.benchmark import read_benchmark
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 IMAGENET = ("miniimagenet", "tieredimagenet", "tiny-imagenet-fs")
 CIFAR = ("cifar-fs", "fc100")
 WORDNET_NOTE = """\
@@ -81,10 +80,15 @@ def taxonomies(wordnet: Path) -> dict[str, dict[str, str]]:
     synsets = read_synsets(wordnet / "data.noun")
     with (HERE / "cifar_synsets.csv").open(encoding="utf-8") as file:
         meant = {row["class"]: row["wnid"] for row in csv.DictReader(file)}
-    classes = {name: read_benchmark(name).split_of() for name in NOTES}
+    classes = {name: read_benchmark(file_of(name)).split_of() for name in NOTES}
     found = {name: {wnid: path_of(wnid, synsets) for wnid in classes[name]} for name in IMAGENET}
     found |= {name: {word: path_of(meant[word], synsets) for word in classes[name]} for name in CIFAR}
     return found | {"cub": {bird: cub_path(bird) for bird in classes["cub"]}}
+
+
+def file_of(name: str) -> Path:
+    """The checkout's file of a benchmark, whichever package is installed."""
+    return HERE.parent / "datasets" / f"{name}.yaml"
 
 
 def with_taxonomy(content: str, note: str, taxonomy: dict[str, str]) -> str:
@@ -103,7 +107,7 @@ def main() -> None:
     arguments = parser.parse_args()
     differ = []
     for name, taxonomy in taxonomies(arguments.wordnet).items():
-        file = find("datasets", name)
+        file = file_of(name)
         content = file.read_text(encoding="utf-8")
         made = with_taxonomy(content, NOTES[name], taxonomy)
         if arguments.check:

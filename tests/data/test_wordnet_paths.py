@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from fewshot.core.shipped import find
 from fewshot.data.readers.benchmark import read_benchmark
 
 ROOT = Path(__file__).parents[2]
@@ -108,5 +107,5 @@ def test_birds_are_grouped_by_the_last_word() -> None:
 @pytest.mark.skipif(not (WORDNET / "data.noun").exists(), reason="Debian's wordnet-base is not installed")
 def test_the_files_are_what_the_script_makes() -> None:
     for name, taxonomy in wordnet_paths.taxonomies(WORDNET).items():
-        content = find("datasets", name).read_text(encoding="utf-8")
+        content = wordnet_paths.file_of(name).read_text(encoding="utf-8")
         assert wordnet_paths.with_taxonomy(content, wordnet_paths.NOTES[name], taxonomy) == content
