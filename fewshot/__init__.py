@@ -12,6 +12,7 @@ from fewshot.core.version import __version__ as __version__
 if TYPE_CHECKING:
     from fewshot import evaluation, methods
     from fewshot import graph as functional
+    from fewshot.core import taxonomy
     from fewshot.core.errors import InputError
     from fewshot.data.labelled import FeatureSet
     from fewshot.data.loading import load
@@ -46,6 +47,7 @@ Aliases(
             "shrink": "fewshot.graph.span",
             "weighted_sums": "fewshot.graph.vectors",
         },
+        "fewshot.taxonomy": "fewshot.core.taxonomy",
     }
 ).install()
 
@@ -66,7 +68,7 @@ __getattr__, __dir__ = face(
         "Transformed": "fewshot.graph.transform",
         "load": "fewshot.data.loading",
     },
-    modules=("backbones", "evaluation", "functional", "methods"),
+    modules=("backbones", "evaluation", "functional", "methods", "taxonomy"),
 )
 
 __all__ = [
@@ -87,4 +89,5 @@ __all__ = [
     "functional",
     "load",
     "methods",
+    "taxonomy",
 ]
