@@ -3,6 +3,7 @@
 It needs torch, torch-geometric and, of this package, the rooms `graph` and `core`; so any model can have it.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,16 +14,17 @@ from torch import Tensor
 from fewshot.graph.checks import check_episodes, check_known
 from fewshot.graph.conv import ClassGraphConv
 from fewshot.graph.coupling import Coupling
-from fewshot.graph.edges import Edges, Refinement, dense_edges, nearest_classes, sparse_edges
+from fewshot.graph.edges import Edges, Refinement, connect, neighbours_of
 from fewshot.graph.facts import QueryFacts
 from fewshot.graph.handicap import Handicap
 from fewshot.graph.head import PrototypeHead
 from fewshot.graph.joint import Exchange
-from fewshot.graph.known_neighbours import KnownNeighbours, Told
+from fewshot.graph.known_neighbours import KnownNeighbours
 from fewshot.graph.prepare import prepare
 from fewshot.graph.saving import Pretrained
 from fewshot.graph.span import shrink_with
 from fewshot.graph.trust import LabelTrust
+from fewshot.graph.unknown import NoneOfThese
 from fewshot.graph.vectors import normalize
 
 WEIGHTS = Path(__file__).parent / "weights" / "class_graph"
@@ -99,6 +101,7 @@ class ClassGraph(Pretrained):
         self.head = PrototypeHead(scale=10.5)
         self.coupling = Coupling()
         self.exchange = Exchange(steps)
+        self.none_of_these = NoneOfThese()
 
     def forward(
         self,
@@ -117,6 +120,7 @@ class ClassGraph(Pretrained):
         relations: Tensor | None = None,
         known_relations: Tensor | None = None,
         belief: float | None = None,
+        unknown: bool = False,
     ) -> GraphOutput:
         """Classify the queries of B episodes.
 
@@ -140,6 +144,8 @@ class ClassGraph(Pretrained):
             known_relations: the same similarity among the known classes **[C, C]**; tells how much such
                 relations are worth; default None: not known.
             belief: from 0 (ignore the relations) to 1 (take them as true); default None: judged.
+            unknown: also give the log odds that a query is of none of the classes; in joint mode a query
+                then counts for the classes only as far as it is of one of them; default False.
 
         Returns:
             `GraphOutput`.
@@ -150,57 +156,56 @@ class ClassGraph(Pretrained):
         masks = (support_mask, class_mask, query_mask)
         check_episodes(support, query, *masks, evidence, proportions, prior, neighbours)
         check_known(support, known, relations, known_relations, belief)
-        kind = self.head.log_scale.dtype
+        kind, scale = self.head.log_scale.dtype, self.head.log_scale.exp()
         support, support_mask, query, seen = prepare(support, query, *masks, kind)
         b, n, _, _ = support.shape
-        classes, most = support_mask.any(-1), neighbours if isinstance(neighbours, int) else None
-        told: Told | None = None
+        classes = support_mask.any(-1)
+        told, message, background = None, None, None
         if known is not None and relations is not None:
-            allowed = torch.ones_like(classes) if class_mask is None else class_mask
-            given = (known, relations, known_relations, belief)
-            told = self.neighbours(support, support_mask, allowed, *given, conv=self.conv, neighbours=most)
-            classes = classes | told.there
-        message = None if told is None else told.message
-        # The rounds of the joint mode go over all images many times.
+            told = self.neighbours(
+                support,
+                support_mask,
+                torch.ones_like(classes) if class_mask is None else class_mask,
+                known,
+                relations,
+                known_relations,
+                belief,
+                conv=self.conv,
+                most=neighbours if isinstance(neighbours, int) else None,
+            )
+            classes, message = classes | told.there, told.message
+            background = self.none_of_these.against(query, known, told.there, scale) if unknown else None
         back = None
-        if joint:
+        if joint:  # whose rounds go over all images many times
             support, query, message, back = shrink_with(support, query, message)
         evidence, proportions = (None if x is None else x.to(kind) for x in (evidence, proportions))
         facts = self.facts(classes, evidence, proportions)
         prior = None if prior is None else prior.to(kind).expand(b, n, n)
 
-        near = heard = neighbours if isinstance(neighbours, Tensor) else None
-        if most is not None:
-            raw = normalize(support.sum(2) if message is None else support.sum(2) + message)
-            near = heard = nearest_classes(raw, classes, min(most, n - 1), prior)
-            if facts.alive is not classes:  # of those that may occur; a wrong label may be of any class
-                heard = nearest_classes(raw, facts.alive, min(most, n - 1), prior)
+        raw = support.sum(2) if message is None else support.sum(2) + message
+        near, heard = neighbours_of(neighbours, raw, classes, facts, prior)
         supports = self.trust(support, support_mask, classes, near, message)
         sums = supports.sums()
-        edges = (self.conv, normalize(sums), classes, facts, prior)
-        dependencies: Tensor | Edges
-        messages, dependencies = dense_edges(*edges) if heard is None else sparse_edges(*edges, heard)
-
+        messages, dependencies = connect(self.conv, normalize(sums), classes, facts, prior, heard)
         prototypes = self.refine(sums, messages)
-        scale = self.head.log_scale.exp()
         facts = facts._replace(bias=facts.bias - scale * self.handicap(supports))
         logits = self.head.scores(query, prototypes, facts.bias)
+        odds = self.none_of_these(logits, classes, support_mask, background) if unknown else None
         if joint:
-            logits, prototypes = self.exchange(
-                supports,
-                query,
-                seen,
-                logits,
-                facts,
-                trust=self.trust,
-                refine=lambda sums: self.refine(sums, messages),
-                coupling=self.coupling,
-                head=self.head,
-            )
-        prototypes = prototypes if back is None else back(prototypes)
-        if told is None:
-            return GraphOutput(logits, prototypes, dependencies)
-        return GraphOutput(logits, prototypes, dependencies, told.dependencies, told.belief)
+            if odds is not None:
+                odds = self.none_of_these.among_queries(odds, query, seen)
+                seen = seen * (-odds).sigmoid()[..., None]
+            parts = {"trust": self.trust, "coupling": self.coupling, "head": self.head}
+            refine = partial(self.refine, messages=messages)
+            logits, prototypes = self.exchange(supports, query, seen, logits, facts, refine=refine, **parts)
+        output = GraphOutput(
+            logits, prototypes if back is None else back(prototypes), dependencies, unknown=odds
+        )
+        return (
+            output
+            if told is None
+            else output._replace(known_dependencies=told.dependencies, belief=told.belief)
+        )
 
     @classmethod
     def pretrained(cls) -> "ClassGraph":

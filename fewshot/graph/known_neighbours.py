@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -50,14 +51,16 @@ class KnownNeighbours(nn.Module):
         belief: float | None,
         *,
         conv: ClassGraphConv,
-        neighbours: int | None,
+        most: int | None,
     ) -> Told:
         known, kind = normalize(known.to(support.dtype)), support.dtype
         relations = relations.to(kind).expand(*classes.shape, -1)
-        heard = self.listen(known, relations, classes, known_relations, neighbours, conv)
+        if belief == 0:
+            classes = torch.zeros_like(classes)
+        heard = self.listen(known, relations, classes, known_relations, most, conv)
         if belief is None:
             judged = self.believe(normalize(support.sum(2)), mask.any(-1), heard, known)
         else:
             judged = heard.there.to(kind) * belief
-        weight = self.weigh(support, mask, heard, known) * judged
+        weight = self.weigh(support, mask, heard, known, relations) * judged
         return Told(heard.there, weight[..., None] * heard.messages, heard.weight, judged)

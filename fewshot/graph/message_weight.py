@@ -2,11 +2,13 @@
 
 import math
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from fewshot.graph.known import Heard
 from fewshot.graph.operator import Operator, scalar
+from fewshot.graph.vectors import normalize
 
 LEAST, MOST = 0.15, 0.95  # bounds of the reliability of one support
 USUAL = 0.2  # reliability of a support whose messages weigh what `log_weight` says
@@ -26,12 +28,14 @@ class MessageWeight(Operator):
         \rho = e^{\theta} w \sqrt{K + K (K - 1) a}
                \left(\frac{(1 - A_K) / \sqrt{A_K}}{0.8 / \sqrt{0.2}}\right)^{f}
 
-    with :math:`w` the worth of the relations and :math:`\sqrt{K + K (K - 1) a}` the length of the sum of K
-    supports (Spearman and Brown's reliability of a sum). So a message counts much next to one doubtful image,
-    and little next to many, or to one support that is the mean of many.
+    times :math:`1 - u r^4`, with r the correlation of the relations with the class's own cosines to the known
+    classes, since what the supports have said already is no news. Here :math:`w` is the worth of the
+    relations and :math:`\sqrt{K + K (K - 1) a}` the length of the sum of K supports (the reliability of a sum
+    is that of Spearman and Brown). So a message counts much next to one doubtful image, and little next to
+    many, or to one support that is the mean of many.
 
-    Shapes: support **[B, N, K, D]** of length 1, mask bool **[B, N, K]**, `Heard`, known **[C, D]**;
-    **[B, N]**.
+    Shapes: support **[B, N, K, D]** of length 1, mask bool **[B, N, K]**, `Heard`, known **[C, D]**,
+    relations **[B, N, C]**; **[B, N]**.
     """
 
     def __init__(self) -> None:
@@ -39,6 +43,7 @@ class MessageWeight(Operator):
         self.log_weight = scalar(-0.2)
         self.relating = scalar([0.6, 0.57])  # r_0, r_1
         self.follow = scalar(1.2)  # how far the weight follows what supports are worth
+        self.told = scalar(0.92)  # how far relations that are the supports' own looks count for nothing
 
     def forward(
         self,
@@ -46,13 +51,30 @@ class MessageWeight(Operator):
         mask: Bool[Tensor, "B N K"],
         heard: Heard,
         known: Float[Tensor, "C D"],
+        relations: Float[Tensor, "B N C"],
     ) -> Float[Tensor, "B N"]:
         one = self.reliability(support, mask, known)
         shots = mask.sum(-1).clamp_min(1).to(one.dtype)
         whole = shots * one / (1 + (shots - 1) * one)
         length = (shots + shots * (shots - 1) * one).sqrt()
         noise = (1 - whole) / whole.sqrt() / ((1 - USUAL) / math.sqrt(USUAL))
-        return self.log_weight.exp() * heard.worth * length * noise**self.follow
+        new = self.novelty(normalize(support.sum(2)), mask.any(-1), heard, known, relations)
+        return self.log_weight.exp() * heard.worth * new * length * noise**self.follow
+
+    def novelty(
+        self,
+        nodes: Float[Tensor, "B N D"],
+        seen: Bool[Tensor, "B N"],
+        heard: Heard,
+        known: Float[Tensor, "C D"],
+        relations: Float[Tensor, "B N C"],
+    ) -> Float[Tensor, "B 1"]:
+        """How much of the relations the supports have not said already: little if they are looks."""
+        rows = seen & heard.there
+        plain = torch.where(rows[..., None], relations.nan_to_num(0.0), 0.0)
+        alike = (unit_variance(plain) * affinity(nodes, known)).mean(-1) * rows
+        mean = alike.sum(-1, keepdim=True) / rows.sum(-1, keepdim=True).clamp_min(1)
+        return 1 - self.told * mean.clamp(0, 1) ** 4
 
     def reliability(
         self,
@@ -82,10 +104,17 @@ def affinity(x: Float[Tensor, "B N D"], known: Float[Tensor, "C D"]) -> Float[Te
 
     .. math:: u_{ic} = \frac{x_i \cdot \mu_c - \bar u_i}{\operatorname{sd}_c(x_i \cdot \mu_c)}
 
-    >>> import torch
     >>> affinity(torch.tensor([[[0.6, 0.8]]]), torch.eye(2)).round(decimals=3)
     tensor([[[-1.,  1.]]])
     """
-    cosines = x @ known.T
-    centred = cosines - cosines.mean(-1, keepdim=True)
+    return unit_variance(x @ known.T)
+
+
+def unit_variance(x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
+    """Rows of mean 0 and variance 1; constant rows become 0.
+
+    >>> unit_variance(torch.tensor([2.0, 4.0]))
+    tensor([-1.,  1.])
+    """
+    centred = x - x.mean(-1, keepdim=True)
     return centred / centred.square().mean(-1, keepdim=True).clamp_min(1e-24).sqrt()
