@@ -20,9 +20,11 @@ from fewshot.graph.handicap import Handicap
 from fewshot.graph.head import PrototypeHead
 from fewshot.graph.joint import Exchange
 from fewshot.graph.known_neighbours import KnownNeighbours
+from fewshot.graph.looks import look
 from fewshot.graph.prepare import prepare
 from fewshot.graph.saving import Pretrained
 from fewshot.graph.span import shrink_with
+from fewshot.graph.temperature import Sharpness, Temperature
 from fewshot.graph.trust import LabelTrust
 from fewshot.graph.unknown import NoneOfThese
 from fewshot.graph.vectors import normalize
@@ -38,7 +40,8 @@ class GraphOutput(NamedTuple):
     (rows sum to 1, diagonal 0), or `Edges` if ``neighbours`` was given. With known classes,
     ``known_dependencies`` **[B, N, C]**, how much each class listens to each known class (rows sum to 1, or
     are 0 for a class without relations), and ``belief`` **[B, N]**, how far its relations were believed, from
-    0 to 1. On request, ``unknown`` **[B, M]**, log odds that a query is of none of the classes.
+    0 to 1. On request, ``unknown`` **[B, M]**, log odds that a query is of none of the classes. ``scale``
+    **[B]**: what multiplies the cosines (in joint mode, during the rounds).
     """
 
     logits: Float[Tensor, "B M N"]
@@ -47,6 +50,7 @@ class GraphOutput(NamedTuple):
     known_dependencies: Float[Tensor, "B N C"] | None = None
     belief: Float[Tensor, "B N"] | None = None
     unknown: Float[Tensor, "B M"] | None = None
+    scale: Float[Tensor, " B"] | None = None
 
 
 class ClassGraph(Pretrained):
@@ -98,7 +102,9 @@ class ClassGraph(Pretrained):
         self.conv = ClassGraphConv()
         self.refine = Refinement()
         self.handicap = Handicap()
-        self.head = PrototypeHead(scale=10.5)
+        self.head = PrototypeHead(scale=10.0)
+        self.sharpness = Sharpness()
+        self.temperature = Temperature()
         self.coupling = Coupling()
         self.exchange = Exchange(steps)
         self.none_of_these = NoneOfThese()
@@ -156,7 +162,7 @@ class ClassGraph(Pretrained):
         masks = (support_mask, class_mask, query_mask)
         check_episodes(support, query, *masks, evidence, proportions, prior, neighbours)
         check_known(support, known, relations, known_relations, belief)
-        kind, scale = self.head.log_scale.dtype, self.head.log_scale.exp()
+        kind = self.head.log_scale.dtype
         support, support_mask, query, seen = prepare(support, query, *masks, kind)
         b, n, _, _ = support.shape
         classes = support_mask.any(-1)
@@ -174,7 +180,7 @@ class ClassGraph(Pretrained):
                 most=neighbours if isinstance(neighbours, int) else None,
             )
             classes, message = classes | told.there, told.message
-            background = self.none_of_these.against(query, known, told.there, scale) if unknown else None
+            background = self.none_of_these.against(query, known, told.there) if unknown else None
         back = None
         if joint:  # whose rounds go over all images many times
             support, query, message, back = shrink_with(support, query, message)
@@ -187,25 +193,38 @@ class ClassGraph(Pretrained):
         supports = self.trust(support, support_mask, classes, near, message)
         sums = supports.sums()
         messages, dependencies = connect(self.conv, normalize(sums), classes, facts, prior, heard)
-        prototypes = self.refine(sums, messages)
-        facts = facts._replace(bias=facts.bias - scale * self.handicap(supports))
-        logits = self.head.scores(query, prototypes, facts.bias)
-        odds = self.none_of_these(logits, classes, support_mask, background) if unknown else None
+        refine = partial(self.refine, messages=messages)
+        prototypes, handicap = normalize(refine(sums)), self.handicap(supports)
+        cosines = query @ prototypes.transpose(1, 2) - handicap[:, None]
+        looks = look(supports, facts.alive)
+        scale = self.head.log_scale.exp() * self.sharpness(looks)  # [B, 1]
+        odds = self.none_of_these(cosines, classes, support_mask, background) if unknown else None
         if joint:
             if odds is not None:
                 odds = self.none_of_these.among_queries(odds, query, seen)
                 seen = seen * (-odds).sigmoid()[..., None]
-            parts = {"trust": self.trust, "coupling": self.coupling, "head": self.head}
-            refine = partial(self.refine, messages=messages)
-            logits, prototypes = self.exchange(supports, query, seen, logits, facts, refine=refine, **parts)
-        output = GraphOutput(
-            logits, prototypes if back is None else back(prototypes), dependencies, unknown=odds
-        )
-        return (
-            output
-            if told is None
-            else output._replace(known_dependencies=told.dependencies, belief=told.belief)
-        )
+            logits, prototypes = self.exchange(
+                supports,
+                query,
+                seen,
+                cosines,
+                handicap,
+                scale[..., None],
+                facts,
+                looks,
+                trust=self.trust,
+                refine=refine,
+                coupling=self.coupling,
+                temperature=self.temperature,
+            )
+        else:
+            scale = scale * self.temperature(looks, "inductive")
+            logits = scale[..., None] * cosines + facts.bias[:, None]
+        prototypes = prototypes if back is None else back(prototypes)
+        output = GraphOutput(logits, prototypes, dependencies, unknown=odds, scale=scale[:, 0])
+        if told is None:
+            return output
+        return output._replace(known_dependencies=told.dependencies, belief=told.belief)
 
     @classmethod
     def pretrained(cls) -> "ClassGraph":

@@ -1,13 +1,16 @@
 """Coupling of the classes through their shares of the queries (joint mode)."""
 
-import math
-
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from fewshot.graph.facts import Facts
+from fewshot.graph.looks import Looks
 from fewshot.graph.operator import Operator, scalar
+from fewshot.graph.vectors import masked_softmax
+
+OVER = 1.5  # over-relaxation of Sinkhorn's iteration (Thibault et al. 2021), after the first rounds
+ROUNDS, FIRST = 24, 4
 
 
 def coupling(
@@ -30,56 +33,108 @@ def coupling(
     >>> coupling(torch.tensor([[3.0, 1.0]]), torch.tensor([[2.0, 2.0]]), torch.tensor(0.0))
     tensor([[ 0.4055, -0.6931]])
     """
-    return ((mass + floor) / (expected + floor)).clamp_min(1e-6).log()
+    return ((mass + floor) / (expected + floor)).clamp_min(1e-9).log()
+
+
+def assign(
+    logits: Float[Tensor, "B M N"],
+    alive: Bool[Tensor, "B 1 N"],
+    seen: Float[Tensor, "B M 1"],
+    expected: Float[Tensor, "B N"],
+    strength: Float[Tensor, "B 1"],
+) -> Float[Tensor, "B M N"]:
+    r"""Log probabilities whose sums per class are the expected ones, or near them if ``strength`` is below 1.
+
+    Sinkhorn's iteration on offsets u of the classes, over-relaxed,
+
+    .. math:: u \leftarrow s \Big(u - \log \tfrac{n(u)}{e}\Big), \qquad
+              n_c(u) = \textstyle\sum_m \operatorname{softmax}_c (\operatorname{logit}_{mc} + u_c)
+
+    and then what is left is put right exactly (Altschuler, Weed and Rigollet 2017, algorithm 2): classes with
+    too much are scaled down, and what their queries lack goes to the classes with too little.
+
+    Args:
+        logits: **[B, M, N]**.
+        alive: bool **[B, 1, N]**, classes that may occur.
+        seen: how far each query counts **[B, M, 1]**; 0 for padding.
+        expected: queries per class **[B, N]**; their sum is that of ``seen``.
+        strength: s **[B, 1]**.
+
+    >>> logits = torch.tensor([[[9.0, 0.0], [8.0, 0.0], [9.0, 1.0]]])
+    >>> every, one = torch.ones(1, 1, 2).bool(), torch.ones(1, 3, 1)
+    >>> assign(logits, every, one, torch.tensor([[2.0, 1.0]]), torch.ones(1, 1)).exp().sum(1)
+    tensor([[2., 1.]])
+    """
+    kind = logits.dtype
+    if logits.device.type != "mps":  # which has no double precision; small probabilities need it
+        logits, seen, expected, strength = (x.double() for x in (logits, seen, expected, strength))
+    offset = torch.zeros_like(expected)
+    for step in range(ROUNDS):
+        mass = (masked_softmax(logits + offset[:, None], alive) * seen).sum(1)
+        target = strength * (offset - coupling(mass, expected, mass.new_full((), 1e-6)))
+        offset = offset + (1.0 if step < FIRST else OVER) * (target - offset)
+    found = masked_softmax(logits + offset[:, None], alive)
+    mass = (found * seen).sum(1)
+    kept = found * (expected / mass.clamp_min(1e-12)).clamp_max(1)[:, None]
+    lack = (expected - mass).clamp_min(0)
+    lack = lack / lack.sum(-1, keepdim=True).clamp_min(1e-12)
+    exact = kept + (1 - kept.sum(-1, keepdim=True)).clamp_min(0) * lack[:, None]
+    found = torch.where((strength >= 1)[..., None], exact, found)
+    return found.clamp_min(1e-12).log().to(kind)
 
 
 class Coupling(Operator):
-    r"""What to subtract from each class's logits, so that the classes' masses move towards the expected ones.
+    r"""Offsets of the classes' logits that bring their masses near the expected ones.
 
-    .. math:: \eta \, \frac{e_i^2}{e_i^2 + f} \, \log \frac{n_i + \epsilon}{e_i + \epsilon}
+    .. math:: u_i \leftarrow s \Big(u_i - \log \frac{n_i + \epsilon}{e_i + \epsilon}\Big)
 
-    with :math:`n` the soft masses and :math:`e` the expected ones. If the shares are known, :math:`\eta` is a
-    scalar near 1. If they are not, it depends on how unequal the free masses look, with equal shares
-    :math:`\pi`:
+    If the shares are known, :math:`s = e`, which grows from 0 for a single query to 1 for one query per class
+    and more. If they are not, the classes are free at first; then the strength is judged by how unequal the
+    free masses look, with equal shares :math:`\pi`:
 
-    .. math:: \eta = \sigma\big(\theta_0 + \theta_1 \log(N \textstyle\sum_i (n_i / n - \pi_i)^2 + 0.01)\big)
+    .. math:: s = e \, \sigma\big(\theta \cdot (1, \log(N \textstyle\sum_i (n_i / n - \pi_i)^2 + 0.01),
+              \log \tfrac N5, \log \tfrac{n}{15 N}, \log K)\big)
 
-    Shapes: mass and expected **[B, N]**, assigned **[B, M, N]**; strength **[B, 1]**; result **[B, N]**.
-
-    >>> half = torch.full((1, 2), 0.5)
-    >>> facts = Facts(torch.ones(1, 2).bool(), torch.zeros(1, 2), half, torch.zeros(1, 2), given=True)
-    >>> mass, expected = torch.tensor([[30.0, 10.0]]), torch.tensor([[20.0, 20.0]])
-    >>> Coupling()(mass, expected, facts).detach().round(decimals=2)
-    tensor([[ 0.4000, -0.6900]])
+    Shapes: logits **[B, M, N]**, offset and expected **[B, N]**, seen **[B, M, 1]**, strength **[B, 1]**.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.log_strength = scalar(0.0)  # known shares
-        self.log_few = scalar(math.log(0.5))  # expected queries per class, squared, that leave half of it
-        self.balance = scalar([-7.5, -2.5])  # unknown shares: by 1 and log inequality
-        self.log_floor = scalar(math.log(6.0))  # unknown shares: added to the masses
+        self.balance = scalar([-7.02, -3.0, 0.9, -0.5, -0.25])  # by 1, log inequality, way, queries, shot
+        self.log_floor = scalar(1.3)  # unknown shares: epsilon, in queries
 
     def forward(
         self,
-        mass: Float[Tensor, "B N"],
+        logits: Float[Tensor, "B M N"],
+        offset: Float[Tensor, "B N"],
+        seen: Float[Tensor, "B M 1"],
         expected: Float[Tensor, "B N"],
+        strength: Float[Tensor, "B 1"],
         facts: Facts,
-        strength: Float[Tensor, "B 1"] | None = None,
     ) -> Float[Tensor, "B N"]:
-        """Unknown shares are not coupled before they are judged: until there is a ``strength``."""
-        enough = expected**2 / (expected**2 + self.log_few.exp())
-        if facts.given:
-            return self.log_strength.exp() * enough * coupling(mass, expected, mass.new_full((), 1e-3))
-        if strength is None:
-            return torch.zeros_like(mass)
-        return strength * (enough * coupling(mass, expected, self.log_floor.exp()))
+        """The next offsets."""
+        floor = self.log_floor.exp() if not facts.given else self.log_floor.new_full((), 1e-4)
+        for _ in range(2 if facts.given else 1):
+            mass = (masked_softmax(logits + offset[:, None], facts.alive[:, None]) * seen).sum(1)
+            offset = strength * (offset - coupling(mass, expected, floor))
+        return offset
 
-    def judge(self, assigned: Float[Tensor, "B M N"], facts: Facts) -> Float[Tensor, "B 1"]:
-        """How far to balance unknown shares, judged by masses that nothing has balanced yet."""
+    def judge(
+        self, assigned: Float[Tensor, "B M N"], facts: Facts, looks: Looks, enough: Float[Tensor, "B 1"]
+    ) -> Float[Tensor, "B 1"]:
+        """How strongly to balance unknown shares, by masses that nothing has balanced yet."""
         mass = assigned.sum(1)
-        total = mass.sum(-1, keepdim=True).clamp_min(1e-12)
-        way = facts.alive.sum(-1, keepdim=True).clamp_min(1).to(mass.dtype)
-        inequality = ((mass / total - facts.shares) ** 2).sum(-1, keepdim=True) * way
-        looks = torch.stack([torch.ones_like(way), (inequality + 0.01).log()], dim=-1)
-        return (looks @ self.balance).sigmoid()
+        total = mass.sum(-1, keepdim=True).clamp_min(1)
+        inequality = ((mass / total - facts.shares) ** 2).sum(-1, keepdim=True) * looks.way
+        many = (total / looks.way / 15).log()
+        by = [torch.ones_like(total), (inequality + 0.01).log(), looks.log_way, many, looks.log_shot]
+        return enough * (torch.cat(by, -1) @ self.balance).sigmoid()[:, None]
+
+
+def enough(total: Float[Tensor, "B 1"], way: Float[Tensor, "B 1"]) -> Float[Tensor, "B 1"]:
+    """From 0 for a single query to 1 from one query per class on: nothing can be shared out before.
+
+    >>> enough(torch.tensor([[1.0], [3.0], [9.0]]), torch.full((3, 1), 5.0)).flatten()
+    tensor([0.0000, 0.5000, 1.0000])
+    """
+    return ((total - 1) / (way - 1).clamp_min(1)).clamp(0, 1)

@@ -143,19 +143,20 @@ def sparse_edges(
 
 
 class Refinement(Operator):
-    r"""Prototypes from class sums: each class takes on some of what it hears from the others.
+    r"""Each class takes on some of what it hears from the others.
 
-    .. math:: p_i = \widehat{x_i + \gamma \textstyle\sum_j A_{ij} x_j}, \qquad x_i = \hat t_i
+    .. math:: \lVert t_i \rVert \Big(x_i + \gamma \textstyle\sum_j A_{ij} x_j\Big), \qquad x_i = \hat t_i
 
     Args:
         message: where :math:`\gamma` starts; below 0, a class moves away from its neighbours; default 0.05.
 
-    Shapes: sums **[B, N, D]** and their messages to prototypes of length 1 **[B, N, D]**.
+    Shapes: class sums t **[B, N, D]** to the same, as long as they were but for the message; normalised they
+    are the prototypes.
 
     >>> refine = Refinement(message=0.75)
     >>> refine(torch.eye(2)[None], lambda nodes: nodes.flip(1)).detach()
-    tensor([[[0.8000, 0.6000],
-             [0.6000, 0.8000]]])
+    tensor([[[1.0000, 0.7500],
+             [0.7500, 1.0000]]])
     """
 
     def __init__(self, message: float = 0.05) -> None:
@@ -164,4 +165,4 @@ class Refinement(Operator):
 
     def forward(self, sums: Float[Tensor, "B N D"], messages: Messages) -> Float[Tensor, "B N D"]:
         nodes = normalize(sums)
-        return normalize(nodes + self.message * messages(nodes))
+        return sums.norm(dim=-1, keepdim=True) * (nodes + self.message * messages(nodes))

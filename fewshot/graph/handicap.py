@@ -36,6 +36,13 @@ def pairwise_cosine(
     return torch.where(several, cosine, mean)
 
 
+def tightness(supports: Supports) -> Float[Tensor, "B N"]:
+    """`pairwise_cosine` of each class's supports, as far as their labels are trusted."""
+    if supports.assignments is None:
+        return pairwise_cosine(supports.vectors, supports.mask.to(supports.vectors.dtype))
+    return pairwise_cosine(supports.vectors, own_class(supports.assignments, supports.candidates))
+
+
 class Handicap(Operator):
     r"""What is subtracted from a class's cosines, since a tight class's prototype is nearer to everything.
 
@@ -52,8 +59,4 @@ class Handicap(Operator):
         self.tightness = scalar(tightness)
 
     def forward(self, supports: Supports) -> Float[Tensor, "B N"]:
-        if supports.assignments is None:
-            weight = supports.mask.to(supports.vectors.dtype)
-        else:
-            weight = own_class(supports.assignments, supports.candidates)
-        return self.tightness * pairwise_cosine(supports.vectors, weight)
+        return self.tightness * tightness(supports)

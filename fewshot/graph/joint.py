@@ -1,111 +1,201 @@
 """The joint mode: queries and classes exchange messages (the field calls it transductive inference)."""
 
-import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fewshot.graph.coupling import Coupling
+from fewshot.graph.coupling import Coupling, assign, enough
 from fewshot.graph.facts import Facts
-from fewshot.graph.head import PrototypeHead
+from fewshot.graph.looks import Looks
 from fewshot.graph.operator import Operator, scalar
+from fewshot.graph.temperature import Temperature
 from fewshot.graph.trust import LabelTrust, Supports
 from fewshot.graph.vectors import masked_softmax, normalize
 
 FREE = 3  # rounds before unknown shares are judged
 
-Refine = Callable[[Tensor], Tensor]  # class sums [B, N, D] to prototypes [B, N, D]
+Refine = Callable[[Tensor], Tensor]  # class sums [B, N, D] to such with messages between classes [B, N, D]
+
+
+def leave_one_out(
+    query: Float[Tensor, "B M D"],
+    base: Float[Tensor, "B N D"],
+    heard: Float[Tensor, "B N D"],
+    own: Float[Tensor, "B M N"],
+) -> Float[Tensor, "B M N"]:
+    r"""Cosine of each query to the classes, its own message left out.
+
+    .. math:: \hat q_m \cdot \widehat{(t_i - w_{mi} \hat q_m)}, \qquad
+              t_i = b_i + \textstyle\sum_m w_{mi} \hat q_m
+
+    Left in, a query would vouch for itself; so a query that is alone is classified as in inductive mode.
+
+    Args:
+        query: vectors of length 1, or zeros, **[B, M, D]**.
+        base: b, what speaks for the classes without queries **[B, N, D]**.
+        heard: the sum in the formula **[B, N, D]**.
+        own: w **[B, M, N]**.
+
+    >>> query, base = torch.tensor([[[0.6, 0.8]]]), torch.tensor([[[2.0, 0.0]]])
+    >>> leave_one_out(query, base, 0.5 * query, torch.tensor([[[0.5]]])).round(decimals=4)
+    tensor([[[0.6000]]])
+    """
+    total = base + heard
+    square = query.square().sum(-1, keepdim=True)
+    along = query @ total.transpose(1, 2)
+    rest = total.square().sum(-1)[:, None] - 2 * own * along + own.square() * square
+    return (along - own * square) / rest.clamp_min(1e-8).sqrt()
+
+
+def kinship(
+    query: Float[Tensor, "B M D"],
+    assigned: Float[Tensor, "B M N"],
+    seen: Float[Tensor, "B M 1"],
+    floor: Float[Tensor, ""],
+) -> Float[Tensor, "B M N"]:
+    r"""How much more similar a query is to the other queries of a class than to the other queries at large.
+
+    .. math:: \frac{\sum_{l \ne m} y_{li} (\hat q_m \cdot \hat q_l - \bar c_m)}
+                    {\sum_{l \ne m} y_{li} + \epsilon}, \qquad
+              \bar c_m = \operatorname{mean}_{l \ne m} \hat q_m \cdot \hat q_l
+
+    A mean, not a sum: a sum would draw queries the more to a class, the more it has.
+
+    Args:
+        query: vectors of length 1, or zeros, **[B, M, D]**.
+        assigned: y, how far each query counts for each class **[B, M, N]**.
+        seen: how far each query counts at all **[B, M, 1]**.
+        floor: epsilon, in queries.
+
+    >>> kinship(torch.eye(2)[None], torch.eye(2)[None], torch.ones(1, 2, 1), torch.tensor(0.0))[0, 0]
+    tensor([0., 0.])
+    """
+    heard = assigned.transpose(1, 2) @ query
+    square = query.square().sum(-1, keepdim=True)
+    others = (seen.sum(1, keepdim=True) - seen).clamp_min(1)
+    mean = (query @ (query * seen).sum(1, keepdim=True).transpose(1, 2) - square * seen) / others
+    mass = (assigned.sum(1, keepdim=True) - assigned).clamp_min(0)
+    found = query @ heard.transpose(1, 2) - square * assigned - mean * mass
+    return found / (mass + floor).clamp_min(1e-8)
+
+
+class Exchanged(NamedTuple):
+    """What the rounds of the joint mode come to."""
+
+    logits: Float[Tensor, "B M N"]
+    prototypes: Float[Tensor, "B N D"]
 
 
 class Exchange(Operator):
     r"""Rounds in which the queries are shared out among the classes, and move them.
 
     .. math::
-        z_{mi} = \operatorname{softmax}_i \operatorname{logit}_{mi}, \qquad
-        h_i = \textstyle\sum_m z_{mi} \hat q_m, \qquad
-        t_i = t_i^{(0)} + \beta h_i
+        z_{mi} = \operatorname{softmax}_i (\operatorname{logit}_{mi} + u_i), \qquad
+        t_i = b_i + \textstyle\sum_m w_m z_{mi} \hat q_m, \qquad
+        w_m = f \beta K^{\beta_1} \, \text{sure}_m^{\beta_2}
 
-    The labels of the supports are judged again by the new sums, prototypes are refined, and the new logits
-    have two more terms. *Kinship*: a query is drawn to the class that holds queries similar to it, by
-    :math:`\lambda \frac NM \hat q_m \cdot \sum_{l \ne m} z_{li} (\hat q_l - \bar q)`. *Coupling*: what
-    `Coupling` makes of the classes' masses is subtracted, in every round; unknown shares are judged once, by
-    the masses of the fourth round, so that with fewer than four rounds they are not coupled.
+    with :math:`b_i` the class sums of the supports, the offsets u of `Coupling`, and
+    :math:`\text{sure}_m = (N \sum_i z_{mi}^2 - 1) / (N - 1)`. The labels of the supports are judged again by
+    the new sums. The new logits are
 
-    At the end the logits are multiplied by a confidence :math:`c_0 K^{c_1}`, since queries that have agreed
-    with one another are surer than they are right.
+    .. math::
+        \operatorname{logit}_{mi} = \sigma \big(\text{leave-one-out cosine}_{mi} - h_i
+            + f \lambda e^{\lambda_1 s} \, \text{kinship}_{mi}\big) + b_i
+
+    Everything that queries do to each other is weighted by :math:`f = o^2 / (o^2 + o_0^2)`, where o is the
+    number of other queries per class: with one query in all, the result is that of inductive mode. At the end
+    comes the `Temperature`; known shares hold exactly (`assign`).
 
     Args:
         steps: rounds.
 
-    Shapes: query **[B, M, D]** of length 1, seen **[B, M, 1]** (0 for padding), logits **[B, M, N]**; logits
-    **[B, M, N]** and prototypes **[B, N, D]**.
+    Shapes: query **[B, M, D]** of length 1, seen **[B, M, 1]** (0 for padding), cosines minus handicap
+    **[B, M, N]** and scale **[B, 1, 1]** of inductive mode, handicap **[B, N]**; `Exchanged`.
     """
 
     def __init__(self, steps: int) -> None:
         super().__init__()
         self.steps = steps
-        self.log_query_weight = scalar(math.log(0.3))  # of a query compared with a support
-        self.log_trust = scalar(math.log(5.0))  # scale of the cosines by which labels are judged again
-        self.log_kinship = scalar(math.log(4.0))
-        self.log_confidence = scalar([math.log(0.5), 0.0])  # by (1, log shot)
+        self.weight = scalar([-0.9, 0.1, 0.45])  # of a query: log, by log shot, by certainty
+        self.few = scalar(1.0)  # log of the other queries per class that give half the weight
+        self.log_trust = scalar(1.6094379)  # scale of the cosines by which labels are judged again
+        self.trust_few = scalar(0.0)  # log of the other queries per class that give half of that judgement
+        self.kinship = scalar([-1.9, 1.2, 0.4])  # log weight, by the strength of the coupling, by certainty
+        self.log_kin = scalar(1.0)  # log of the queries added to a class's mass
 
     def forward(
         self,
         supports: Supports,
         query: Float[Tensor, "B M D"],
         seen: Float[Tensor, "B M 1"],
-        logits: Float[Tensor, "B M N"],
+        cosines: Float[Tensor, "B M N"],
+        handicap: Float[Tensor, "B N"],
+        scale: Float[Tensor, "B 1 1"],
         facts: Facts,
+        looks: Looks,
         *,
         trust: LabelTrust,
         refine: Refine,
         coupling: Coupling,
-        head: PrototypeHead,
-    ) -> tuple[Float[Tensor, "B M N"], Float[Tensor, "B N D"]]:
-        alive, bias = facts.alive[:, None], facts.bias
-        expected = facts.shares * seen.sum(1)  # queries per class
-        mean = (query * seen).sum(1, keepdim=True) / seen.sum(1, keepdim=True).clamp_min(1)  # [B, 1, D]
-        prototypes, strength = normalize(supports.sums()), None
+        temperature: Temperature,
+    ) -> Exchanged:
+        alive, total, first = facts.alive[:, None], seen.sum(1), supports.assignments
+        others = (total - 1).clamp_min(0) / looks.way  # other queries per class [B, 1]
+        few = others.square() / (others.square() + (2 * self.few).exp())
+        reach = others / (others + self.trust_few.exp())
+        expected, able = facts.shares * total, enough(total, looks.way)
+        strength = able if facts.given else torch.zeros_like(total)
+        offset = torch.zeros_like(facts.shares)
+        bias = facts.bias.masked_fill(~facts.alive, 0.0)[:, None]
+        logits = scale * cosines + bias
+        heard, base = torch.zeros_like(handicap)[..., None], refine(supports.sums())
         for step in range(self.steps):
-            assigned = masked_softmax(logits, alive) * seen  # [B, M, N]
-            if step == FREE:
-                strength = coupling.judge(assigned, facts)
-            push = coupling(assigned.sum(1), expected, facts, strength)
-            bias = bias - push
-            assigned = masked_softmax(logits - push[:, None], alive) * seen
-            heard = assigned.transpose(1, 2) @ query  # [B, N, D]
-            supports = trust.judge(supports, self.log_trust, self.log_query_weight.exp() * heard)
-            prototypes = refine(supports.sums() + self.log_query_weight.exp() * heard)
-            kinship = self._kinship(query, mean, heard, assigned, facts, seen)
-            logits = head.scores(query, prototypes, bias) + kinship
-        logits = logits.masked_fill(~alive, 0.0)  # no gradient from -inf
-        logits = self._confidence(supports)[:, None, None].to(logits.dtype) * logits
-        if facts.given:  # the final probabilities have the shares that are known
-            mass = (masked_softmax(logits, alive) * seen).sum(1)
-            logits = logits - coupling(mass, expected, facts)[:, None]
-        return logits.masked_fill(~alive, -torch.inf), prototypes
+            if step == FREE and not facts.given:
+                strength = coupling.judge(masked_softmax(logits, alive) * seen, facts, looks, able)
+            if step >= FREE or facts.given:
+                offset = coupling(logits, offset, seen, expected, strength, facts)
+            share = masked_softmax(logits + offset[:, None], alive)
+            sure = self._certainty(share, looks)
+            weight = (self.weight[0] + self.weight[1] * looks.log_shot).exp() * few
+            own = weight[..., None] * sure ** self.weight[2] * share * seen  # [B, M, N]
+            heard = own.transpose(1, 2) @ query
+            if first is not None:
+                judged = trust.judge(supports, self.log_trust, heard)
+                assert judged.assignments is not None
+                mixed = torch.lerp(first, judged.assignments, reach[..., None, None])
+                supports = judged._replace(assignments=mixed)
+                base = refine(supports.sums())
+            kin = kinship(query, share * seen * sure ** self.kinship[2], seen, self.log_kin.exp())
+            pull = (few * (self.kinship[0] + self.kinship[1] * strength).exp())[..., None]
+            near = leave_one_out(query, base, heard, own)
+            logits = scale * (near - handicap[:, None] + pull * kin) + bias
+        prototypes = normalize(base + heard)
+        agreed = self._agreement(scale * cosines, logits + offset[:, None], alive, seen, looks)
+        mode = "given" if facts.given else "joint"
+        logits = logits if facts.given else logits + offset[:, None]
+        logits = temperature(looks, mode, others, agreed)[..., None] * logits.masked_fill(~alive, 0.0)
+        if facts.given:
+            logits = assign(logits, alive, seen, expected, able)
+        return Exchanged(logits.masked_fill(~alive, -torch.inf), prototypes)
 
-    def _kinship(
-        self,
-        query: Float[Tensor, "B M D"],
-        mean: Float[Tensor, "B 1 D"],
-        heard: Float[Tensor, "B N D"],
-        assigned: Float[Tensor, "B M N"],
-        facts: Facts,
+    @staticmethod
+    def _certainty(share: Float[Tensor, "B M N"], looks: Looks) -> Float[Tensor, "B M 1"]:
+        """From 0, if a query is shared out evenly, to 1, if it is of one class."""
+        way = looks.way[..., None]
+        return ((share.square().sum(-1, keepdim=True) * way - 1) / (way - 1).clamp_min(1)).clamp(1e-6, 1)
+
+    @staticmethod
+    def _agreement(
+        first: Float[Tensor, "B M N"],
+        last: Float[Tensor, "B M N"],
+        alive: Tensor,
         seen: Float[Tensor, "B M 1"],
-    ) -> Float[Tensor, "B M N"]:
-        """How far queries similar to a query are assigned to each class, the query itself left out."""
-        # What all queries share is taken out: a class would draw others by it the more, the more it has.
-        similar = heard - assigned.sum(1)[..., None] * mean
-        own = query.norm(dim=-1, keepdim=True) ** 2 - query @ mean.transpose(
-            1, 2
-        )  # what it would tell itself
-        # One over the average number of queries per class [B, 1, 1].
-        typical = (facts.alive.sum(-1, keepdim=True) / seen.sum(1).clamp_min(1))[..., None]
-        return self.log_kinship.exp() * typical * (query @ similar.transpose(1, 2) - own * assigned)
-
-    def _confidence(self, supports: Supports) -> Float[Tensor, " B"]:
-        shot = supports.mask.sum((1, 2)) / supports.mask.any(-1).sum(-1).clamp_min(1)
-        return (self.log_confidence[0] + self.log_confidence[1] * shot.clamp_min(1).log()).exp()
+        looks: Looks,
+    ) -> Float[Tensor, "B 1"]:
+        """How far the first and the last assignment agree, 0 if no more than by chance."""
+        both = (masked_softmax(first, alive) * masked_softmax(last, alive)).sum(-1)
+        both = ((both * looks.way - 1) / (looks.way - 1).clamp_min(1)).clamp_min(0) * seen[..., 0]
+        return both.sum(1, keepdim=True) / seen.sum(1).clamp_min(1)

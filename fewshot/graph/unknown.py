@@ -14,7 +14,7 @@ class NoneOfThese(Operator):
     r"""Log odds that a query is of none of the episode's classes.
 
     .. math::
-        s_m = a \Big(b_0 + b_1 \log K + \log N - \log \textstyle\sum_i e^{\operatorname{logit}_{mi}}
+        s_m = a \Big(b_0 + b_1 \log K + \log N - \log \textstyle\sum_i e^{\sigma \cos_{mi}}
               + c \big(\log \tfrac 1C \textstyle\sum_c e^{\sigma \hat q_m \cdot \mu_c} - d\big)\Big)
 
     The sum over the episode's classes is compared with a background: a constant, and, if there are known
@@ -25,12 +25,13 @@ class NoneOfThese(Operator):
         s_m \leftarrow a' \Big(s_m + h \textstyle\sum_{l \ne m} W_{ml} s_l\Big), \qquad
         W_{ml} = \operatorname{softmax}_{l \ne m}(\lambda \, \hat q_m \cdot \hat q_l)
 
-    Shapes: logits **[B, M, N]** of inductive mode, classes bool **[B, N]**, mask bool **[B, N, K]**;
-    **[B, M]**.
+    Shapes: cosines minus handicap **[B, M, N]** of inductive mode, classes bool **[B, N]**, mask bool
+    **[B, N, K]**; **[B, M]**.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.log_sharpness = scalar(2.1513753)  # of the cosines
         self.scale = scalar(0.689)
         self.bias = scalar([1.128, 0.24])  # by 1 and log shot
         self.background = scalar([0.55, 1.537])  # weight of the known classes' sum, and its usual value
@@ -38,7 +39,7 @@ class NoneOfThese(Operator):
 
     def forward(
         self,
-        logits: Float[Tensor, "B M N"],
+        cosines: Float[Tensor, "B M N"],
         classes: Bool[Tensor, "B N"],
         mask: Bool[Tensor, "B N K"],
         background: Float[Tensor, "B M"] | None = None,
@@ -46,14 +47,15 @@ class NoneOfThese(Operator):
         """Each query on its own; see `against` for the background."""
         shot = (mask.sum((1, 2)) / mask.any(-1).sum(-1).clamp_min(1)).clamp_min(1)
         usual = self.bias[0] + self.bias[1] * shot.log() + classes.sum(-1).clamp_min(1).log()
+        logits = (self.log_sharpness.exp() * cosines).masked_fill(~classes[:, None], -torch.inf)
         odds = usual[:, None] - logits.logsumexp(-1)
         return self.scale * (odds if background is None else odds + background)
 
     def against(
-        self, query: Float[Tensor, "B M D"], known: Tensor, there: Bool[Tensor, "B N"], sharpness: Tensor
+        self, query: Float[Tensor, "B M D"], known: Tensor, there: Bool[Tensor, "B N"]
     ) -> Float[Tensor, "B M"]:
         """The background of known classes **[C, D]**; 0 in episodes without relations."""
-        near = sharpness * query @ normalize(known.to(query.dtype)).T
+        near = self.log_sharpness.exp() * query @ normalize(known.to(query.dtype)).T
         found = near.logsumexp(-1) - math.log(len(known)) - self.background[1]
         return self.background[0] * found * there.any(-1, keepdim=True)
 

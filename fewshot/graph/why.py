@@ -68,7 +68,8 @@ def why(
     alone = functional_call(graph, {"refine.message": torch.zeros_like(gamma)}, (support, query), options)
     output = graph(support, query, **options)
     x, a = alone.prototypes, output.dependencies
-    scale = graph.head.log_scale.exp()
+    assert output.scale is not None
+    scale = output.scale[:, None, None]
     cosine = scale * normalize(query.to(x.dtype)) @ x.transpose(1, 2)  # [B, M, N]
     length = (x + gamma * (a @ x)).norm(dim=-1)[:, None].clamp_min(1e-12)  # [B, 1, N]
     heard = gamma * cosine[:, :, None] / length[..., None]  # [B, M, N, N]: from class j, by class i

@@ -46,3 +46,20 @@ def candidates(b: int, n: int, c: int) -> Tensor:
     steps = torch.rand(b, n, n - 1, generator=torch.Generator().manual_seed(3)).argsort(-1)[..., : c - 1] + 1
     itself = torch.arange(n)[None, :, None]
     return torch.cat([itself.expand(b, n, 1), (itself + steps) % n], -1)
+
+
+def relatives(
+    support: Tensor, c: int = 12, known_relations: bool = True, noise: float = 0.3
+) -> dict[str, Tensor]:
+    """Known classes, most of them near the episode's classes, and relations that say which, with noise."""
+    b, n, _, d = support.shape
+    generator = torch.Generator().manual_seed(11)
+    centres = support.mean(2).flatten(0, 1)[torch.arange(c) % (b * n)]
+    known = centres + 0.5 * centres.std() * torch.randn(c, d, generator=generator)
+    means = torch.nn.functional.normalize(support.mean(2), dim=-1)
+    known = torch.nn.functional.normalize(known, dim=-1)
+    relations = means @ known.T + noise * torch.randn(b, n, c, generator=generator)
+    found = {"known": known, "relations": relations.detach()}
+    if known_relations:
+        found["known_relations"] = known @ known.T + noise * torch.randn(c, c, generator=generator)
+    return {name: x.detach() for name, x in found.items()}

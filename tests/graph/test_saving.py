@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from clusters import MODES, B, D, K, M, N, close, episodes
+from clusters import MODES, B, D, K, M, N, close, episodes, relatives
 from safetensors.torch import save
 
 from fewshot.graph.class_graph import ClassGraph
@@ -95,9 +95,21 @@ def test_every_parameter_learns() -> None:
     evidence = torch.full((B, N), torch.nan)
     evidence[:, 0] = 1.0
     loss = 0.0
-    for options in ({"evidence": evidence}, {"joint": True, "evidence": evidence}, MODES["known"]):
-        logits = graph(support, query, prior=torch.rand(N, N), **options).logits
-        loss = loss + torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
+    told, looks = relatives(support), relatives(support, known_relations=False)
+    for options in (
+        {"evidence": evidence},
+        {"joint": True, "evidence": evidence},
+        MODES["known"],
+        {**told, "unknown": True},
+        {**looks, "unknown": True, "joint": True},
+        {**looks, "belief": 1.0},
+    ):
+        out = graph(support, query, prior=torch.rand(N, N), **options)
+        loss = loss + torch.nn.functional.cross_entropy(out.logits.flatten(0, 1), labels.flatten())
+        loss = loss if out.unknown is None else loss + out.unknown.sigmoid().mean()
+    tight = episodes(spread=0.5)[0][:, :, :1]  # what a single support is worth shows in how it relates
+    one = graph(tight, query, **relatives(tight, 60)).logits
+    loss = loss + torch.nn.functional.cross_entropy(one.flatten(0, 1), labels.flatten())
     loss.backward()
     for name, parameter in graph.named_parameters():
         assert parameter.grad is not None, name

@@ -32,9 +32,9 @@ def test_the_parts_sum_up_to_the_logits(graph, shot):
 
 def test_one_shot_by_hand(graph):
     support, query = episode(n=3, k=1, b=1)
-    parts, weight = why(graph, support, query), graph(support, query).dependencies[0]
+    parts, output = why(graph, support, query), graph(support, query)
+    weight, scale, gamma = output.dependencies[0], output.scale, graph.refine.message
     x, q = normalize(support[0, :, 0]), normalize(query[0])
-    scale, gamma = graph.head.log_scale.exp(), graph.refine.message
     for i in range(3):
         r = (x[i] + gamma * sum(weight[i, j] * x[j] for j in range(3))).norm()
         torch.testing.assert_close(parts.own[0, :, i], scale * (q @ x[i]) / r)

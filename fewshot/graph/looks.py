@@ -1,0 +1,78 @@
+"""What an episode looks like: numbers by which sharpness, coupling and temperature are chosen."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from fewshot.graph.handicap import tightness
+from fewshot.graph.trust import Supports
+
+USUAL = 0.15  # root mean square cosine of supports of different classes, in episodes of photographs
+TIGHT = 0.2  # mean cosine of supports of a class, likewise
+
+
+class Looks(NamedTuple):
+    """Numbers of B episodes, each **[B, 1]**; logarithms are 0 for an ordinary 5-way 1-shot episode."""
+
+    way: Float[Tensor, "B 1"]  # classes that may occur
+    log_way: Float[Tensor, "B 1"]  # log(way / 5)
+    log_shot: Float[Tensor, "B 1"]  # of the average supports per class
+    log_spread: Float[Tensor, "B 1"]  # of `between_classes`, 4 usual pairs added
+    log_wide: Float[Tensor, "B 1"]  # the same with 1.5 pairs added, if above 0
+    log_narrow: Float[Tensor, "B 1"]  # and if below 0
+    log_tight: Float[Tensor, "B 1"]  # of the mean cosine of supports of a class; 0 for one shot
+
+
+def between_classes(
+    support: Float[Tensor, "B N K D"], mask: Bool[Tensor, "B N K"]
+) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
+    r"""Sum of the squared cosines between supports of different classes, and the number of such pairs.
+
+    .. math:: \tfrac 12 \big(\lVert X X^\top \rVert_F^2 - \textstyle\sum_i \lVert X_i X_i^\top \rVert_F^2\big)
+
+    with :math:`\lVert X X^\top \rVert_F = \lVert X^\top X \rVert_F`, so that many supports build no square
+    matrix.
+
+    Args:
+        support: vectors of length 1, or zeros, **[B, N, K, D]**.
+        mask: bool **[B, N, K]**, False for padding.
+
+    >>> squares, pairs = between_classes(torch.eye(2)[[0, 0, 1]].view(1, 3, 1, 2), torch.ones(1, 3, 1).bool())
+    >>> squares, pairs
+    (tensor([1.]), tensor([3.]))
+    """
+    _, n, k, d = support.shape
+    flat = support.flatten(1, 2)
+    few = not torch.compiler.is_compiling() and n * k <= d
+    whole = flat @ flat.transpose(1, 2) if few else flat.transpose(1, 2) @ flat
+    within = support @ support.transpose(2, 3)  # [B, N, K, K]
+    squares = (whole.square().sum((1, 2)) - within.square().sum((1, 2, 3))) / 2
+    shots = mask.sum(-1).to(support.dtype)
+    pairs = (shots.sum(-1).square() - shots.square().sum(-1)) / 2
+    return squares.clamp_min(0), pairs
+
+
+def look(supports: Supports, alive: Bool[Tensor, "B N"]) -> Looks:
+    """The numbers of the episodes, from their supports and the classes that may occur."""
+    mask, kind = supports.mask, supports.vectors.dtype
+    way = alive.sum(-1, keepdim=True).clamp_min(1).to(kind)
+    shot = mask.sum((1, 2))[:, None] / mask.any(-1).sum(-1, keepdim=True).clamp_min(1)
+    shot = shot.clamp_min(1).to(kind)
+    squares, pairs = between_classes(supports.vectors, mask)
+
+    def spread(usual: float) -> Float[Tensor, "B 1"]:
+        return (((squares + usual * USUAL**2) / (pairs + usual)).sqrt() / USUAL).log()[:, None]
+
+    rough = spread(1.5)
+    tight = (tightness(supports).mean(1, keepdim=True).clamp_min(0.02) / TIGHT).log()
+    return Looks(
+        way=way,
+        log_way=(way / 5).log(),
+        log_shot=shot.log(),
+        log_spread=spread(4.0),
+        log_wide=rough.clamp_min(0),
+        log_narrow=rough.clamp_max(0),
+        log_tight=torch.where(shot > 1, tight, 0.0),
+    )
