@@ -20,6 +20,7 @@ from torch import Tensor
 
 from fewshot.core.errors import InputError
 from fewshot.data.labelled import SPLITS, FeatureSet, LabelledSet
+from fewshot.data.paths import paths_of
 
 __all__ = ["FeatureSet", "LabelledSet", "PackedDataset", "Splits", "open_pack"]
 
@@ -149,6 +150,7 @@ def open_pack(path: str | Path) -> Splits:
             class_names=tuple(entry["name"] for entry in classes[split]),
             superclasses=_of_all(classes[split], "superclass"),
             taxonomy=_of_all(classes[split], "taxonomy"),
+            paths=paths_of(meta["name"], classes[split]),
             class_ids=tuple(entry["id"] for entry in classes[split]),
             hash=meta["splits"][split]["hash"],
             path=path,
