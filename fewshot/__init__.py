@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fewshot.graph.class_graph import ClassGraph
     from fewshot.graph.conv import ClassGraphConv
     from fewshot.graph.head import PrototypeHead
+    from fewshot.graph.known_classes import KnownClasses
     from fewshot.graph.transform import PowerTransform, Transformed
     from fewshot.model import backbones
     from fewshot.model.estimator import FewShotClassifier
@@ -62,6 +63,7 @@ __getattr__, __dir__ = face(
         "FewShotClassifier": "fewshot.model.estimator",
         "GraphFewShot": "fewshot.model.few_shot",
         "InputError": "fewshot.core.errors",
+        "KnownClasses": "fewshot.graph.known_classes",
         "PackedDataset": "fewshot.data.packed",
         "PowerTransform": "fewshot.graph.transform",
         "PrototypeHead": "fewshot.graph.head",
@@ -80,6 +82,7 @@ __all__ = [
     "FewShotClassifier",
     "GraphFewShot",
     "InputError",
+    "KnownClasses",
     "PackedDataset",
     "PowerTransform",
     "PrototypeHead",

@@ -1,8 +1,8 @@
-"""All stages in turn, each in a process of its own, where their time goes, and one table of all targets.
+"""All stages in turn, each in its own process; then where their time goes, and one table of all targets.
 
     python experiments/benchmark [--data SPEC] [--features FILE]
 
-writes a file a stage into ``experiments/results/benchmark``. With a GPU, see the stages' own options.
+writes one file per stage into ``experiments/results/benchmark``. With a GPU, see the stages' own options.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from summary import STAGES, rows
 
 
 def run(stage: str, options: argparse.Namespace) -> bool:
-    """Run a stage; returns whether it came to its end."""
+    """Run a stage; returns whether it completed."""
     given = {"--data": options.data, "--features": options.features, "--results": options.results}
     words = [str(word) for pair in given.items() if pair[1] is not None for word in pair]
     start = time.monotonic()
@@ -27,7 +27,7 @@ def run(stage: str, options: argparse.Namespace) -> bool:
 
 def main(argv: list[str] | None = None) -> int:
     options = parser(__doc__)
-    options.add_argument("--stages", default=",".join(STAGES), help="some of them, with commas between")
+    options.add_argument("--stages", default=",".join(STAGES), help="some of them, separated by commas")
     arguments = options.parse_args(argv)
     stages = tuple(arguments.stages.split(","))
     ended = tuple(stage for stage in (*stages, "where") if run(stage, arguments))

@@ -9,14 +9,14 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def find(folder: Literal["configs", "datasets"], name_or_path: str | Path) -> Path:
-    """The YAML file of that path, or of that name among those that come with the package.
+    """Find a YAML file by its path, or by its name among those that come with the package.
 
     Args:
         folder: where names are looked up.
         name_or_path: a file's path, or a name without its ``.yaml``.
 
     Raises:
-        InputError: there is no such file; the names that there are follow.
+        InputError: there is no such file; the error lists the names that exist.
 
     Example:
         >>> find("datasets", "miniimagenet").name
@@ -56,5 +56,5 @@ def read_yaml(file: Path) -> Any:
 
 
 def _homes(folder: str) -> list[Path]:
-    """Installed from a wheel they lie in the package; in a checkout, at its top."""
+    """The folders that exist: inside an installed package, or at the top of a checkout."""
     return [home for home in (PACKAGE / folder, PACKAGE.parent / folder) if home.is_dir()]

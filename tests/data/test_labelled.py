@@ -21,7 +21,7 @@ def test_counts_are_of_each_class_also_of_the_last_empty_one() -> None:
     [
         ([0, 1, 0], ("a", "b"), {}, "labels: expected ascending"),
         ([0, 1, 2], ("a", "b"), {}, r"labels: expected 0\.\.1 \(classes\), got 0\.\.2"),
-        ([0, 1, 1], ("a", "b"), {"taxonomy": ("x",)}, r"taxonomy: expected one a class \(2\), got 1"),
+        ([0, 1, 1], ("a", "b"), {"taxonomy": ("x",)}, r"taxonomy: expected one per class \(2\), got 1"),
     ],
 )
 def test_what_does_not_fit_is_named(
@@ -107,7 +107,7 @@ def test_an_npy_holds_one_split(tmp_path: Path) -> None:
     ("features", "labels", "message"),
     [
         (np.zeros((2, 3)), None, r"f\.labels\.npy: no such file"),
-        (np.zeros((2, 3)), [0, 1, 1], r"f\.npy: labels: expected shape \(2,\) .*got \(3,\)"),
+        (np.zeros((2, 3)), [0, 1, 1], r"f\.npy: labels: expected shape \(2,\).*got \(3,\)"),
         (np.zeros(3), [0, 1, 1], r"expected features \[classes, images, D\] or \[n, D\]"),
         (np.full((1, 2, 3), np.nan), None, "expected finite numbers"),
         (np.array([{}]), None, r"f\.npy: expected an .npy of a plain array"),

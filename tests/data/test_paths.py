@@ -94,7 +94,7 @@ TABLE = b"path,class,name\nanimal/bird/heron,heron,Grey heron\nanimal/cat,val ca
 
 @pytest.mark.parametrize("form", [as_folder, as_tar, as_zip])
 @pytest.mark.parametrize("below", ["", "set/"])
-def test_a_table_beside_the_folders_gives_paths_and_names(read, form, below: str) -> None:
+def test_a_table_next_to_the_folders_gives_paths_and_names(read, form, below: str) -> None:
     files = {below + name: content for name, content in (BIRDS | {"classes.csv": TABLE}).items()}
     splits = read(files, form=form)
     assert splits.train.class_names == ("Grey heron", "owl")
