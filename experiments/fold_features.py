@@ -38,6 +38,7 @@ def take(data: PackedDataset, classes: torch.Tensor) -> PackedDataset:
         class_names=names,
         superclasses=None,
         taxonomy=None,
+        paths=data.paths and tuple(data.paths[c] for c in classes.tolist()),
         hash="",
     )
 

@@ -7,6 +7,8 @@ __getattr__, __dir__ = face(
     {
         "download": "fewshot.data.downloads",
         "pack_dataset": "fewshot.data.from_torch",
+        "read_class_table": "fewshot.data.class_table",
+        "write_features": "fewshot.data.features_file",
         "FeatureSet": "fewshot.data.labelled",
         "LabelledSet": "fewshot.data.labelled",
         "benchmark_of": "fewshot.data.loading",
@@ -17,5 +19,6 @@ __getattr__, __dir__ = face(
         "PackedDataset": "fewshot.data.packed",
         "Splits": "fewshot.data.packed",
         "open_pack": "fewshot.data.packed",
+        "find_paths": "fewshot.data.paths",
     },
 )

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from fewshot.core.errors import InputError
+from fewshot.data.class_columns import check_columns, described, numbered
 
 SPLITS = ("train", "val", "test")
 
@@ -26,6 +27,8 @@ class LabelledSet:
         class_names: one name per class.
         superclasses: one coarser class per class, or None (default).
         taxonomy: one path from the root per class (``"entity/animal/snake/boa"``), or None (default).
+        paths: one path from the root per class for relations, ``""`` if unknown, or None; by default the
+            taxonomy. Unlike the taxonomy, paths do not decide which classes are near in hard episodes.
 
     Raises:
         InputError: lengths that do not fit, labels out of order or out of range.
@@ -43,11 +46,14 @@ class LabelledSet:
     class_names: tuple[str, ...]
     superclasses: tuple[str, ...] | None = None
     taxonomy: tuple[str, ...] | None = None
+    paths: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if len(self.items) != len(self.labels):
             raise InputError(f"labels: expected one per item ({len(self.items)}), got {len(self.labels)}")
-        for name in ("superclasses", "taxonomy"):
+        if self.paths is None:
+            object.__setattr__(self, "paths", self.taxonomy)
+        for name in ("superclasses", "taxonomy", "paths"):
             values = getattr(self, name)
             if values is not None and len(values) != self.num_classes:
                 raise InputError(f"{name}: expected one per class ({self.num_classes}), got {len(values)}")
@@ -115,7 +121,10 @@ class FeatureSet(LabelledSet):
 
         Args:
             path: the file, with ``features [classes, images, D]``, ``wnids [classes]``, ``split [classes]``,
-                or with ``features [n, D]``, ``labels [n]``, ``split [n]``.
+                or with ``features [n, D]``, ``labels [n]``, ``split [n]`` and optionally ``classes [C]``, the
+                labels in the order of the classes (default: sorted). In the order of ``wnids`` or
+                ``classes`` there may be ``names`` and ``paths``, texts, one per class. Without paths, those
+                of the benchmarks' classes are found by the wnids.
             split: the split's name in the file; default "test".
 
         Raises:
@@ -169,17 +178,18 @@ def _split(arrays: dict[str, np.ndarray], path: Path, split: str) -> FeatureSet:
         raise InputError(f"{path}: split: expected one of {known}, got '{split}'")
     features = features[in_split]
     if features.ndim == 3:
-        names = arrays["wnids"][in_split]
-        labels = np.arange(len(names)).repeat(features.shape[1])
+        ids = [str(name) for name in arrays["wnids"][in_split]]
+        labels = np.arange(len(ids)).repeat(features.shape[1])
         features = features.reshape(-1, features.shape[-1])
     else:
-        names, labels = np.unique(arrays["labels"][in_split], return_inverse=True)
+        ids, labels = numbered(arrays["labels"][in_split], arrays, path)
         order = np.argsort(labels, kind="stable")
         features, labels = features[order], labels[order]
     items = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32))
     if not items.isfinite().all():
         raise InputError(f"{path}: features: expected finite numbers, got NaN or infinity in split '{split}'")
-    return FeatureSet(items, torch.from_numpy(labels.astype(np.int64)), tuple(map(str, names)))
+    names, paths = described(arrays, ids)
+    return FeatureSet(items, torch.from_numpy(labels.astype(np.int64)), names, paths=paths)
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -220,4 +230,5 @@ def _checked(arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]
             )
     if not np.issubdtype(features.dtype, np.number):
         raise InputError(f"{path}: features: expected numbers, got {features.dtype}")
+    check_columns(arrays, path)
     return arrays

@@ -134,7 +134,7 @@ def info(splits: Splits) -> dict[str, Any]:
     Returns:
         ``name``, ``path``, ``hash``, ``size``, ``channels``, and for each of ``splits``: the numbers of
         ``classes``, ``images`` and ``superclasses``, the ``fewest`` and the ``most`` images per class, and
-        whether there is a ``taxonomy``.
+        whether there are a ``taxonomy`` and ``paths``.
     """
     described = {}
     for split, data in splits:
@@ -146,6 +146,7 @@ def info(splits: Splits) -> dict[str, Any]:
             "most": max(counts, default=0),
             "superclasses": len(set(data.superclasses or ())),
             "taxonomy": data.taxonomy is not None,
+            "paths": data.paths is not None,
         }
     return {
         "name": splits.name,

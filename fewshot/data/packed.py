@@ -20,6 +20,7 @@ from torch import Tensor
 
 from fewshot.core.errors import InputError
 from fewshot.data.labelled import SPLITS, LabelledSet
+from fewshot.data.paths import paths_of
 
 FORMAT = 1
 IMAGES_FILE, META_FILE = "images.npy", "meta.json"
@@ -163,6 +164,7 @@ def open_pack(path: str | Path) -> Splits:
             class_names=tuple(entry["name"] for entry in classes[split]),
             superclasses=_of_all(classes[split], "superclass"),
             taxonomy=_of_all(classes[split], "taxonomy"),
+            paths=paths_of(meta["name"], classes[split]),
             class_ids=tuple(entry["id"] for entry in classes[split]),
             hash=meta["splits"][split]["hash"],
             path=path,

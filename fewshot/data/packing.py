@@ -148,6 +148,7 @@ def _describe(source: Source, file: Path, shape: tuple[int, int, int, int]) -> d
                 "superclass": entry.superclass,
                 "taxonomy": entry.taxonomy,
                 "count": len(entry.images),
+                **({"path": entry.path} if entry.path else {}),
             }
             for entry in source.splits[split]
         ]

@@ -64,6 +64,21 @@ def taxonomy_distances(paths: tuple[str, ...]) -> Float[np.ndarray, "classes cla
     return depth[:, None] + depth - 2 * common
 
 
+def path_distances(data: LabelledSet) -> Float[np.ndarray, "classes classes"]:
+    """Steps between classes in the taxonomy of the data's `paths`, which `class_distances` does not look at.
+
+    Raises:
+        InputError: no paths, or a class without one.
+    """
+    paths = data.paths or ("",) * data.num_classes
+    if unknown := [name for name, path in zip(data.class_names, paths, strict=True) if not path]:
+        raise InputError(
+            'classes="hard:taxonomy": expected a path in a taxonomy for each class, got none for '
+            f"{unknown[0]} ({len(unknown)} of {data.num_classes} classes have none)"
+        )
+    return taxonomy_distances(paths)
+
+
 def cosine_of_means(
     items: Float[Tensor, "n ..."], counts: Int64[Tensor, " classes"]
 ) -> Float[np.ndarray, "classes classes"]:

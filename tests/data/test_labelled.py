@@ -107,7 +107,7 @@ def test_an_npy_holds_one_split(tmp_path: Path) -> None:
     ("features", "labels", "message"),
     [
         (np.zeros((2, 3)), None, r"f\.labels\.npy: no such file"),
-        (np.zeros((2, 3)), [0, 1, 1], r"f\.npy: labels: expected shape \(2,\) .*got \(3,\)"),
+        (np.zeros((2, 3)), [0, 1, 1], r"f\.npy: labels: expected shape \(2,\).*got \(3,\)"),
         (np.zeros(3), [0, 1, 1], r"expected features \[classes, images, D\] or \[n, D\]"),
         (np.full((1, 2, 3), np.nan), None, "expected finite numbers"),
         (np.array([{}]), None, r"f\.npy: expected an .npy of a plain array"),

@@ -170,6 +170,7 @@ def test_info_counts(splits: Splits) -> None:
         "most": 3,
         "superclasses": 0,
         "taxonomy": False,
+        "paths": False,
     }
 
 

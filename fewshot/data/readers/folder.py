@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from fewshot.core.errors import InputError
+from fewshot.data.class_table import ClassRow, parse_class_table
 from fewshot.data.labelled import SPLITS
-from fewshot.data.readers.archives import Listing, open_archive
+from fewshot.data.readers.archives import Archive, Listing, open_archive
 from fewshot.data.readers.source import EXTENSIONS, Source, SourceClass
 
+TABLE = "classes.csv"
 SHARES = {"val": 0.16, "test": 0.20}  # of a pool's classes; the rest is for training
 
 
@@ -24,11 +27,12 @@ def folder(path: Path, seed: int = 0) -> Source:
 
     A class is a folder that holds images; the folders above it become its superclass and taxonomy. A pool's
     classes are split 64 % for training, 16 % for validation and 20 % for testing. Any of ``train/ val/
-    test/`` may be missing; that split is then empty.
+    test/`` may be missing; that split is then empty. A ``classes.csv`` next to them (see
+    `fewshot.data.class_table`) gives classes names, and paths for relations.
 
     Raises:
-        InputError: no image, an image outside any class, a folder without images, a class in two splits, or a
-            pool of fewer than 3 classes.
+        InputError: no image, an image outside any class, a folder without images, a class in two splits,
+            a pool of fewer than 3 classes, or a ``classes.csv`` that is no such table or has another class.
     """
     archive = open_archive(path)
     content = archive.listing()
@@ -46,7 +50,27 @@ def folder(path: Path, seed: int = 0) -> Source:
             raise InputError(f"{path}: {name} is not in a class's folder")
         by_class.setdefault(inner.parent.as_posix(), []).append(name)
     splits = _by_folder(path, by_class) or _by_seed(path, by_class, seed)
+    splits = _described(archive, [f"{top}/{TABLE}", TABLE], content, splits)
     return Source(Path(path).name.split(".")[0], str(path), splits, archive.read)
+
+
+def _described(
+    archive: Archive, places: list[str], content: Listing, splits: dict[str, list[SourceClass]]
+) -> dict[str, list[SourceClass]]:
+    """The classes with the names and paths of the first table that there is."""
+    file = next((place for place in places if place in content.files), None)
+    if file is None:
+        return splits
+    known = {entry.id for classes in splits.values() for entry in classes}
+    table = parse_class_table(dict(archive.read([file]))[file], f"{archive.path}: {file}", known)
+    return {
+        split: [
+            replace(entry, name=row.name or entry.name, path=row.path or None)
+            for entry in classes
+            for row in [table.get(entry.id, ClassRow())]
+        ]
+        for split, classes in splits.items()
+    }
 
 
 def _without_images(content: Listing, holders: set[str]) -> list[str]:

@@ -12,13 +12,17 @@ EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif"
 
 @dataclass(frozen=True)
 class SourceClass:
-    """One class of a source: identifier, name, keys of its images, superclass and taxonomy."""
+    """One class of a source: identifier, name, keys of its images, superclass and taxonomy.
+
+    `path` is the path for relations if it is not the taxonomy.
+    """
 
     id: str
     name: str
     images: tuple[str, ...]
     superclass: str | None = None
     taxonomy: str | None = None
+    path: str | None = None
 
 
 @dataclass(frozen=True)
