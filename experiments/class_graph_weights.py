@@ -175,7 +175,7 @@ def scores(graph: ClassGraph, sets: dict[str, tuple[FeatureSet, nn.Module]], epi
             if noise and shot == 1:
                 continue
             options = {"queries": queries, "label_noise": noise}
-            sampler = EpisodeSampler(data, 5, shot, 15, episodes=episodes, seed=1, **options)
+            sampler = EpisodeSampler(data, way=5, shot=shot, query=15, episodes=episodes, seed=1, **options)
             plain = evaluate(as_predict(prototypes), sampler, method="prototypes")
             for mode, (joint, known) in MODES.items():
                 predict = as_predict(Transformed(transform, graph), joint=joint, know_proportions=known)

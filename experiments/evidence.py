@@ -5,12 +5,11 @@
 scores 20-way 1-shot episodes of the test classes, joint, and writes ``experiments/results/evidence.json``.
 """
 
-import argparse
 import json
 import math
-from pathlib import Path
 
 import torch
+from features import features_parser
 from main_job import RESULTS, machine
 from torch import nn
 
@@ -21,7 +20,9 @@ from fewshot.evaluation.inputs import open_source
 
 def evidence_rows(graph: nn.Module, data: FeatureSet, episodes: int, seed: int) -> list[dict]:
     """20-way 1-shot with half of the classes absent: given as evidence, masked afterwards, or unknown."""
-    sampler = EpisodeSampler(data, min(20, data.num_classes), 1, 15, episodes=episodes, batch=32, seed=seed)
+    sampler = EpisodeSampler(
+        data, way=min(20, data.num_classes), shot=1, query=15, episodes=episodes, batch=32, seed=seed
+    )
     found: dict[str, list[torch.Tensor]] = {"evidence": [], "masked afterwards": [], "no evidence": []}
     with torch.no_grad():
         for episode in sampler:
@@ -53,14 +54,7 @@ def evidence_rows(graph: nn.Module, data: FeatureSet, episodes: int, seed: int) 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("features", type=Path)
-    parser.add_argument("--split", default="test")
-    parser.add_argument("--episodes", type=int, default=5000)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
+    arguments = features_parser(__doc__).parse_args()
     source = open_source(arguments.features)
     data = source.features(arguments.split)
     rows = evidence_rows(source.graph, data, arguments.episodes, arguments.seed)

@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning.fabric import Fabric
-from silent import Silent
 
 from fewshot.core.files import replacing
 from fewshot.core.loop import fit
 from fewshot.data.loading import load
 from fewshot.data.packed import PackedDataset, Splits
+from fewshot.methods.shared.fitting import Silent
 from fewshot.training.build import build
 from fewshot.training.config import read
 from fewshot.training.run import stage

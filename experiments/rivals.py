@@ -7,10 +7,10 @@ with the shipped weights; nothing is chosen by them. ``--table`` prints the tabl
 ``tables.py`` puts their summary into the documentation.
 """
 
-import argparse
 import json
 from pathlib import Path
 
+from features import features_parser
 from main_job import RESULTS, machine
 
 from fewshot.evaluation.compare import choose, compare
@@ -118,13 +118,7 @@ def summary(result: dict) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("features", type=Path)
-    parser.add_argument("--split", default="test")
-    parser.add_argument("--episodes", type=int, default=5000)
-    parser.add_argument("--seed", type=int, default=0)
+    parser = features_parser(__doc__)
     parser.add_argument("--only", choices=CONDITIONS, help="only this condition; the others are kept")
     parser.add_argument("--again", help="methods to score again, separated by commas; the others are kept")
     parser.add_argument("--table", action="store_true", help="only print the table of the kept figures")

@@ -73,7 +73,7 @@ def transforms(base: Tensor) -> dict[str, Map]:
 
 def score(val: FeatureSet, items: Tensor, shot: int, options: argparse.Namespace, name: str) -> Scores:
     data = replace(val, items=items)
-    sampler = EpisodeSampler(data, 5, shot, 15, episodes=options.episodes, seed=options.seed)
+    sampler = EpisodeSampler(data, way=5, shot=shot, query=15, episodes=options.episodes, seed=options.seed)
     return evaluate(as_predict(prototypes), sampler, method=name)
 
 

@@ -173,7 +173,9 @@ def main() -> None:
     for mode, ideas in (("joint-known", JOINT), ("inductive", INDUCTIVE)):
         found: dict[str, list[str]] = {name: [] for name in ideas}
         for shot in (1, 5):
-            sampler = EpisodeSampler(data, 5, shot, 15, episodes=arguments.episodes, batch=100, seed=0)
+            sampler = EpisodeSampler(
+                data, way=5, shot=shot, query=15, episodes=arguments.episodes, batch=100, seed=0
+            )
             plain = evaluate(ideas["plain"], sampler, method="plain", mode=mode)
             for name, predict in ideas.items():
                 scores = evaluate(predict, sampler, method=name, mode=mode)

@@ -31,7 +31,8 @@ def main(argv: list[str] | None = None) -> None:
 def measure(given: Features, options: argparse.Namespace) -> list[Line]:
     data = given.centred
     sampler, few = (
-        EpisodeSampler(data, WAY, SHOT, QUERY, episodes=count) for count in (options.episodes, options.tasks)
+        EpisodeSampler(data, way=WAY, shot=SHOT, query=QUERY, episodes=count)
+        for count in (options.episodes, options.tasks)
     )
     ready = list(few)
 

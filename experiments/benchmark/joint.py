@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def measure(given: Features, options: argparse.Namespace) -> list[Line]:
     sampler, centred = (
-        EpisodeSampler(data, WAY, SHOT, QUERY, BATCH, options.episodes)
+        EpisodeSampler(data, way=WAY, shot=SHOT, query=QUERY, batch=BATCH, episodes=options.episodes)
         for data in (given.test, given.centred)
     )
     episodes = list(centred)

@@ -83,7 +83,9 @@ def private_memory(pack: Splits) -> int:
 def first_batch(spec: str, batch: int) -> Callable[[], torch.Tensor]:
     def run() -> torch.Tensor:
         data = load(spec, progress=False).test
-        return next(iter(EpisodeSampler(data, WAY, SHOT, QUERY, batch=batch, episodes=batch))).query
+        return next(
+            iter(EpisodeSampler(data, way=WAY, shot=SHOT, query=QUERY, batch=batch, episodes=batch))
+        ).query
 
     return run
 
@@ -125,7 +127,9 @@ def measure(room: Path, options: argparse.Namespace) -> list[Line]:
         spec = f"packed:{pack.path}"
     pack = load(spec, progress=False)
     data = pack.test
-    sampler = EpisodeSampler(data, WAY, SHOT, QUERY, batch=options.batch, episodes=options.batch)
+    sampler = EpisodeSampler(
+        data, way=WAY, shot=SHOT, query=QUERY, batch=options.batch, episodes=options.batch
+    )
     episode = next(iter(sampler))
     indices = [*episode.support_index.flatten().tolist(), *episode.query_index.flatten().tolist()]
     ours = first_batch(spec, options.batch)

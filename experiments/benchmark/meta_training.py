@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
 def measure(given: Features, options: argparse.Namespace) -> list[Line]:
     data = given.centred_train
     many, few = (
-        list(EpisodeSampler(data, WAY, SHOT, QUERY, batch=options.batch, episodes=count))
+        list(EpisodeSampler(data, way=WAY, shot=SHOT, query=QUERY, batch=options.batch, episodes=count))
         for count in (options.episodes, options.few)
     )
     times = race({"ours": lambda: train(many, False), "loop": lambda: train(few, True)}, options.repetitions)

@@ -60,7 +60,7 @@ def take(stream: Iterator[Any], count: int) -> Callable[[], None]:
 
 def draw(data: PackedDataset, episodes: int, **options: Any) -> Callable[[], None]:
     """Draw so many episodes, each time from the start."""
-    sampler = EpisodeSampler(data, WAY, SHOT, QUERY, episodes=episodes, **options)
+    sampler = EpisodeSampler(data, way=WAY, shot=SHOT, query=QUERY, episodes=episodes, **options)
     return lambda: take(iter(sampler), len(sampler))()
 
 

@@ -36,10 +36,11 @@ WAY, SHOT, QUERY = 5, 1, 15
 
 def works(given: Features, options: argparse.Namespace) -> dict[str, Callable[[], Any]]:
     """Our work in each stage."""
-    sampler = EpisodeSampler(given.centred, WAY, SHOT, QUERY, episodes=options.episodes)
-    unseen = EpisodeSampler(given.centred, WAY, SHOT, QUERY, episodes=options.episodes, gather=False)
-    together = list(EpisodeSampler(given.centred, WAY, SHOT, QUERY, joint.BATCH, options.episodes))
-    learnt = list(EpisodeSampler(given.centred_train, WAY, SHOT, QUERY, 50, options.episodes))
+    shape = {"way": WAY, "shot": SHOT, "query": QUERY, "episodes": options.episodes}
+    sampler = EpisodeSampler(given.centred, **shape)
+    unseen = EpisodeSampler(given.centred, **shape, gather=False)
+    together = list(EpisodeSampler(given.centred, **shape, batch=joint.BATCH))
+    learnt = list(EpisodeSampler(given.centred_train, **shape, batch=50))
     transform = PowerTransform().fit_if_skewed(given.centred_train.items)
     graph = Transformed(transform, ClassGraph.pretrained())
     photographs = images(options.data, size=32, count=100)

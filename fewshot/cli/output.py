@@ -69,7 +69,7 @@ def check_outputs(*paths: Path | None) -> None:
     """Before the work: refuse files that cannot be written, and report those that will be replaced.
 
     Raises:
-        InputError: a folder, or a file in a directory that is not one or is not writable.
+        InputError: the path is a folder, or its folder is not a directory or not writable.
     """
     for path in filter(None, paths):
         if path.is_dir():

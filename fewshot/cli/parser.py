@@ -69,7 +69,7 @@ def add_commands(
     """Give a parser subcommands, each from a typed function, or from several functions by name.
 
     A function's positional parameters are positional; keyword-only ones are options: a bool is a flag, a list
-    takes several values, a dataclass stands for one option per field. The help comes from the docstrings.
+    takes several values, a dataclass becomes one option per field. The help comes from the docstrings.
     """
     group = parser.add_subcommands(required=True, title="commands", metavar="COMMAND")
     parsers = {}

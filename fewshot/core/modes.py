@@ -31,7 +31,7 @@ class Mode(StrEnum):
 
     @property
     def heading(self) -> str:
-        """What stands above its block in a picture."""
+        """Its title in a picture."""
         return {
             Mode.INDUCTIVE: "Inductive: each query on its own",
             Mode.JOINT: "Joint: all queries together",

@@ -226,7 +226,7 @@ def _checked(arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]
         shape = arrays[name].shape if name in arrays else "nothing"
         if shape != features.shape[:1]:
             raise InputError(
-                f"{path}: {name}: expected shape {features.shape[:1]}, as that of features, got {shape}"
+                f"{path}: {name}: expected shape {features.shape[:1]} like features, got {shape}"
             )
     if not np.issubdtype(features.dtype, np.number):
         raise InputError(f"{path}: features: expected numbers, got {features.dtype}")

@@ -129,7 +129,7 @@ class Splits:
         """Hash every image again.
 
         Raises:
-            InputError: a split is not what was packed.
+            InputError: a split differs from what was packed.
         """
         for split, data in self:
             if digest(data.images, data.labels, data.class_names) != data.hash:

@@ -18,7 +18,8 @@ class Fingerprint:
     (int64, without padding). Compute it while iterating, in each process over its share, and merge.
 
     Example:
-        >>> data = LabelledSet(torch.zeros(40, 2), torch.arange(40) // 10, ("a", "b", "c", "d"))
+        >>> from fewshot import EpisodeSampler, FeatureSet
+        >>> data = FeatureSet(torch.zeros(40, 2), torch.arange(40) // 10, ("a", "b", "c", "d"))
         >>> sampler = EpisodeSampler(data, way=3, query=4, batch=8, episodes=20)
         >>> fingerprint = Fingerprint()
         >>> for episode in sampler:

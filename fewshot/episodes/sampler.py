@@ -1,4 +1,4 @@
-"""Episodes, and the sampler that draws them."""
+"""The sampler that draws episodes."""
 
 from __future__ import annotations
 
@@ -29,39 +29,40 @@ ENDLESS = 2**62
 class EpisodeSampler(IterableDataset[Episode]):
     """Draws N-way K-shot episodes, in batches (Vinyals et al., *Matching Networks*, 2016).
 
-    The episodes follow from the data's labels, `seed` and the options from `way` to `label_noise` alone:
-    batch size, workers, processes and devices change nothing. Classes come in random order, no image occurs
-    twice in an episode, queries come shuffled. Iterating again starts over.
+    The episodes depend on the data's labels, on `seed` and on the options that say what an episode is (`way`,
+    `shot`, `query`, `classes`, `similarity`, `queries`, `label_noise`) alone: batch size, workers, processes
+    and devices change nothing. Classes come in random order, no image occurs twice in an episode, queries
+    come shuffled. Iterating again starts over.
 
-    Inside a ``DataLoader(sampler, batch_size=None)`` the workers share out the batches, which arrive in the
-    same order as without workers.
+    Inside a ``DataLoader(sampler, batch_size=None)`` the workers share the batches, which arrive in the same
+    order as without workers.
 
     Args:
         data: items with class labels: images or features, on any device.
-        way: classes an episode (default 5), or several numbers, one of which is drawn for each episode.
-        shot: supports a class (default 1), or several numbers likewise.
-        query: queries a class (default 15): N·query in all.
-        batch: episodes a batch (default 64); the last batch may be smaller.
+        way: classes per episode (default 5), or several numbers, one of which is drawn for each episode.
+        shot: supports per class (default 1), or several numbers likewise.
+        query: queries per class (default 15): N·query in all.
+        batch: episodes per batch (default 64); the last batch may be smaller.
         episodes: the number of episodes; None (default): endless.
         seed: at least 0 (default 0).
         classes: "uniform" (default): every set of classes is equally likely. "hard": an anchor class is drawn
             uniformly, the others from its max(8, 2·(N−1)) nearest: by `similarity`, else by steps in the
             data's taxonomy, else same superclass first, else, for features, by the cosine of class means;
-            equally near classes stand in a random but fixed order.
+            equally near classes are in a random but fixed order.
         similarity: ``[classes, classes]``, larger is nearer; for "hard" classes.
         queries: "balanced" (default), or "dirichlet:A": the classes' shares of the N·query queries are drawn
             from Dirichlet(A·1) (Veilleux et al., *Realistic evaluation of transductive few-shot learning*,
-            2021, with A = 2) and rounded by largest remainders, so that a class may get none. Where a class
-            has too few images beside its supports, the others take over by their shares.
+            2021, with A = 2) and rounded by largest remainders, so that a class may get none. If a class has
+            too few images besides its supports, the others take over in proportion to their shares.
         label_noise: R in [0, 1) (default 0): exactly round(R·K) supports of each class, at random positions,
-            are images of the episode's other classes, each equally likely. The classes pass supports on in
-            random cycles, so the images are those that are drawn without noise.
+            are images of the episode's other classes, each equally likely. The classes exchange supports in
+            random cycles, so the images are the same as without noise.
         device: where the episodes go (default: items stay where the data is, indices on the CPU).
         gather: False leaves out `support` and `query` (default True).
         reuse: True gathers every batch into the same memory, which is several times as fast for images on the
-            CPU, but each batch overwrites the one before (default False). DataLoader workers never do so.
-        rank, world: this process's share: every world-th episode from the rank-th on (default: all).
-        start: the first episode's number, to resume (default 0); the last one's stays ``episodes - 1``.
+            CPU, but each batch overwrites the previous one (default False). DataLoader workers never do so.
+        rank, world: this process's share: every world-th episode from number rank on (default: all).
+        start: number of the first episode, to resume (default 0); the last one stays ``episodes - 1``.
 
     Raises:
         InputError: a value out of range, an unknown scheme, a class with too few images.
@@ -98,15 +99,7 @@ class EpisodeSampler(IterableDataset[Episode]):
     ) -> None:
         at_least(1, "batch", batch)
         at_least(0, "seed", seed)
-        at_least(0, "start", start)
-        at_least(1, "world", world)
-        at_least(0, "rank", rank)
-        if rank >= world:
-            raise InputError(f"rank: expected under {world} (world), got {rank}")
-        if episodes is not None:
-            at_least(1, "episodes", episodes)
-            if start > episodes:
-                raise InputError(f"start: expected at most {episodes} (episodes), got {start}")
+        _check_share(episodes, rank, world, start)
         if classes not in ("uniform", "hard"):
             raise InputError(f'classes: expected "uniform" or "hard", got {classes!r}')
         if similarity is not None and classes != "hard":
@@ -133,7 +126,7 @@ class EpisodeSampler(IterableDataset[Episode]):
         return range(self.start + self.rank, end, self.world)
 
     def __len__(self) -> int:
-        """The number of batches; TypeError where there is no end."""
+        """The number of batches; TypeError if it is endless."""
         if self.episodes is None:
             raise TypeError("an EpisodeSampler with episodes=None has no length")
         return math.ceil(len(self._numbers) / self.batch)
@@ -180,7 +173,7 @@ class EpisodeSampler(IterableDataset[Episode]):
         """The fingerprint of all episodes from `start` on, of all processes; see `Fingerprint`.
 
         Raises:
-            InputError: a sampler without end.
+            InputError: an endless sampler.
         """
         if self.episodes is None:
             raise InputError("episodes: expected a number, to take a fingerprint, got None (endless)")
@@ -192,8 +185,21 @@ class EpisodeSampler(IterableDataset[Episode]):
         return fingerprint.hexdigest()
 
 
+def _check_share(episodes: int | None, rank: int, world: int, start: int) -> None:
+    """Raise an InputError if these do not choose some of the episodes."""
+    at_least(0, "start", start)
+    at_least(1, "world", world)
+    at_least(0, "rank", rank)
+    if rank >= world:
+        raise InputError(f"rank: expected under {world} (world), got {rank}")
+    if episodes is not None:
+        at_least(1, "episodes", episodes)
+        if start > episodes:
+            raise InputError(f"start: expected at most {episodes} (episodes), got {start}")
+
+
 def _gather(episode: Episode, items: Tensor, kept: dict[str, Tensor] | None) -> Episode:
-    """Puts the items in, on the items' device; `kept` holds the memory to use again."""
+    """The episode with its items, on their device; `kept` holds the memory to use again."""
 
     def take(name: str, index: Tensor) -> Tensor:
         flat = send(index.flatten().clamp(min=0), items.device)  # padding takes item 0
@@ -216,8 +222,8 @@ def _gather(episode: Episode, items: Tensor, kept: dict[str, Tensor] | None) -> 
 def _fresh(items: Tensor, rows: int) -> Tensor:
     """Memory for so many items.
 
-    On the CPU it is numpy's, which asks the system for large pages: a batch of images is written three times
-    as fast for the first time as where each small page is fetched by a fault.
+    On the CPU it is numpy's, which asks the system for large pages: the first write of a batch of images is
+    three times as fast as with small pages, each of which is fetched by a fault.
     """
     if items.device.type != "cpu":
         return items.new_empty(rows, *items.shape[1:])

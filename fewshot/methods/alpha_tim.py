@@ -38,7 +38,7 @@ def alpha_tim(
         h_{ik} = \tfrac{\alpha}{\alpha - 1} (\hat p_k^{\alpha - 1} - p_{ik}^{\alpha - 1})
 
     Args:
-        ready: the episodes; callers give ``support`` and ``query`` in its place, as `FewShotCall` has it.
+        ready: the episodes; in a call ``support`` and ``query`` take its place, see `FewShotCall`.
         alpha: order of both entropies, above 1; default 2, the paper's for one shot (7 from five shots on).
         temperature: tau; default 15.
         rate: of Adam; default 1e-4.

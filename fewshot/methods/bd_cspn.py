@@ -23,7 +23,7 @@ def bd_cspn(
     .. math:: \operatorname{logit}_{mi} = 10 \cos(q_m, p'_i)
 
     Args:
-        ready: the episodes; callers give ``support`` and ``query`` in its place, as `FewShotCall` has it.
+        ready: the episodes; in a call ``support`` and ``query`` take its place, see `FewShotCall`.
         sharpness: epsilon, the scale of the weights' cosines; default 10.
 
     >>> support = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])

@@ -31,7 +31,7 @@ def label_propagation(
     and Perona, NIPS 2004).
 
     Args:
-        ready: the episodes; callers give ``support`` and ``query`` in its place, as `FewShotCall` has it.
+        ready: the episodes; in a call ``support`` and ``query`` take its place, see `FewShotCall`.
         alpha: how far labels spread, from 0 to under 1; default 0.99.
         knn: neighbours per node, counting the node itself; default 20.
         width: of the kernel, in neighbour distances; default 0.3, chosen on validation classes.

@@ -31,7 +31,7 @@ def laplacian_shot(
     .. math:: y_q \leftarrow \operatorname{softmax}\bigl(-a_q + \lambda \textstyle\sum_r w_{qr} y_r\bigr)
 
     Args:
-        ready: the episodes; callers give ``support`` and ``query`` in its place, as `FewShotCall` has it.
+        ready: the episodes; in a call ``support`` and ``query`` take its place, see `FewShotCall`.
         smoothness: lambda; default 0.7, the value of Veilleux et al. (2021) for one shot. The paper tunes it
             on validation classes for each benchmark and shot; the authors' code has 1 if it is not tuned.
         knn: size of a neighbourhood, including the query itself, as the authors' code counts; default 3.

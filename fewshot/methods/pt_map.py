@@ -37,7 +37,7 @@ def pt_map(
     cost much accuracy; a single query with equal shares stays undecided.
 
     Args:
-        ready: the episodes; callers give ``support`` and ``query`` in its place, as `FewShotCall` has it.
+        ready: the episodes; in a call ``support`` and ``query`` take its place, see `FewShotCall`.
             Without ``proportions`` the shares are equal, as in the paper; a class with a share of 0 has
             logits of -inf.
         power: exponent of the power transform; default 0.5. The paper's features are not negative; centred

@@ -35,7 +35,7 @@ def tim(
             \frac{\lambda}{1 + \alpha} \sum_{i \in S} y_{ik} + \frac{|S|}{|Q|} \sum_{i \in Q} q_{ik}}
 
     Args:
-        ready: the episodes; callers give ``support`` and ``query`` in its place, as `FewShotCall` has it.
+        ready: the episodes; in a call ``support`` and ``query`` take its place, see `FewShotCall`.
             Without ``proportions`` the shares are equal, as in the paper; a class with a share of 0 has
             logits of -inf.
         temperature: tau; default 15.

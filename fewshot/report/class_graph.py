@@ -17,7 +17,7 @@ from matplotlib.path import Path as PlotPath
 from fewshot.core.errors import InputError
 from fewshot.core.files import replacing
 from fewshot.report.class_graph_layout import Point, curve, extent, places, radius, span, thumbnail_size
-from fewshot.report.html import framed, image_uri, page, short_names
+from fewshot.report.html import channels_last, framed, image_uri, page, short_names
 
 DECIMALS = 4
 DPI = 160  # of a PNG
@@ -148,7 +148,7 @@ def write_png(path: Path, picture: Picture) -> None:
         )
         axes.add_patch(arrow)
     for spot, name, image in zip(spots, _labels(picture), picture.images, strict=True):
-        pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+        pixels = channels_last(image)
         height, width = pixels.shape[:2]
         x, y = (side / 2 * length / max(height, width) for length in (width, height))
         box = (spot.x - x, spot.x + x, spot.y - y, spot.y + y)

@@ -28,13 +28,13 @@ def check_extension(path: Path) -> None:
 def save_comparison(path: str | Path, rows: Sequence[Mapping[str, Any]], title: str = "") -> Path:
     """Draw each method's accuracy, and its paired difference from prototypes, with their 95 % intervals.
 
-    Methods stand below each other, the best first, in a block for each mode, as modes that see more are not
-    to be compared with modes that see less.
+    The methods are listed with the best first, in one block per mode: modes that see more should not be
+    compared with modes that see less.
 
     Args:
         path: the file; it is written atomically.
-        rows: as `fewshot.evaluation.compare.Compared.row` gives them, prototypes first.
-        title: above the picture.
+        rows: from `fewshot.evaluation.compare.Compared.row`, prototypes first.
+        title: above the picture; default none.
 
     Raises:
         InputError: another extension than .png, .svg or .pdf.
@@ -90,7 +90,7 @@ def _color(row: Mapping[str, Any]) -> str:
 
 
 def _point(axes: Axes, y: float, x: float, half: float | None, color: str, form: str) -> None:
-    """A dot with its interval, and the figure to the right of it."""
+    """A dot with its interval, and its value to the right."""
     half = half or 0.0
     axes.errorbar(x, y, xerr=half, fmt="o", ms=5, color=color, elinewidth=1.6, capsize=2.5)
     text = form.format(round(x, 1) + 0.0).replace("-", "−")  # + 0.0: no minus zero

@@ -20,7 +20,7 @@ from fewshot.evaluation.scores import Scores, hardest_pairs
 from fewshot.graph.vectors import normalize
 from fewshot.report.class_graph_layout import spectral_order
 from fewshot.report.example import Example
-from fewshot.report.html import short_names, shorten
+from fewshot.report.html import channels_last, short_names, shorten
 
 INK = "#010203"  # black; in a page it is replaced by the page's own text colour
 LINES = {"accuracy": "training", "val_accuracy": "validation"}
@@ -213,8 +213,7 @@ def _bars(axes: Axes, example: Example, m: int) -> None:
 
 
 def _show(axes: Axes, image: UInt8[np.ndarray, "C H W"], title: str) -> None:
-    pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
-    axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.imshow(channels_last(image), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_title(title, fontsize=9, color=INK, parse_math=False)
     axes.set_axis_off()
 

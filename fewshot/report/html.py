@@ -124,6 +124,15 @@ def larger(image: UInt8[np.ndarray, "C H W"], least: int = 96) -> UInt8[np.ndarr
     return image.repeat(times, -1).repeat(times, -2)
 
 
+def channels_last(image: UInt8[np.ndarray, "C H W"]) -> UInt8[np.ndarray, "H W *colours"]:
+    """An image as Pillow and matplotlib take it: **[H, W, 3]**, or **[H, W]** with one channel.
+
+    >>> channels_last(np.zeros((3, 4, 5), np.uint8)).shape, channels_last(np.zeros((1, 4, 5), np.uint8)).shape
+    ((4, 5, 3), (4, 5))
+    """
+    return image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+
+
 def image_uri(image: UInt8[np.ndarray, "C H W"]) -> str:
     """An image of one or three channels as a data URI for an ``<img>`` or an SVG.
 
@@ -131,6 +140,5 @@ def image_uri(image: UInt8[np.ndarray, "C H W"]) -> str:
     'data:image/png;base64,'
     """
     stream = io.BytesIO()
-    pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
-    Image.fromarray(np.ascontiguousarray(pixels)).save(stream, format="PNG")
+    Image.fromarray(np.ascontiguousarray(channels_last(image))).save(stream, format="PNG")
     return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"

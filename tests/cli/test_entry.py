@@ -36,7 +36,7 @@ def run(*arguments):
 
 @pytest.fixture(scope="module")
 def letters(tmp_path_factory):
-    """A folder a letter, each letter in three faces and six places."""
+    """A folder per letter, each letter in three faces and six places."""
     folder = tmp_path_factory.mktemp("letters")
     for letter in LETTERS:
         for face in ("DejaVuSans", "DejaVuSerif", "DejaVuSansMono-Bold"):
@@ -361,7 +361,7 @@ def test_data_commands(letters, tmp_path, capsys):
     assert "differences from miniimagenet" in shown.err
 
 
-def test_train_passes_on_what_it_was_told(tmp_path, monkeypatch, capsys):
+def test_train_passes_its_options_on(tmp_path, monkeypatch, capsys):
     rows = [
         {"method": "prototypes", "mode": "inductive", "way": 5, "shot": 1, "accuracy": 50.0, "ci95": 1.0,
          "episodes": 9, "fingerprint": "abc", "ece": 0.1},
@@ -434,7 +434,7 @@ def test_a_reader_that_goes_away_is_no_error(letters, tmp_path):
 
 
 @pytest.mark.parametrize("place", ["", "file/a.json"])
-def test_where_nothing_can_be_written_is_told_before_the_work(tmp_path, capsys, monkeypatch, place):
+def test_a_path_that_cannot_be_written_is_refused_before_the_work(tmp_path, capsys, monkeypatch, place):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(
         "fewshot.evaluation.inputs.open_subject", lambda *_: pytest.fail("the work has begun")

@@ -98,7 +98,7 @@ def test_equal_probabilities_are_no_change(episode):
     assert failures(audit(as_predict(undecided), episode, joint=False)) == []
 
 
-def test_what_is_not_asked_is_said(episode):
+def test_what_is_skipped_is_reported(episode):
     data = made_up_features(classes=8, images=20)
     one_shot = next(iter(EpisodeSampler(data, way=4, shot=1, query=5, batch=4)))
     checks = {check.name: check for check in audit(as_predict(prototypes), one_shot, joint=True)}
@@ -146,12 +146,12 @@ LEARNERS = {  # before training, which changes weights and not what is looked at
     "niw": (lambda d, way, train: NIW.fit(train), ("inductive",), []),
     "feat": (lambda d, way, train: FEAT(d).eval(), ("inductive",), []),
     "egnn": (lambda d, way, train: EGNN(d).eval(), ("inductive", "joint"), []),
-    "gnn": (lambda d, way, train: GNN(d, way).eval(), ("inductive",), ["class order"]),  # one input a class
+    "gnn": (lambda d, way, train: GNN(d, way).eval(), ("inductive",), ["class order"]),  # one input per class
 }
 
 
 @pytest.mark.parametrize("name", LEARNERS)
-def test_methods_that_learn_do_what_is_said_of_them(name):
+def test_methods_that_learn_break_only_the_expected_rules(name):
     make, modes, expected = LEARNERS[name]
     torch.manual_seed(0)
     source = made_up_data()

@@ -1,4 +1,4 @@
-"""The comparison: the very same episodes for all, and what it tells of each method."""
+"""The comparison: the very same episodes for all, and what it reports on each method."""
 
 import json
 from dataclasses import replace
@@ -127,7 +127,7 @@ def test_time_is_of_prediction_alone_without_the_first_batch(source, monkeypatch
     assert next(seconds) == 6  # the clock was not looked at for anything else
 
 
-def test_what_a_method_must_not_see_stands_in_its_row(source):
+def test_what_a_method_must_not_see_is_in_its_row(source):
     cheat = Method("cheat", "cheat", "nobody", lambda material: of_all_queries)
     sampler = source.sampler("test", query=5, episodes=1)  # the audit takes more, to have a batch
     rows = [r.row() for r in compare([cheat], source.material(sampler, "test", base=False), sampler)]
@@ -136,11 +136,11 @@ def test_what_a_method_must_not_see_stands_in_its_row(source):
     json.dumps(rows, allow_nan=False)
 
 
-def test_progress_is_told(source):
-    told = []
+def test_progress_is_reported(source):
+    lines = []
     sampler = source.sampler("test", query=5, episodes=4)
-    compare([BASE], source.material(sampler, "test", base=True), sampler, progress=told.append)
-    assert told == [
+    compare([BASE], source.material(sampler, "test", base=True), sampler, progress=lines.append)
+    assert lines == [
         "prototypes, inductive: scoring 4 episodes", "base: learning", "base, inductive: scoring 4 episodes",
     ]  # fmt: skip
 

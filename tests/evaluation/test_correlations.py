@@ -1,4 +1,4 @@
-"""Dependencies beside confusions and a taxonomy, against scipy and hand-made cases."""
+"""Dependencies compared with confusions and a taxonomy, against scipy and hand-made cases."""
 
 import math
 

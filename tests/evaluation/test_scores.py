@@ -181,6 +181,31 @@ def test_as_predict_takes_modules_without_parameters():
     assert torch.equal(as_predict(Yardstick())(episode), as_predict(prototypes)(episode))
 
 
+class Weighted(torch.nn.Module):
+    """Prototypes, in a module that has a weight and so a device."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+
+    def classify(self, support, query, **options):
+        return prototypes(support, query) * self.weight
+
+
+def test_as_predict_takes_the_episode_to_the_device_of_a_method_s_module():
+    data = FeatureSet(torch.randn(40, 4), torch.arange(40) // 10, NAMES[:4])
+    episode = next(iter(EpisodeSampler(data, way=3, query=5, batch=2)))
+    assert as_predict(Weighted().classify)(episode).shape == (2, 15, 3)
+    assert as_predict(Weighted().to("meta").classify)(episode).is_meta
+
+
+def test_as_predict_needs_items():
+    data = FeatureSet(torch.randn(40, 4), torch.arange(40) // 10, NAMES[:4])
+    episode = next(iter(EpisodeSampler(data, way=3, query=5, batch=2, gather=False)))
+    with pytest.raises(InputError, match="episode: expected one with its items, got indices alone"):
+        as_predict(prototypes)(episode)
+
+
 def test_as_predict_passes_the_episode_on():
     seen = {}
 

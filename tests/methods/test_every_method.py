@@ -221,8 +221,8 @@ def test_an_episode_without_queries_harms_no_other(method, episode):
 @of([name for name in EVERY if name != "egnn"])
 def test_ignores_what_only_graphs_use(method, episode):
     support, query = episode
-    told = method(support, query, joint=True, evidence=torch.ones(B, N), prior=None, neighbours=2)
-    assert torch.equal(told, method(support, query))
+    more = method(support, query, joint=True, evidence=torch.ones(B, N), prior=None, neighbours=2)
+    assert torch.equal(more, method(support, query))
 
 
 @of([name for name in EVERY if name not in ("tim", "pt-map")])

@@ -74,7 +74,7 @@ def test_evidence_is_the_product_of_the_predictives():
 
 
 def draw_features(classes, images, sizes, between=1.0, differing=0.0, seed=0):
-    """Gaussian classes: features vary by `sizes` a dimension about means that vary by `between`.
+    """Gaussian classes: features vary by `sizes` per dimension about means that vary by `between`.
 
     With `differing`, the sizes are not the same in every class.
     """

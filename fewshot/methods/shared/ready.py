@@ -88,8 +88,8 @@ def joint_method(method: Callable[..., Tensor]) -> Callable[..., Tensor]:
         method: from a `Ready` and options of its own, which are keyword-only, to logits **[B, M, N]**.
 
     Returns:
-        The method as a function of ``support, query``, masks, proportions and its own options; what else a
-        `FewShotCall` may be given changes nothing.
+        The method as a function of ``support, query``, masks, proportions and its own options, which raises
+        what `make_ready` raises; other options of a `FewShotCall` change nothing.
 
     >>> @joint_method
     ... def nearest(ready: Ready, *, scale: float = 1.0) -> Tensor:

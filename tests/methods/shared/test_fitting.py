@@ -48,7 +48,7 @@ def module():
 
 
 def loss_on(data, module):
-    episode = next(iter(EpisodeSampler(data, 3, 2, 4, batch=50, episodes=50, seed=7)))
+    episode = next(iter(EpisodeSampler(data, way=3, shot=2, query=4, batch=50, episodes=50, seed=7)))
     return EpisodicLoss(module)(episode.support, episode.query, episode.query_labels)[0].item()
 
 

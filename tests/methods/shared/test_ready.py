@@ -1,4 +1,4 @@
-"""The ground that the joint methods share, and their call."""
+"""What the joint methods share: episodes made ready, and the call."""
 
 from inspect import signature
 
