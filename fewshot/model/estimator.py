@@ -216,7 +216,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """A copy of the graph, so that later changes to the caller's graph do not matter."""
         graph = self.graph
         if self.model is not None:
-            graph = self.model.classify if graph is None else Transformed(self.model.transform, graph)
+            graph = self.model.classifier if graph is None else Transformed(self.model.transform, graph)
         elif graph is None:
             graph = ClassGraph.pretrained()
         return copy.deepcopy(graph).to(kind).eval().requires_grad_(False)

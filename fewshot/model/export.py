@@ -22,6 +22,7 @@ from torch.export import Dim, ExportedProgram
 
 from fewshot.core.errors import InputError
 from fewshot.core.files import read_json
+from fewshot.core.modes import check_inference
 from fewshot.model.backbones.layers import in_channels
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.model.model_card import RESULT, model_card
@@ -30,7 +31,6 @@ Format = Literal["onnx", "torch"]
 Inputs = tuple[Tensor, ...]
 Run = Callable[[Inputs], list[Tensor]]
 SUFFIX = {"onnx": "onnx", "torch": "pt2"}
-MODES = ("inductive", "joint")
 ONNX = ("onnx", "onnxruntime", "onnxscript")
 TOLERANCE = 1e-4
 CHECKED = ((2, 1, 1), (5, 1, 75), (5, 5, 75), (20, 5, 100))  # way, shot, queries
@@ -129,8 +129,7 @@ def check_target(folder: Path, format: str, mode: str) -> None:
     """Raise an InputError if the folder has files in it, or a format or mode is unknown or not installed."""
     if format not in SUFFIX:
         raise InputError(f"format: expected one of {', '.join(SUFFIX)}, got {format!r}")
-    if mode not in MODES:
-        raise InputError(f"mode: expected one of {', '.join(MODES)}, got {mode!r}")
+    check_inference(mode)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(f"out: expected a new or an empty folder, got {folder}, which is neither")
     missing = [name for name in ONNX if importlib.util.find_spec(name) is None] if format == "onnx" else []

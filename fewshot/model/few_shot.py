@@ -109,9 +109,13 @@ class GraphFewShot(nn.Module):
         return self.classify(support.unflatten(0, (b, n, k)), query.unflatten(0, (b, m)), **options)
 
     @property
-    def classify(self) -> Transformed:
-        """The model without its backbone: the graph's call, on features minus the base mean."""
+    def classifier(self) -> Transformed:
+        """The model without its backbone: a module with the graph's call that shares its weights."""
         return Transformed(self.transform, self.graph)
+
+    def classify(self, support: Tensor, query: Tensor, **options: Any) -> Any:
+        """Classify the queries of B episodes by features minus the base mean, as `encode` gives them."""
+        return self.classifier(support, query, **options)
 
     def encode(self, images: Tensor) -> Float[Tensor, "n D"]:
         """Features of uint8 images ``[n, C, H, W]``, minus the base mean; the input of `classify`."""

@@ -10,6 +10,7 @@ import yaml
 
 from fewshot import __version__
 from fewshot.core import shipped
+from fewshot.core.modes import Mode
 from fewshot.model.few_shot import GraphFewShot
 
 CALL = {
@@ -47,11 +48,10 @@ classes = logits[0].argmax(-1)  # of each query
 }
 RESULT = {"method", "mode", "way", "shot", "accuracy", "ci95", "ece", "episodes", "fingerprint"}
 KINDS = {"onnx": ("ONNX", "onnx"), "torch": ("programs of torch.export", "pt2")}
-MODES = {
-    "inductive": "each query is classified on its own",
-    "joint": "all queries of an episode inform one another (transductive),\n"
-    "so give all of them at once; given only a part of them, a query's class may change",
-}
+ALONE = "each query is classified on its own"
+TOGETHER = """\
+all queries of an episode inform one another (transductive),
+so give all of them at once; given only a part of them, a query's class may change"""
 
 
 def model_card(
@@ -79,11 +79,12 @@ def model_card(
     kind, suffix = KINDS[format]
     shape = ", ".join(map(str, image))
     backbone = getattr(model.backbone, "config", {}).get("name", type(model.backbone).__name__)
+    looks = TOGETHER if Mode(mode).joint else ALONE
     sections = [
         f"# {config.get('name', backbone)}\n\n"
         f"Few-shot image classification: a backbone ({backbone}) and a class graph, exported as {kind} by\n"
         f"fewshot {__version__}. Each call defines its own classes by a few labelled images of each; they\n"
-        f"need not be classes that the model was trained on. Mode *{mode}*: {MODES[mode]}.",
+        f"need not be classes that the model was trained on. Mode *{mode}*: {looks}.",
         _calls(suffix, shape, features) + f"\n\n```python\n{CALL[format].format(shape=shape)}```",
         _images(image, model.mirror),
         _data(model.extra),

@@ -13,13 +13,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from fewshot.core.errors import InputError
+from fewshot.core.modes import check_inference
 from fewshot.data.labelled import LabelledSet
 from fewshot.data.readers.images import decode
 from fewshot.data.readers.source import EXTENSIONS
 from fewshot.graph.class_graph import GraphOutput
 from fewshot.model.few_shot import GraphFewShot
 
-MODES = ("inductive", "joint")
 BATCH = 256  # images decoded at a time
 SHOWN = 96  # pixels of a class's image in a picture
 
@@ -63,8 +63,7 @@ def predict(
         InputError: a folder or file is missing or empty, an image cannot be decoded, a class is not among the
             supports, or is both absent and present.
     """
-    if mode not in MODES:
-        raise InputError(f"mode: expected one of {', '.join(MODES)}, got {mode!r}")
+    check_inference(mode)
     classes = support_files(support)
     evidence = _evidence(list(classes), absent, present)
     files = query_files(query)

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from fewshot.core.errors import InputError
 from fewshot.data.loading import check, info, load, pack
-from fewshot.data.packed import Splits
+from fewshot.data.packed import PackedDataset, Splits
 
 
 @pytest.fixture
@@ -43,6 +43,14 @@ def test_pixels_labels_and_names_survive(pictures: Path, splits: Splits) -> None
         pixels = np.asarray(Image.open(pictures / split / f"{split} dog" / "1.png"))
         assert np.array_equal(data[3][0].permute(1, 2, 0).numpy(), pixels)
         assert data[3][1] == 1
+
+
+def test_a_set_and_its_splits_are_shown_in_one_line(splits: Splits) -> None:
+    assert repr(splits.train) == 'PackedDataset(2 classes, 5 images 3×8×8, "pictures")'
+    assert repr(splits) == 'Splits("pictures", classes: 2 train, 2 val, 2 test)'
+    assert repr(pickle.loads(pickle.dumps(splits.train))) == repr(splits.train)
+    one = PackedDataset(torch.zeros(9500, 1, 2, 2, dtype=torch.uint8), torch.zeros(9500).long(), ("a",))
+    assert repr(one) == "PackedDataset(1 class, 9,500 images 1×2×2)"
 
 
 def test_opening_gives_the_same_and_maps_the_file(splits: Splits) -> None:

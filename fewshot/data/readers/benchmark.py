@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from fewshot.core.errors import InputError
-from fewshot.core.shipped import find
+from fewshot.core.shipped import find, read_yaml
 from fewshot.data.labelled import SPLITS
 from fewshot.data.packed import Splits
 
@@ -26,12 +26,14 @@ class Benchmark:
         images_per_class: how many images each class has; None if that differs.
         images: how many images each split has; None if ``images_per_class`` is given.
         checksums: for each published file by name, ``md5:`` or ``sha256:`` and its digest.
+        taxonomy: the path of each class from the root of a taxonomy, by identifier; empty if none is given.
     """
 
     classes: dict[str, tuple[str, ...]]
     images_per_class: int | None
     images: dict[str, int] | None
     checksums: dict[str, str]
+    taxonomy: dict[str, str] = field(default_factory=dict)
 
     def split_of(self) -> dict[str, str]:
         """Each class's split."""
@@ -60,6 +62,7 @@ def read_benchmark(name_or_path: str | Path) -> Benchmark:
             int(content["images_per_class"]) if "images_per_class" in content else None,
             None if "images_per_class" in content else {s: int(content["images"][s]) for s in SPLITS},
             dict(content.get("checksums", {})),
+            {str(name): str(path) for name, path in content.get("taxonomy", {}).items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError, yaml.YAMLError):
         raise InputError(
@@ -113,7 +116,7 @@ def _is_foreign(splits: Splits, benchmark: Benchmark) -> bool:
 
 
 def _content(file: Path) -> dict[str, Any]:
-    content = yaml.safe_load(file.read_text())
+    content = read_yaml(file)
     return _content(find("datasets", content["like"])) | content if "like" in content else content
 
 
