@@ -63,7 +63,7 @@ def two_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
         }
         return replace(whole, classes=kept)
 
-    for module in ("omniglot", "loading"):
+    for module in ("readers.omniglot", "loading"):
         monkeypatch.setattr(f"fewshot.data.{module}.read_benchmark", shortened)
 
 
