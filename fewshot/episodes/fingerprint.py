@@ -18,8 +18,9 @@ class Fingerprint:
     (int64, without padding). Compute it while iterating, in each process over its share, and merge.
 
     Example:
-        >>> from fewshot import EpisodeSampler, FeatureSet
-        >>> data = FeatureSet(torch.zeros(40, 2), torch.arange(40) // 10, ("a", "b", "c", "d"))
+        >>> from fewshot.data.labelled import LabelledSet
+        >>> from fewshot.episodes.sampler import EpisodeSampler
+        >>> data = LabelledSet(torch.zeros(40, 2), torch.arange(40) // 10, ("a", "b", "c", "d"))
         >>> sampler = EpisodeSampler(data, way=3, query=4, batch=8, episodes=20)
         >>> fingerprint = Fingerprint()
         >>> for episode in sampler:

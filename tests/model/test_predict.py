@@ -139,7 +139,7 @@ def test_refusals(model, folders):
         ((support, a), {"mode": "both"}, "mode: expected one of inductive, joint, got 'both'"),
         ((support, a), {"absent": ["Z"]}, "absent: expected one of A, O, T, got 'Z'"),
         ((support, a), {"absent": ["A"], "present": ["A"]}, "class 'A' is given as both"),
-        ((support, a), {"absent": list(LETTERS)}, "at least one class to be left"),
+        ((support, a), {"absent": list(LETTERS)}, "at least one class to remain"),
         ((support, folders / "empty"), {}, "query: no image in"),
         ((support, query / "none.png"), {}, "query: no such file or folder"),
         ((support, []), {}, "query: expected at least one file or folder"),

@@ -10,6 +10,7 @@ import torch
 from fewshot import ClassGraph
 
 ROOT = Path(__file__).parents[2]
+FURTHER = ("neighbours.", "none_of_these.")  # for known classes, and for queries of none of the classes
 sys.path.append(str(ROOT / "experiments"))
 tables = pytest.importorskip("tables")
 
@@ -35,11 +36,12 @@ def test_a_table_without_its_marks_is_reported(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/graph.md"])
 def test_as_many_scalars_are_tuned_as_the_page_says(page: str) -> None:
-    start, shipped = ClassGraph().state_dict(), ClassGraph.pretrained().state_dict()
+    shipped = ClassGraph.pretrained().state_dict()
+    start = {name: value for name, value in ClassGraph().state_dict().items() if not name.startswith(FURTHER)}
     tuned = sum(int((shipped[name] != value).sum()) for name, value in start.items())
     every = sum(value.numel() for value in start.values())
     text = " ".join((ROOT / page).read_text().split())
-    assert f"The graph has {every} scalars, {tuned} of them tuned; those of the edges" in text
+    assert f"the graph has {every} scalars, {tuned} of them tuned; those of the edges" in text
     assert all(
         torch.equal(shipped[name], start[name])
         for name in start

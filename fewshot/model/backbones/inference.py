@@ -22,7 +22,8 @@ def for_inference(backbone: nn.Module, dtype: torch.dtype = torch.float32) -> nn
         backbone: a `Conv4`, a `ResNet12` or a `WideResNet`.
         dtype: of the copy's weights; default float32.
 
-    >>> backbone = conv4(width=8).eval()
+    >>> from fewshot import backbones
+    >>> backbone = backbones.conv4(width=8).eval()
     >>> x = torch.rand(2, 3, 32, 32)
     >>> torch.allclose(for_inference(backbone)(x), backbone(x), atol=1e-5)
     True

@@ -3,6 +3,7 @@ import torch
 
 from fewshot import backbones
 from fewshot.core.errors import InputError
+from fewshot.model.backbones.wrn28_10 import PreactivationBlock
 
 
 @pytest.mark.parametrize(("size", "features"), [(84, 1600), (32, 256), (28, 64), (16, 64)])
@@ -94,7 +95,7 @@ def test_of_a_wide_network_only_the_norms_that_follow_a_convolution_are_folded()
 
 def test_preactivation_block_is_its_shortcut_when_the_last_convolution_is_off():
     x = torch.randn(2, 4, 6, 6)
-    same, other = (backbones.PreactivationBlock(4, w, s).eval() for w, s in ((4, 1), (5, 2)))
+    same, other = (PreactivationBlock(4, w, s).eval() for w, s in ((4, 1), (5, 2)))
     for block in (same, other):
         torch.nn.init.zeros_(block.conv2.weight)
     torch.testing.assert_close(same(x), x)
