@@ -2,7 +2,8 @@
 
     python experiments/benchmark [--data SPEC] [--features FILE]
 
-writes a file a stage into ``experiments/results/benchmark``. With a GPU, see the stages' own options.
+writes one file per stage into ``runs/benchmark``; with ``--results experiments/results/benchmark`` over the committed
+figures. With a GPU, see the stages' own options.
 """
 
 import argparse
