@@ -27,7 +27,7 @@ from fewshot.model.few_shot import GraphFewShot
 
 OFF = -30.0  # of a logarithm or a log odds
 
-# For each part the scalars that switch it off.
+# For each part, the scalars that switch it off.
 PARTS: dict[str, dict[str, float | list[float]]] = {
     "messages between classes": {"refine.message": 0.0},
     "handicap of tight classes": {"handicap.tightness": 0.0},

@@ -3,13 +3,14 @@
     python experiments/fold_features.py --data miniimagenet:PATH/tiny-imagenet-fs.tar --out FOLDS
     python experiments/class_graph_weights.py --folds FOLDS --photographs FEATURES.npz --glyphs CHECKPOINT
 
-FOLDS holds features of base classes by backbones that did not see them, so that they are spread as those of
-new classes are; the checkpoint's backbone encodes the built-in letters' train split. A pattern search moves
-one of the graph's scalars at a time, as long as the accuracy above prototypes grows, averaged over shots,
-query shares, label noise and near classes. Cross-entropy and its gradient make the graph surer, not more
-often right; cross-entropy only sets the temperature of the joint mode, at the end. The weights go to
-``fewshot/weights/class_graph``, their figures on the validation classes, of FEATURES.npz and of the letters,
-to ``experiments/results/class_graph_weights.json``. Nothing is chosen by these, and no test split is read.
+FOLDS holds features of base classes by backbones that did not see them, so that they are distributed like
+those of new classes; the checkpoint's backbone encodes the built-in letters' train split. A pattern search
+moves one of the graph's scalars at a time, as long as this increases the accuracy above prototypes, averaged
+over shots, query shares, label noise and near classes. Cross-entropy and its gradient make the graph more
+confident, not more often right; cross-entropy only sets the temperature of the joint mode, at the end. The
+weights go to ``fewshot/graph/weights/class_graph``, their figures on the validation classes of FEATURES.npz
+and of the letters to ``experiments/results/class_graph_weights.json``. Nothing is chosen by these figures,
+and no test split is read.
 """
 
 import argparse
@@ -39,7 +40,7 @@ from fewshot.model.few_shot import GraphFewShot
 ROUNDS = 3
 INDUCTIVE, JOINT, KNOWN = MODES
 
-# Of episodes of photographs the options, and how much each mode's accuracy counts.
+# For episodes of photographs: the options, and how much each mode's accuracy counts.
 PHOTOGRAPHS: list[tuple[dict, dict[str, float]]] = [
     ({"shot": 1}, {INDUCTIVE: 1, JOINT: 0.5, KNOWN: 2.5}),
     ({"shot": 5}, {INDUCTIVE: 1, JOINT: 0.5, KNOWN: 2.5}),
@@ -48,14 +49,14 @@ PHOTOGRAPHS: list[tuple[dict, dict[str, float]]] = [
     ({"shot": 5, "label_noise": 0.4}, {INDUCTIVE: 3, JOINT: 4}),
     ({"shot": 1, "classes": "hard"}, {JOINT: 0.5}),
 ]
-# Of letters, which are easy, fewer: they keep the graph sound on many classes and on other features.
+# Fewer for letters, which are easy: they keep the graph sound with many classes and on other features.
 LETTERS: list[tuple[dict, dict[str, float]]] = [
     ({"shot": 1, "way": way, "query": 12, "episodes": episodes, **queries}, dict.fromkeys(MODES, 0.15))
     for way, episodes, queries in [(5, 60, {}), (20, 12, {}), (5, 60, {"queries": "dirichlet:2"})]
 ] + [({"shot": 5, "query": 12, "episodes": 40, "label_noise": 0.4}, dict.fromkeys(MODES, 0.15))]
 
-# The first step of each scalar; vectors have one an element, 0 where it stays. Messages between classes are
-# left as they are: no more than 0.1 points hang on them (ablation.py).
+# The first step of each scalar; vectors have one per element, 0 if it is not tuned. The weight of messages
+# between classes is not tuned, since it changes accuracy little (ablation.py).
 STEPS: dict[str, list[float]] = {
     "head.log_scale": [0.2],
     "exchange.log_query_weight": [0.3],
@@ -72,19 +73,19 @@ STEPS: dict[str, list[float]] = {
     "conv.log_sharpness": [0.4],
 }
 LEAST = 0.003  # points that a move must be worth
-CONFIDENCES = [-1.4 + 0.1 * i for i in range(20)]  # logarithms of what joint logits are multiplied by
+CONFIDENCES = [-1.4 + 0.1 * i for i in range(20)]  # logarithms of factors of the joint logits
 
 
 @dataclass(frozen=True)
 class Condition:
-    """Episodes of features as the graph takes them, what prototypes score on them, and the modes' weights."""
+    """Episodes of features for the graph, the accuracy of prototypes on them, and the modes' weights."""
 
     episodes: list[Episode]
     plain: float
     weights: dict[str, float]
 
     def gains(self, graph: nn.Module) -> Iterator[tuple[float, float]]:
-        """For each mode its weight, and the points above prototypes."""
+        """For each mode, its weight and its points above prototypes."""
         for mode, weight in self.weights.items():
             joint, known = MODES[mode]
             predict = as_predict(graph, joint=joint, know_proportions=known)
@@ -92,7 +93,7 @@ class Condition:
 
 
 def calibrate(graph: ClassGraph, conditions: list[Condition]) -> None:
-    """Choose the confidence of the joint modes at 1 shot and at 5; in between and beyond a power law."""
+    """Choose the confidence of the joint modes at 1 and 5 shots; other shots follow a power law."""
     best = {}
     for shot in (1, 5):
         some = [c for c in conditions if c.episodes[0].support.shape[2] == shot]
@@ -123,7 +124,7 @@ def accuracy(predict: Predict, episodes: list[Episode]) -> float:
 
 def condition(data: FeatureSet, transform: nn.Module, options: dict, weights: dict, seed: int) -> Condition:
     options = {"way": 5, "query": 15, "episodes": 300, "batch": 100, "seed": seed, **options}
-    if options.get("classes") == "hard":  # near by the features as they are, whatever is done to them then
+    if options.get("classes") == "hard":  # near by the untransformed features
         options["similarity"] = class_cosines(data)
     episodes = list(EpisodeSampler(data, **options))
     changed = replace(data, items=transform(data.items))
@@ -138,7 +139,7 @@ def class_cosines(data: FeatureSet) -> Tensor:
 
 
 def search(graph: ClassGraph, conditions: list[Condition], rounds: int) -> list[dict]:
-    """Move one scalar at a time while it helps; the moves. Steps grow with success and shrink without."""
+    """Move one scalar at a time while it helps; returns the moves. Steps grow with success, else shrink."""
 
     def objective() -> float:
         found = [pair for condition in conditions for pair in condition.gains(graph)]

@@ -21,7 +21,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--data", help="SPEC of the data, where it does not come with the package")
+    parser.add_argument("--data", help="SPEC of the data, if it does not come with the package")
     parser.add_argument("--episodes", type=int, default=1000)
     arguments = parser.parse_args()
     source = open_checkpoint(arguments.checkpoint, arguments.data)

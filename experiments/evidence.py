@@ -1,4 +1,4 @@
-"""What evidence is worth: half of 20 classes absent, told to the graph or their columns struck out after.
+"""What evidence is worth: half of 20 classes are absent; the graph is given that, or they are masked later.
 
     python experiments/evidence.py FEATURES.npz
 
@@ -20,9 +20,9 @@ from fewshot.evaluation.inputs import open_source
 
 
 def evidence_rows(graph: nn.Module, data: FeatureSet, episodes: int, seed: int) -> list[dict]:
-    """20-way 1-shot, half of the classes absent: told to the graph, or their columns struck out after."""
+    """20-way 1-shot with half of the classes absent: given as evidence, masked afterwards, or unknown."""
     sampler = EpisodeSampler(data, min(20, data.num_classes), 1, 15, episodes=episodes, batch=32, seed=seed)
-    found: dict[str, list[torch.Tensor]] = {"told": [], "struck out": [], "nothing known": []}
+    found: dict[str, list[torch.Tensor]] = {"evidence": [], "masked afterwards": [], "no evidence": []}
     with torch.no_grad():
         for episode in sampler:
             way = episode.classes.shape[1]
@@ -31,20 +31,20 @@ def evidence_rows(graph: nn.Module, data: FeatureSet, episodes: int, seed: int) 
             known = {"joint": True, "query_mask": here}
             plain = graph(episode.support, episode.query, **known).logits
             logits = {
-                "told": graph(episode.support, episode.query, evidence=evidence, **known).logits,
-                "struck out": plain.masked_fill(evidence[:, None] == 0, -math.inf),
-                "nothing known": plain,
+                "evidence": graph(episode.support, episode.query, evidence=evidence, **known).logits,
+                "masked afterwards": plain.masked_fill(evidence[:, None] == 0, -math.inf),
+                "no evidence": plain,
             }
             for name, values in logits.items():
                 hits = (values.argmax(-1) == episode.query_labels) & here
                 found[name].append(100 * hits.sum(1) / here.sum(1))
     accuracy = {name: torch.cat(values) for name, values in found.items()}
-    gain = accuracy["told"] - accuracy["struck out"]
+    gain = accuracy["evidence"] - accuracy["masked afterwards"]
     return [
         {
             "condition": f"{sampler.way}-way 1-shot, half of the classes absent, joint",
             **{name: round(values.mean().item(), 2) for name, values in accuracy.items()},
-            "told over struck out": round(gain.mean().item(), 2),
+            "gain": round(gain.mean().item(), 2),
             "ci95": round(1.96 * gain.std().item() / len(gain) ** 0.5, 2),
             "episodes": len(gain),
             "fingerprint": sampler.fingerprint(),

@@ -1,11 +1,11 @@
-"""Features of base classes by backbones that never saw them, for training the graph on novel-like classes.
+"""Features of base classes by backbones that never saw them, so that the graph is tuned on unseen classes.
 
     python experiments/fold_features.py --data miniimagenet:PATH/tiny-imagenet-fs.tar --out FOLDER
 
-deals the train split's classes out into folds; for each, a backbone is trained on the classes of all other
-folds by the recipe of the config, and encodes all of them. ``FOLDER/fold0.npz``, ``fold1.npz``, … hold
-features ``[n, D]``, labels, and the split: "train" (the classes that the backbone saw) and "val" (those of
-the fold). The val and test splits of the data are not touched.
+divides the train split's classes into folds; for each, a backbone is trained on the classes of all other
+folds by the recipe of the config, and encodes the images of all classes. ``FOLDER/fold0.npz``, ``fold1.npz``,
+… hold features ``[n, D]``, labels, and the split: "train" (the classes that the backbone saw) and "val"
+(those of the fold). The val and test splits of the data are not touched.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from fewshot.training.run import stage
 
 
 def take(data: PackedDataset, classes: torch.Tensor) -> PackedDataset:
-    """Some of a set's classes, ascending."""
+    """Some of a data set's classes, ascending."""
     chosen = torch.isin(data.labels, classes)
     labels = torch.searchsorted(classes, data.labels[chosen])
     names = tuple(data.class_names[c] for c in classes.tolist())
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="SPEC of the data")
     parser.add_argument("--config", default="tiny-imagenet-fs", help="the recipe")
     parser.add_argument("--folds", type=int, default=2)
-    parser.add_argument("--only", type=int, help="of the folds, only this one")
+    parser.add_argument("--only", type=int, help="only this fold")
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="folder of the .npz files")

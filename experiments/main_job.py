@@ -1,10 +1,10 @@
-"""Train a shipped config, and keep its figures with the machine they were measured on.
+"""Train a shipped config, and keep its figures together with the machine on which they were measured.
 
     python experiments/main_job.py glyphs
     python experiments/main_job.py tiny-imagenet-fs --data miniimagenet:PATH/tiny-imagenet-fs.tar
 
-writes ``experiments/results/NAME.json`` and prints the table that the README shows. ``--table`` prints it
-again from the file, without training.
+writes ``experiments/results/NAME.json`` and prints its table. ``--table`` prints it from the file, without
+training; ``tables.py`` puts it into the documentation.
 """
 
 import argparse
@@ -20,7 +20,7 @@ LIBRARIES = ("torch", "torchvision", "torch-geometric", "lightning", "numpy")
 
 
 def machine() -> dict[str, str | int]:
-    """The machine and the libraries that a figure depends on."""
+    """The machine and the libraries on which a figure depends."""
     cpu = next(
         (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
         platform.processor(),
@@ -51,7 +51,7 @@ def run(name: str, data: str | None, out: Path) -> dict:
 
 
 def table(result: dict) -> str:
-    """The README's table: one row a method and mode, one column a way and shot."""
+    """A table with one row per method and mode, and one column per way and shot."""
     rows = result["rows"]
     columns = list(dict.fromkeys((row["way"], row["shot"]) for row in rows))
     names = list(dict.fromkeys((row["method"], row["mode"]) for row in rows))
@@ -71,7 +71,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("name", help="a config: glyphs or tiny-imagenet-fs")
-    parser.add_argument("--data", help="SPEC of the data, where it does not come with the package")
+    parser.add_argument("--data", help="SPEC of the data, if it does not come with the package")
     parser.add_argument("--out", type=Path, help="folder of the run (default runs/NAME)")
     parser.add_argument("--table", action="store_true", help="only print the table of the kept figures")
     arguments = parser.parse_args()

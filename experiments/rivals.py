@@ -1,10 +1,10 @@
-"""The class graph beside the field's methods, on the very same episodes of a file of features.
+"""The class graph compared with the field's methods, on the same episodes of a file of features.
 
     python experiments/rivals.py FEATURES.npz
 
-writes ``experiments/results/rivals.json``, the README's table ``rivals.md`` and a picture a condition. Test
-classes are scored, with the weights that ship; nothing is chosen by them. ``--table`` prints the table again
-from the kept figures.
+writes ``experiments/results/rivals.json``, the tables ``rivals.md`` and a picture. Test classes are scored,
+with the shipped weights; nothing is chosen by them. ``--table`` prints the tables of the kept figures;
+``tables.py`` puts their summary into the documentation.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from fewshot.evaluation.inputs import open_source
 from fewshot.methods.catalogue import METHODS
 from fewshot.report.comparison_chart import save_comparison
 
-# Of each condition the options of its episodes, and the methods beside all that need features alone.
+# For each condition, the options of its episodes.
 CONDITIONS: dict[str, dict] = {
     "balanced 1-shot": {"shot": 1},
     "balanced 5-shot": {"shot": 5},
@@ -27,10 +27,10 @@ CONDITIONS: dict[str, dict] = {
     "40 % wrong labels 5-shot": {"shot": 5, "label_noise": 0.4},
     "hard classes 1-shot": {"shot": 1, "classes": "hard"},
 }
-TRAINED = ("balanced 1-shot", "balanced 5-shot")  # where methods that learn from base features take part
+TRAINED = ("balanced 1-shot", "balanced 5-shot")  # with methods that learn from base features
 ORDER = {method.name: place for place, method in enumerate(METHODS)}
 OURS = ",transformed,class-graph"
-FEW = {  # elsewhere, those that the condition is about
+FEW = {  # the methods of the other conditions: those that the condition is about
     "Dirichlet(2) 1-shot": "prototypes,bd-cspn,laplacian-shot,label-propagation,alpha-tim,pt-map" + OURS,
     "Dirichlet(2) 5-shot": "prototypes,bd-cspn,laplacian-shot,label-propagation,alpha-tim,pt-map" + OURS,
     "40 % wrong labels 5-shot": "prototypes,logistic-regression,label-propagation,bd-cspn,pt-map" + OURS,
@@ -55,7 +55,7 @@ def run(
         sampler = source.sampler(split, way=5, query=15, episodes=episodes, batch=64, seed=seed, **options)
         material = source.material(sampler, split, base=name in TRAINED)
         rows = [row.row() for row in compare(methods, material, sampler, progress=print)]
-        if again:  # in the place of the kept ones
+        if again:  # in place of the kept ones
             new = {(row["method"], row["mode"]): row for row in rows}
             kept = {(row["method"], row["mode"]): row for row in conditions[name]["rows"]}
             rows = sorted((kept | new).values(), key=lambda row: ORDER[row["method"]])
@@ -69,7 +69,7 @@ def run(
 
 
 def table(result: dict) -> str:
-    """One table a condition: accuracy, difference from prototypes, calibration, time, audit."""
+    """One table per condition: accuracy, difference from prototypes, calibration, time, audit."""
     parts = []
     for name, condition in result["conditions"].items():
         rows = condition["rows"]
@@ -94,7 +94,7 @@ def table(result: dict) -> str:
 
 
 def summary(result: dict) -> str:
-    """The README's table: one row a method and mode, one column a condition; the episodes in the last row."""
+    """One row per method and mode, one column per condition; the episodes are in the last row."""
     conditions = result["conditions"]
     rows = {
         (row["method"], row["mode"]): row for name in reversed(conditions) for row in conditions[name]["rows"]
@@ -125,8 +125,8 @@ def main() -> None:
     parser.add_argument("--split", default="test")
     parser.add_argument("--episodes", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=CONDITIONS, help="of the conditions, this one; others stay as kept")
-    parser.add_argument("--again", help="methods to score again, with commas between; others stay as kept")
+    parser.add_argument("--only", choices=CONDITIONS, help="only this condition; the others are kept")
+    parser.add_argument("--again", help="methods to score again, separated by commas; the others are kept")
     parser.add_argument("--table", action="store_true", help="only print the table of the kept figures")
     arguments = parser.parse_args()
     file = RESULTS / "rivals.json"

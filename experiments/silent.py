@@ -1,4 +1,4 @@
-"""A recorder for experiments, where the result file is what is kept."""
+"""A recorder for experiments, which keep only their result file."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from fewshot.core.loop import Stage
 
 
 class Silent:
-    """Prints validation scores, and keeps nothing."""
+    """Prints validation scores and keeps nothing."""
 
     def log(self, row: dict[str, Any]) -> None:
         if "val_accuracy" in row:

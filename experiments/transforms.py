@@ -2,9 +2,10 @@
 
     python experiments/transforms.py FEATURES.npz FOLDS/fold0.npz FOLDS/fold1.npz
 
-Points above prototypes on the features as they are (minus the base mean), inductive, 5-way, on the "val"
-classes of each file, paired by episode; ``fold_features.py`` writes folds. `fewshot.graph.transform` has the
-one that was chosen by these figures. Writes ``experiments/results/transforms.json`` and ``transforms.md``.
+It measures points above prototypes on untransformed features (minus the base mean), inductive, 5-way, on the
+"val" classes of each file, paired by episode; ``fold_features.py`` writes the folds.
+`fewshot.graph.transform` has the transform that was chosen by these figures. Writes
+``experiments/results/transforms.json`` and ``transforms.md``.
 """
 
 import argparse
@@ -28,13 +29,13 @@ Map = Callable[[Tensor], Tensor]
 
 
 def centred(base: Tensor, change: Map) -> Map:
-    """A change of single features, then minus the mean of the base classes' changed ones."""
+    """A transform, then minus the mean of the transformed base features."""
     mean = change(base).mean(0)
     return lambda x: change(x) - mean
 
 
 def gaussianised(base: Tensor) -> Map:
-    """Each channel's rank among the base images', as a normal deviate times the root of its spread."""
+    """Each channel's rank among the base images, as a normal deviate times the root of its spread."""
     ordered = base[::8].sort(0).values.T.contiguous()
     spread, count = base.std(0).sqrt(), ordered.shape[1]
 
@@ -46,7 +47,7 @@ def gaussianised(base: Tensor) -> Map:
 
 
 def rotated(base: Tensor) -> tuple[Tensor, Map]:
-    """The base features in other axes, and the map into these."""
+    """The base features in rotated axes, and the map into these."""
     generator = torch.Generator().manual_seed(0)
     axes = torch.linalg.qr(torch.randn(base.shape[1], base.shape[1], generator=generator)).Q
     return base @ axes, lambda x: x @ axes

@@ -1,10 +1,10 @@
-"""What was tried for the class graph and left out, each with its figure on the validation classes.
+"""Ideas for the class graph that were tried and left out, with their figures on the validation classes.
 
     python experiments/tried.py FEATURES.npz
 
-Each idea is added to a plain version of the graph, in which queries are shared out among the classes for
-eight rounds with the proportions known, or, for inductive ideas, to prototypes; the gain over these is paired
-by episode. Writes ``experiments/results/tried.json`` and ``tried.md``.
+Each idea is added to a plain version of the graph, which assigns queries to classes for eight rounds with
+known proportions, or, if it is inductive, to prototypes; the gain over these is paired by episode. Writes
+``experiments/results/tried.json`` and ``tried.md``.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def joint(
     weights: Tensor | None = None,
     kernel: tuple[float, float] | None = None,
 ) -> Tensor:
-    """Queries shared out among classes; their votes sharpened, weighted, or smoothed by a kernel."""
+    """Queries assigned to classes, with votes that are sharpened, weighted, or smoothed by a kernel."""
     sums, bias = support.sum(2), torch.zeros(support.shape[:2])
     logits = SCALE * query @ normalize(sums).transpose(1, 2)
     for _ in range(ROUNDS):
@@ -57,7 +57,7 @@ def joint(
 
 
 def smoothed(support: Tensor, query: Tensor, narrow: float, share: float) -> tuple[Tensor, Tensor]:
-    """Every image moved towards its likes in the episode (simple graph convolution)."""
+    """Every image moved towards similar ones in the episode (simple graph convolution)."""
     images = torch.cat([support.flatten(1, 2), query], 1)
     near = narrow * images @ images.transpose(1, 2)
     near.diagonal(dim1=1, dim2=2).fill_(-torch.inf)
@@ -83,7 +83,7 @@ def nearest_support(episode: Episode, share: float, narrow: float) -> Tensor:
 
 
 def discriminative(episode: Episode, rate: float, steps: int) -> Tensor:
-    """Steps of the supports' own cross-entropy from the prototypes on."""
+    """Gradient steps on the supports' own cross-entropy, starting from the prototypes."""
     support, query = units(episode)
     nodes, way = normalize(support.sum(2)), support.shape[1]
     truth = torch.eye(way)[None, :, None]
@@ -118,7 +118,7 @@ def away(episode: Episode, share: float) -> Tensor:
     return query @ normalize(nodes + share * others).transpose(1, 2)
 
 
-def told(
+def given_shares(
     change: Callable[..., tuple[Tensor, Tensor]] | None = None, **options
 ) -> Callable[[Episode], Tensor]:
     def predict(episode: Episode) -> Tensor:
@@ -138,16 +138,16 @@ def weighted(power: float) -> Callable[[Episode], Tensor]:
 
 
 JOINT: dict[str, Callable[[Episode], Tensor]] = {
-    "plain": told(),
-    "sharper votes (2)": told(sharpness=2.0),
-    "softer votes (0.5)": told(sharpness=0.5),
+    "plain": given_shares(),
+    "sharper votes (2)": given_shares(sharpness=2.0),
+    "softer votes (0.5)": given_shares(sharpness=0.5),
     "queries weighted by length": weighted(1.0),
-    "smoothing of images (10, 0.5)": told(lambda s, q: smoothed(s, q, 10.0, 0.5)),
-    "smoothing of images (10, 1)": told(lambda s, q: smoothed(s, q, 10.0, 1.0)),
-    "weaker strong directions (1)": told(lambda s, q: flattened(s, q, 1.0)),
-    "weaker strong directions (3)": told(lambda s, q: flattened(s, q, 3.0)),
-    "kernel of queries (1, 7)": told(kernel=(1.0, 7.0)),
-    "kernel of queries (2, 20)": told(kernel=(2.0, 20.0)),
+    "smoothing of images (10, 0.5)": given_shares(lambda s, q: smoothed(s, q, 10.0, 0.5)),
+    "smoothing of images (10, 1)": given_shares(lambda s, q: smoothed(s, q, 10.0, 1.0)),
+    "weaker strong directions (1)": given_shares(lambda s, q: flattened(s, q, 1.0)),
+    "weaker strong directions (3)": given_shares(lambda s, q: flattened(s, q, 3.0)),
+    "kernel of queries (1, 7)": given_shares(kernel=(1.0, 7.0)),
+    "kernel of queries (2, 20)": given_shares(kernel=(2.0, 20.0)),
 }
 INDUCTIVE: dict[str, Callable[[Episode], Tensor]] = {
     "plain": lambda e: away(e, 0.0),

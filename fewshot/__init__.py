@@ -12,6 +12,7 @@ from fewshot.core.version import __version__ as __version__
 if TYPE_CHECKING:
     from fewshot import evaluation, methods
     from fewshot import graph as functional
+    from fewshot.core import taxonomy
     from fewshot.core.errors import InputError
     from fewshot.data.labelled import FeatureSet
     from fewshot.data.loading import load
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from fewshot.graph.class_graph import ClassGraph
     from fewshot.graph.conv import ClassGraphConv
     from fewshot.graph.head import PrototypeHead
+    from fewshot.graph.known_classes import KnownClasses
     from fewshot.graph.transform import PowerTransform, Transformed
     from fewshot.model import backbones
     from fewshot.model.estimator import FewShotClassifier
@@ -46,6 +48,7 @@ Aliases(
             "shrink": "fewshot.graph.span",
             "weighted_sums": "fewshot.graph.vectors",
         },
+        "fewshot.taxonomy": "fewshot.core.taxonomy",
     }
 ).install()
 
@@ -60,13 +63,14 @@ __getattr__, __dir__ = face(
         "FewShotClassifier": "fewshot.model.estimator",
         "GraphFewShot": "fewshot.model.few_shot",
         "InputError": "fewshot.core.errors",
+        "KnownClasses": "fewshot.graph.known_classes",
         "PackedDataset": "fewshot.data.packed",
         "PowerTransform": "fewshot.graph.transform",
         "PrototypeHead": "fewshot.graph.head",
         "Transformed": "fewshot.graph.transform",
         "load": "fewshot.data.loading",
     },
-    modules=("backbones", "evaluation", "functional", "methods"),
+    modules=("backbones", "evaluation", "functional", "methods", "taxonomy"),
 )
 
 __all__ = [
@@ -78,6 +82,7 @@ __all__ = [
     "FewShotClassifier",
     "GraphFewShot",
     "InputError",
+    "KnownClasses",
     "PackedDataset",
     "PowerTransform",
     "PrototypeHead",
@@ -87,4 +92,5 @@ __all__ = [
     "functional",
     "load",
     "methods",
+    "taxonomy",
 ]

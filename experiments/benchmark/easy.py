@@ -1,4 +1,4 @@
-"""EasyFSL's side: its evaluation and its methods on our episodes, called as its documentation says."""
+"""EasyFSL's side: its evaluation and methods on our episodes, called as in its documentation."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -36,10 +36,10 @@ def classify(model: nn.Module, given: list[Task]) -> list[Tensor]:
 
 
 def evaluation(model: nn.Module, sampler: EpisodeSampler) -> Callable[[], float]:
-    """EasyFSL's own evaluation on all episodes of a sampler, which are drawn before.
+    """EasyFSL's own evaluation on all episodes of a sampler, which are drawn beforehand.
 
-    Its `TaskSampler` would draw them, but cannot be made with a recent torch (TypeError); its function that
-    puts a task together is used without the rest.
+    Its `TaskSampler` would draw them, but cannot be created with a recent torch (TypeError); only its
+    function that assembles a task is used.
     """
     from easyfsl.datasets import FeaturesDataset
     from easyfsl.samplers import TaskSampler
@@ -58,7 +58,7 @@ def evaluation(model: nn.Module, sampler: EpisodeSampler) -> Callable[[], float]
 
 
 def index_lists(episode: Episode) -> Iterator[list[int]]:
-    """The items of each episode class by class, supports before queries, as a `TaskSampler` gives them."""
+    """The items of each episode class by class, supports before queries, in the order of a `TaskSampler`."""
     n = episode.classes.shape[1]
     for support, query, labels in zip(
         episode.support_index, episode.query_index, episode.query_labels, strict=True

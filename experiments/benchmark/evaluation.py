@@ -1,8 +1,8 @@
-"""Scoring prototypes on cached features: 10,000 episodes, 5-way 1-shot with 15 queries a class.
+"""Scoring prototypes on cached features: 10,000 episodes, 5-way 1-shot with 15 queries per class.
 
 Against EasyFSL's `PrototypicalNetworks`, episode by episode: the whole evaluation, from the features to a
-score, through EasyFSL's loader and `evaluate`; and the method alone, on episodes that are there. Ours also
-draws the episodes, and gives interval, calibration, confusions and fingerprint; theirs is spared the drawing.
+score, through EasyFSL's loader and `evaluate`; and the method alone, on existing episodes. Ours also draws
+the episodes, and computes interval, calibration, confusions and fingerprint; theirs need not draw them.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def measure(given: Features, options: argparse.Namespace) -> list[Line]:
     with torch.no_grad():
         times = race(contenders, options.repetitions)
     row = data.items[0].nbytes
-    # An image: a product with each prototype and its length; read from the set, written, and read again.
+    # Per image: a product with each prototype, and its length; read from the set, written, and read again.
     images, queries = WAY * (SHOT + QUERY), WAY * QUERY
     operations = 2 * data.items.shape[1] * (queries * WAY + images)
     peer = "EasyFSL PrototypicalNetworks"

@@ -1,13 +1,13 @@
 """Features of images by a resnet12 of widths 64-160-320-640, at 84×84, for inference.
 
-Ours is `GraphFewShot.features`: from uint8 images to features, in bfloat16 where the machine has it,
+Ours is `GraphFewShot.features`: from uint8 images to features, in bfloat16 if the machine has it,
 channels-last, batch norm folded into the convolutions, as many images at a time as fit the cache. Against
 the same network with the same weights as PyTorch runs it by default: eager, float32, contiguous, with the
 images in batches of 64, and of 8, which stay in the cache as well. Weights are random and the images
-generated: the time does not depend on either.
+generated, as the time does not depend on either.
 
-The limit is the convolutions alone at the speed of a square matrix product, which they may pass: a product
-first copies its matrices into blocks, a convolution reads channels-last images as they lie.
+The limit is the convolutions alone at the speed of a square matrix product, which they may exceed: a product
+first copies its matrices into blocks, while a convolution reads channels-last images directly.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def trained(widths: list[int]) -> backbones.ResNet12:
-    """Random weights, and batch norms that know the statistics of their inputs."""
+    """Random weights, and batch norms with the statistics of their inputs."""
     torch.manual_seed(0)
     backbone = backbones.resnet12(widths=widths)
     with torch.no_grad():

@@ -1,9 +1,9 @@
 """How the class graph's time and memory grow with classes N, queries M, features D and episodes B.
 
 The graph, inductive and joint, listens to all classes (dense) or to ten (sparse); 1-shot, without gradients,
-in single precision. Each point is measured in a process of its own. Finding the neighbours is timed apart.
-Memory is by how much the process's resident memory rises above what it was with the inputs in place, minus
-the bytes of what is returned (logits, prototypes, dependencies): what is needed beyond inputs and outputs.
+in single precision. Each point is measured in a process of its own. Finding the neighbours is timed
+separately. Memory is the rise of the process's resident memory once the inputs are in place, minus the bytes
+of the outputs (logits, prototypes, dependencies): what is needed beyond inputs and outputs.
 
     python experiments/benchmark/growth.py [--picture]
 
@@ -30,7 +30,7 @@ from fewshot.graph.edges import nearest_classes
 from fewshot.graph.vectors import normalize
 
 NEIGHBOURS = 10
-EXPONENT, SAME, ROOM = 1.2, 1e-5, 8.0  # targets: at most; of logits; GiB
+EXPONENT, SAME, ROOM = 1.2, 1e-5, 8.0  # targets: the largest exponent; difference of logits; GiB
 
 
 class Size(NamedTuple):
@@ -58,7 +58,7 @@ DENSE = 2000  # classes; beyond it the curves are of sparse edges only
 MODES, SEARCH = {"inductive": False, "joint": True}, "finding the neighbours"
 COSTS: dict[str, Callable[[dict[str, Any]], float]] = {
     "exponent of time": lambda point: point["seconds"]["median"],
-    "exponent of memory": lambda point: max(point["bytes"], 4096),  # a page: less is not seen
+    "exponent of memory": lambda point: max(point["bytes"], 4096),  # a page; less cannot be measured
 }
 
 
@@ -82,8 +82,8 @@ def find(support: Tensor) -> Tensor:
 
 
 def measured(work: Callable[[], Any], least: int) -> dict[str, Any]:
-    """Memory of the first call; seconds of some after it, of quick ones more."""
-    ctypes.CDLL(None).malloc_trim(0)  # else memory that was freed before would hide what is needed now
+    """Memory of the first call, and seconds of some calls after it, more if they are quick."""
+    ctypes.CDLL(None).malloc_trim(0)  # or memory that was freed earlier would hide what is needed now
     start = time.perf_counter()
     rise = peak_memory(work)
     repetitions = math.ceil(0.3 / (time.perf_counter() - start))
@@ -116,21 +116,21 @@ def search(size: Size, least: int) -> dict[str, Any]:
 
 
 def resident(size: Size, joint: bool) -> float:
-    """The most GiB that a process holds in which neighbours are found and queries classified; everything."""
+    """The peak memory in GiB of a whole process that finds neighbours and classifies queries."""
     logits = pretrained()(*inputs(size), joint=joint, neighbours=NEIGHBOURS).logits
     assert logits.isfinite().all()
     return memory().peak / 2**30
 
 
 def difference(size: Size, joint: bool) -> float:
-    """The largest difference of a logit between sparse edges to all other classes, and dense."""
+    """The largest difference of a logit between sparse edges to all other classes and dense edges."""
     graph, (support, query) = pretrained(), inputs(size)
     dense, sparse = (graph(support, query, joint=joint, neighbours=k) for k in (None, size.classes - 1))
     return (dense.logits - sparse.logits).abs().max().item()
 
 
 def beside_dense(size: Size, joint: bool) -> float:
-    """How many times as long a few classes take along sparse edges, with the search for neighbours."""
+    """How many times as long few classes take along sparse edges, including the search for neighbours."""
     graph, (support, query) = pretrained(), inputs(size)
     works = {
         k: lambda k=k: graph(support, query, joint=joint, neighbours=k) for k in (None, size.classes - 1)
@@ -148,12 +148,12 @@ def alone(work: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _unburdened(work: Callable[..., Any], *arguments: Any) -> Any:
-    gc.freeze()  # else every `race` goes through all that the libraries hold, again and again
+    gc.freeze()  # or every `race` scans all that the libraries hold
     return work(*arguments)
 
 
 def curves(least: int) -> list[dict[str, Any]]:
-    """Every point, by what grows: of each kind of edges and mode, and of finding the neighbours."""
+    """All points, by what grows: for each kind of edges and mode, and for finding the neighbours."""
     kept: dict[Point, dict[str, Any]] = {}  # some points lie on several curves
     found = []
     for along, sizes in CURVES.items():
@@ -178,7 +178,7 @@ def _ends(points: list[dict[str, Any]]) -> str:
 
 
 def exponent(points: list[dict[str, Any]], cost: str) -> float:
-    """The slope of a line through the logarithms: cost grows as the classes to this power."""
+    """The slope of a line through the logarithms: cost grows as the number of classes to this power."""
     x, y = (
         torch.tensor([math.log(of(p)) for p in points], dtype=torch.float64)
         for of in (lambda p: p["classes"], COSTS[cost])
@@ -188,14 +188,14 @@ def exponent(points: list[dict[str, Any]], cost: str) -> float:
 
 
 def row(work: str, figure: float, most: float | None = None, unit: str = "") -> dict[str, Any]:
-    """A row of `measure.table`, of a figure that may be so much at most."""
+    """A row of `measure.table`, for a figure with an upper limit."""
     ours = {"ours_each": figure, "unit": unit, "target": most, "at_most": True}
     nobody = {"against": "", "theirs_each": None, "ratio": None, "limit": None, "note": ""}
     return {"work": work, **ours, **nobody, "verdict": verdict(figure, most, at_most=True)}
 
 
 def verdicts(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The table: exponents, and what else must hold."""
+    """The table: exponents, and the other targets."""
     rows, few, many = [], MANY[0], MANY[-1]
     for curve in found:
         if curve["along"] == "classes" and curve["edges"] == "sparse":
@@ -214,7 +214,7 @@ def verdicts(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def notes(rows: list[dict[str, Any]]) -> list[str]:
-    """What the picture says of the exponents, beside the curves of time and of memory."""
+    """The exponents as text, next to the curves of time and of memory."""
     said = []
     for cost in COSTS:
         found = [row for row in rows if row["work"].endswith(cost) and not row["work"].startswith(SEARCH)]
@@ -225,7 +225,7 @@ def notes(rows: list[dict[str, Any]]) -> list[str]:
 
 def main(argv: list[str] | None = None) -> None:
     options = parser(__doc__)
-    options.add_argument("--repetitions", type=int, default=3, help="the least of a point")
+    options.add_argument("--repetitions", type=int, default=3, help="the fewest per point")
     options.add_argument("--picture", action="store_true", help="only draw the kept figures again")
     arguments = options.parse_args(argv)
     file = arguments.results / "growth.json"

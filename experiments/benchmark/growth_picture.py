@@ -15,11 +15,11 @@ LETTERS = {"classes": "N", "queries": "M", "features": "D", "episodes": "B"}
 COLORS = {"inductive": INK, "joint": ACCENT}  # and finding the neighbours
 MARKS = {"marker": "o", "ms": 4, "lw": 1.5}
 LINES = {"dense": {"ls": (0, (4, 2)), "mfc": "white"}, "sparse": {"ls": "-"}}
-LEAST = 0.1  # MiB; less is not told from nothing
+LEAST = 0.1  # MiB; less cannot be distinguished from nothing
 
 
 def draw(path: Path, curves: Sequence[dict[str, Any]], notes: Sequence[str]) -> None:
-    """Time above, memory below; a column for each thing that grows; notes on the first column's."""
+    """Time above, memory below; one column per thing that grows; notes on the first column."""
     columns = list(dict.fromkeys(curve["along"] for curve in curves))
     figure = Figure(figsize=(3.2 * len(columns), 6.4), dpi=150, facecolor="white", layout="constrained")
     grid = figure.subplots(2, len(columns), sharex="col", sharey="row")
@@ -64,7 +64,7 @@ def _plain(axes: Axes) -> None:
 
 
 def _proportion(axes: Axes) -> None:
-    """A guide below the curves: what grows in proportion is parallel to it."""
+    """A guide below the curves: proportional growth is parallel to it."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     style = {"color": SOFT, "lw": 0.9, "ls": ":", "zorder": 0, "label": "in proportion"}
     axes.plot([left, right], [bottom, bottom * right / left], **style)

@@ -1,11 +1,11 @@
-"""Joint inference on cached features: 2,000 episodes, 5-way 1-shot, 15 queries a class, shares known.
+"""Joint inference on cached features: 2,000 episodes, 5-way 1-shot, 15 queries per class, shares known.
 
 The class graph, all episodes of a batch at once, against EasyFSL's `PTMAP`, `TIM` and `LaplacianShot`, one
-episode at a time, on the very same episodes. They get the settings that EasyFSL publishes for them (its
-scripts/methods_configs.json), but PT-MAP the 10 steps that its constructor has by default, not 30: a quarter
-of the time for nearly the accuracy. Features: minus the base mean, but for PT-MAP as they are, as its power
-transform drops what is negative; the graph's own transform, where the base features call for it, is part of
-its time. Theirs run on fewer episodes; `over` is our accuracy minus theirs on those.
+episode at a time, on the same episodes. They get the settings that EasyFSL publishes for them (its
+scripts/methods_configs.json), except that PT-MAP makes the 10 steps of its constructor's default, not 30,
+which takes a quarter of the time for nearly the same accuracy. Features are minus the base mean, except for
+PT-MAP, whose power transform drops negative values; the graph's own transform, if the base features need it,
+is part of its time. Theirs run on fewer episodes; `over` is our accuracy minus theirs on those.
 """
 
 import argparse
@@ -104,12 +104,12 @@ def measure(given: Features, options: argparse.Namespace) -> list[Line]:
 
 
 def accuracies(predicted: Tensor, labels: Tensor) -> Tensor:
-    """Percent of the queries that are right, of each episode [episodes]; of the first so many episodes."""
+    """Accuracy in percent of each episode [episodes], for as many episodes as were predicted."""
     return 100 * (predicted == labels[: len(predicted)]).double().mean(1)
 
 
 def compared(ours: Tensor, theirs: Tensor | None) -> dict[str, Any]:
-    """Both accuracies over the episodes that both have seen, and whether ours is not clearly below theirs."""
+    """Both accuracies on the common episodes, and whether ours is not clearly below theirs."""
     if theirs is None:
         return {"figures": {"accuracy": ours.mean().item()}}
     here = ours[: len(theirs)]
@@ -125,17 +125,17 @@ def compared(ours: Tensor, theirs: Tensor | None) -> dict[str, Any]:
 
 
 def operations(size: int, steps: int = 8, suppressed: int = 2, directions: int = 3) -> float:
-    """What the joint mode must do on an episode at least: all its vectors are sums of the episode's images.
+    """The least number of operations of the joint mode, whose vectors are all sums of the episode's images.
 
-    So the images' inner products once; a round's products of them with the classes' weights; and in a round
-    that suppresses the spread within classes as many again as there are directions.
+    That is the images' inner products once, their products with the classes' weights in each round, and in a
+    round that suppresses the spread within classes as many again as there are directions.
     """
     images = WAY * (SHOT + QUERY)
     return 2 * images * (images * size + images * WAY * (steps + suppressed * directions))
 
 
 def least(size: int, episodes: int) -> Floor:
-    """Those operations, and each image's features read once."""
+    """These operations, and each image's features read once."""
     return Floor(episodes * operations(size), episodes * WAY * (SHOT + QUERY) * 4 * size)
 
 

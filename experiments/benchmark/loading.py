@@ -1,8 +1,8 @@
 """Loading packed photographs up to the first batch, and the private memory that a pack takes.
 
-`fewshot.load` and a first batch of episodes, against torchvision's `ImageFolder` that reads the very same
-images from their files; both find the files in the page cache. The folder holds the test classes alone, the
-pack all of them. Private memory is what a process of its own holds more once every image of a pack was read.
+`fewshot.load` and a first batch of episodes, against torchvision's `ImageFolder`, which reads the same images
+from their files; both find the files in the page cache. The folder holds only the test classes, the pack all
+classes. Private memory is what a separate process gains by reading every image of a pack.
 """
 
 import argparse
@@ -28,7 +28,7 @@ WAY, SHOT, QUERY = 5, 1, 15
 
 
 def write_images(folder: Path, data: PackedDataset, suffix: str) -> None:
-    """A folder a class, the images in their order."""
+    """Write one folder per class, with the images in their order."""
     for number, (image, label) in enumerate(zip(data.items, data.labels.tolist(), strict=True)):
         file = folder / f"{label:04}" / f"{number:07}{suffix}"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +36,7 @@ def write_images(folder: Path, data: PackedDataset, suffix: str) -> None:
 
 
 def write_source(folder: Path, kind: str, path: Path) -> None:
-    """The files of a source's test classes as they are, in the order of its pack."""
+    """Write the files of a source's test classes unchanged, in the order of its pack."""
     source = KINDS[kind].open(path, 0)
     places = {
         key: folder / f"{label:04}" / f"{number:07}{Path(key).suffix}"
@@ -65,7 +65,7 @@ def prepare(spec: str | None, room: Path, images: int) -> tuple[str, Path]:
 
 def read_all(pack: Path) -> int:
     """Bytes by which this process's private memory grew once every image of a pack was read."""
-    np.zeros(2**20).max()  # what numpy needs for the first time is not the pack's
+    np.zeros(2**20).max()  # numpy's own first allocations do not count
     before = memory().anonymous
     splits = open_pack(pack)
     for _, data in splits:
@@ -75,7 +75,7 @@ def read_all(pack: Path) -> int:
 
 
 def private_memory(pack: Splits) -> int:
-    """The same of a process of its own."""
+    """The same for a process of its own."""
     command = [sys.executable, __file__, "--read", str(pack.path)]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
@@ -103,7 +103,7 @@ def first_of_folder(folder: Path, indices: list[int], size: int, channels: int) 
 def main(argv: list[str] | None = None) -> None:
     options = parser(__doc__)
     options.add_argument("--batch", type=int, default=64, help="episodes in the first batch")
-    options.add_argument("--images", type=int, default=500, help="a class, of generated images")
+    options.add_argument("--images", type=int, default=500, help="per class, if they are generated")
     options.add_argument("--repetitions", type=int, default=5)
     options.add_argument(
         "--read", type=Path, help="only read this pack, and print the private memory it took"
@@ -120,7 +120,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def measure(room: Path, options: argparse.Namespace) -> list[Line]:
     spec, folder = prepare(options.data, room, options.images)
-    if options.data is None:  # packs of generated images are not the user's
+    if options.data is None:  # packs of generated images do not belong in the user's cache
         pack = load(spec, cache=room / "cache", progress=False)
         spec = f"packed:{pack.path}"
     pack = load(spec, progress=False)
@@ -151,7 +151,7 @@ def measure(room: Path, options: argparse.Namespace) -> list[Line]:
 
 
 def write_small(room: Path) -> Splits:
-    """A pack of 200 images, to compare with."""
+    """A pack of 200 images, for comparison."""
     write_images(room / "small" / "test", generated_images(20, 10, 64), ".jpg")
     return load(f"folder:{room / 'small'}", cache=room / "cache", progress=False)
 

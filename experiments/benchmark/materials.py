@@ -1,4 +1,4 @@
-"""What the stages work on: the user's images and features, or generated ones, always the same."""
+"""The data of the stages: the user's images and features, or generated ones that are always the same."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from fewshot.data.packed import PackedDataset
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Features of new classes and of base classes as a backbone gives them, and the base classes' mean."""
+    """Features of new classes and of base classes from a backbone, and the base classes' mean."""
 
     test: FeatureSet
     train: FeatureSet
@@ -23,7 +23,7 @@ class Features:
 
     @property
     def centred(self) -> FeatureSet:
-        """The test features minus the base mean: what our methods are given."""
+        """The test features minus the base mean: the input of our methods."""
         return replace(self.test, items=self.test.items - self.mean)
 
     @property
@@ -42,7 +42,7 @@ def features(file: Path | None, classes: int = 20, images: int = 500) -> Feature
 
 
 def generated_features(classes: int, images: int, seed: int, size: int = 256) -> FeatureSet:
-    """Gaussian clusters after a ReLU: not negative, as most backbones' are, and as hard as photographs."""
+    """Gaussian clusters after a ReLU: non-negative, like most backbones' features; as hard as photographs."""
     generator = torch.Generator().manual_seed(seed)
     centres = 0.3 * torch.randn(classes, 1, size, generator=generator)
     items = (centres + torch.randn(classes, images, size, generator=generator)).relu()
@@ -59,7 +59,7 @@ def images(spec: str | None, size: int, classes: int = 20, count: int = 500) -> 
 
 
 def generated_images(classes: int, count: int, size: int, seed: int = 0) -> PackedDataset:
-    """Coloured clouds, partly a class's own, as smooth as photographs: uint8 [n, 3, size, size]."""
+    """Coloured clouds, partly shared within a class, as smooth as photographs: uint8 [n, 3, size, size]."""
     generator = torch.Generator().manual_seed(seed)
     parts = []
     for _ in range(classes):  # one class at a time, as floats take four times the memory

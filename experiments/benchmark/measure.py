@@ -1,4 +1,4 @@
-"""What the stages share: contenders that take turns, memory, the machine and its limits, tables and files."""
+"""Common to all stages: contenders that take turns, memory, the machine and its limits, tables and files."""
 
 import argparse
 import gc
@@ -45,10 +45,10 @@ def race(
     warmup: int = 1,
     finish: Callable[[], Any] = lambda: None,
 ) -> dict[str, Times]:
-    """Time contenders in turn, so that whatever else the machine does meets all of them alike.
+    """Time contenders in turn, so that other load on the machine affects all of them alike.
 
     Every repetition runs each contender once, every second one in reverse order. Garbage is collected before
-    a run and not during it. `finish` ends a run within its time, such as `torch.cuda.synchronize`.
+    a run and not during it. `finish`, such as `torch.cuda.synchronize`, is part of a run's time.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     collects = gc.isenabled()
@@ -70,7 +70,7 @@ def race(
 
 
 class Memory(NamedTuple):
-    """Bytes of this process: resident, the most that was resident, and private (no file behind them)."""
+    """Bytes of this process: resident, peak resident, and private (not backed by a file)."""
 
     resident: int
     peak: int
@@ -78,14 +78,14 @@ class Memory(NamedTuple):
 
 
 def memory() -> Memory:
-    """What this process holds, as the kernel says (Linux)."""
+    """The memory of this process, as reported by the kernel (Linux)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     sizes = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
     return Memory(*(1024 * int(sizes[name][0]) for name in ("VmRSS", "VmHWM", "RssAnon")))
 
 
 def peak_memory(work: Callable[[], Any]) -> int:
-    """Bytes by which the most that was resident during `work` lies above what was before it (Linux)."""
+    """Bytes by which the peak resident memory during `work` exceeds the memory before it (Linux)."""
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here on
     before = memory().resident
@@ -94,7 +94,7 @@ def peak_memory(work: Callable[[], Any]) -> int:
 
 
 def machine() -> dict[str, Any]:
-    """The machine and the libraries that a figure depends on."""
+    """The machine and the libraries on which a figure depends."""
     info = Path("/proc/cpuinfo")
     models = [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line]
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
@@ -122,7 +122,7 @@ def matrix_product(dtype: torch.dtype = torch.float32, size: int = 1536, device:
 
 
 def copy(megabytes: int = 256, device: str = "cpu") -> float:
-    """GB/s, read and written together, of a copy within memory, the best of several."""
+    """GB/s of a copy within memory, reading and writing together, the best of several."""
     source = torch.ones(megabytes * 2**20, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     return 2e-9 * len(source) / _best(lambda: target.copy_(source), device)
@@ -134,7 +134,7 @@ def _best(work: Callable[[], Any], device: str) -> float:
 
 
 class Limits(NamedTuple):
-    """What this machine was measured to do: GFLOP/s of matrix products by type, GB/s of a copy."""
+    """The measured speed of this machine: GFLOP/s of matrix products by type, GB/s of a copy."""
 
     float32: float
     bfloat16: float
@@ -147,31 +147,32 @@ class Limits(NamedTuple):
 
 
 class Floor(NamedTuple):
-    """What a piece of work must do at least: operations in a number type, and bytes read and written."""
+    """The least that a piece of work must do: operations in a number type, and bytes read and written."""
 
     operations: float
     bytes: float
     dtype: str = "float32"
 
     def seconds(self, limits: Limits) -> float:
-        """The time that the slower of the two takes at the machine's limit."""
+        """The time of the slower of the two at the machine's limit."""
         return max(self.operations / getattr(limits, self.dtype), self.bytes / limits.copy) * 1e-9
 
 
 @dataclass(frozen=True)
 class Line:
-    """One row of a table: our time beside another's on the same work.
+    """One row of a table: our time compared with another's on the same work.
 
     Args:
         work, against: in words.
-        ours, theirs: times of the same amount of work; None for theirs where the peer is absent or fails. Or
-            other sizes that are to be small, such as `Times.of` some bytes.
-        target: how many times faster ours is to be; with `at_most`, the most that ours may take of theirs.
-        as_good: whether ours gives results as good as theirs; if not, the line is short whatever the ratio.
-        per: how many units (episodes, images) the times are for; the table shows one of them.
-        theirs_per: the same for theirs where it did fewer units.
-        unit: what the table shows, of `UNITS`.
-        floor: what the work must do at least, for all of ours' units.
+        ours, theirs: times of the same amount of work; theirs is None if the peer is missing or fails. Or
+            other quantities that should be small, such as `Times.of` some bytes.
+        target: how many times faster ours should be; with `at_most`, the largest share of theirs that ours
+            may take.
+        as_good: whether our results are as good as theirs; if not, the verdict is short whatever the ratio.
+        per: how many units (episodes, images) the times are for; the table shows the time per unit.
+        theirs_per: the same for theirs, if it did fewer units.
+        unit: of the table's times, one of `UNITS`.
+        floor: the least that the work must do, for all of our units.
         note: a remark, such as why theirs is absent.
         figures: further figures to keep (accuracies, bytes).
     """
@@ -191,7 +192,7 @@ class Line:
     figures: Mapping[str, Any] | None = None
 
     def row(self, limits: Limits | None = None) -> dict[str, Any]:
-        """Everything as plain values; `verdict` is ok, short, or empty where there is nothing to compare."""
+        """Everything as plain values; `verdict` is ok, short, or empty if there is nothing to compare."""
         ours = self.ours.median / self.per
         theirs = None if self.theirs is None else self.theirs.median / (self.theirs_per or self.per)
         ratio = None if theirs is None else (ours / theirs if self.at_most else theirs / ours)
@@ -220,7 +221,7 @@ class Line:
 
 
 def verdict(ratio: float | None, target: float | None, at_most: bool = False, as_good: bool = True) -> str:
-    """ok or short; empty where there is no target, or nothing to hold against it.
+    """ok or short; empty if there is no target, or nothing to compare with it.
 
     >>> verdict(52.0, 50.0), verdict(0.4, 0.3, at_most=True), verdict(None, 4.0)
     ('ok', 'short', '')
@@ -231,14 +232,14 @@ def verdict(ratio: float | None, target: float | None, at_most: bool = False, as
 
 
 def table(rows: Iterable[Mapping[str, Any]], extra: Sequence[str] = ()) -> str:
-    """Rows as `Line.row` gives them, as text; a target's line ends in ok or short. `extra`: more figures."""
+    """Rows of `Line.row` as text; a line with a target ends in ok or short. `extra`: more figures."""
     lines = [[*HEADER, *extra, ""], *(cells(row, extra) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
 def cells(row: Mapping[str, Any], extra: Sequence[str] = ()) -> list[str]:
-    """A row's texts, under `HEADER`, the names of `extra`, and nothing."""
+    """The texts of a row, in the columns of `HEADER`, of `extra`, and one without a title."""
     target, limit = row["target"], row["limit"]
     sign = "<=" if row["at_most"] else ">="
     return [
@@ -255,7 +256,7 @@ def cells(row: Mapping[str, Any], extra: Sequence[str] = ()) -> list[str]:
 
 
 def number(value: Any, unit: str = "") -> str:
-    """Three digits and the unit, a text as it is, and nothing for None.
+    """A number with three digits and its unit; a text as it is; nothing for None.
 
     >>> number(0.0484, "ms"), number(1343.2, "ms"), number("peer"), number(None)
     ('0.0484 ms', '1,343 ms', 'peer', '')
@@ -266,7 +267,7 @@ def number(value: Any, unit: str = "") -> str:
 
 
 def parser(about: str | None) -> argparse.ArgumentParser:
-    """The options that every stage has: what to measure on, and where the figures go."""
+    """The options of every stage: what to measure on, and where the figures go."""
     options = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--data", help="SPEC of images; default generated ones")
     options.add_argument("--features", type=Path, help="an .npz of features; default generated ones")
@@ -275,7 +276,7 @@ def parser(about: str | None) -> argparse.ArgumentParser:
 
 
 def write(file: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON whole or not at all."""
+    """Write JSON atomically."""
     with replacing(file) as temporary:
         temporary.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
 
@@ -291,7 +292,7 @@ def conclude(
     """End a stage: print its table and write ``<stage>.json``; returns the rows.
 
     Args:
-        extra: names of figures of the lines that the table shows besides.
+        extra: names of further figures of the lines that the table shows.
         limits: of the device that was timed; default the CPU's, measured now.
         more: further content of the file.
     """
@@ -305,7 +306,7 @@ def conclude(
 
 
 def _shown(value: Any) -> Any:
-    """An option as it is kept: of files the name, since where they lie is the user's own matter."""
+    """An option as it is kept; files by name only, without the path on this machine."""
     if isinstance(value, Path):
         return value.name
     kind, colon, path = value.partition(":") if isinstance(value, str) else (value, "", "")

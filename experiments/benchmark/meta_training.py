@@ -1,7 +1,7 @@
-"""Meta-training of the class graph on cached features: 1,000 episodes, 5-way 1-shot, 15 queries a class.
+"""Meta-training of the class graph on cached features: 1,000 episodes, 5-way 1-shot, 15 queries per class.
 
-Forward, backward and a step of the optimiser a batch of 50 episodes, all of its modes in the loss. Against
-the same with a Python loop over the episodes of each batch, whose gradients add up to the same.
+Forward, backward and an optimiser step per batch of 50 episodes, with all modes in the loss. Against the same
+with a Python loop over the episodes of each batch, whose gradients add up to the same.
 """
 
 import argparse
@@ -20,7 +20,7 @@ JOINT_MODES = 3  # of the four modes in the loss; the other one is inductive
 
 
 def train(episodes: list[Episode], one_by_one: bool) -> list[torch.Tensor]:
-    """One step a batch, from the same start; returns the weights."""
+    """One step per batch, from the same start; returns the weights."""
     loss = GraphLoss(ClassGraph())
     optimizer = torch.optim.AdamW(loss.parameters(), 1e-3)
     for episode in episodes:

@@ -1,7 +1,7 @@
-"""Drawing episodes, 5-way 1-shot with 15 queries a class: index tensors alone, and with uint8 images.
+"""Drawing episodes, 5-way 1-shot with 15 queries per class: index tensors alone, and with uint8 images.
 
-Against learn2learn's `TaskDataset` (by now `Taskset`) over tensors in memory, with the transforms of its
-documentation. For index tensors alone its tensor holds numbers in place of images: it has no image to copy.
+Against learn2learn's `TaskDataset` (now `Taskset`) over tensors in memory, with the transforms of its
+documentation. For index tensors alone, its tensor holds numbers in place of images, so it copies no images.
 """
 
 import argparse
@@ -20,7 +20,7 @@ WAY, SHOT, QUERY = 5, 1, 15
 
 
 def learn2learn_tasks(items: torch.Tensor, data: PackedDataset, images: int = SHOT + QUERY) -> Iterator[Any]:
-    """Endless tasks of learn2learn over items that are tensors in memory, so many a class."""
+    """Endless tasks of learn2learn over items that are tensors in memory, with so many images per class."""
     from learn2learn.data import MetaDataset, Taskset
     from learn2learn.data.transforms import ConsecutiveLabels, FusedNWaysKShots, LoadData, RemapLabels
     from torch.utils.data import TensorDataset
@@ -36,7 +36,7 @@ def learn2learn_tasks(items: torch.Tensor, data: PackedDataset, images: int = SH
 
 
 def easyfsl_error(data: PackedDataset) -> str:
-    """What comes of making an EasyFSL `TaskSampler`; empty where it works."""
+    """The error of creating an EasyFSL `TaskSampler`; empty if it works."""
     from easyfsl.datasets import FeaturesDataset
     from easyfsl.samplers import TaskSampler
 
@@ -49,7 +49,7 @@ def easyfsl_error(data: PackedDataset) -> str:
 
 
 def take(stream: Iterator[Any], count: int) -> Callable[[], None]:
-    """Take so many items of a stream, each forgotten when the next one comes."""
+    """Take so many items of a stream, and drop each when the next one comes."""
 
     def run() -> None:
         for _ in islice(stream, count):
@@ -59,7 +59,7 @@ def take(stream: Iterator[Any], count: int) -> Callable[[], None]:
 
 
 def draw(data: PackedDataset, episodes: int, **options: Any) -> Callable[[], None]:
-    """Draw so many episodes from the start."""
+    """Draw so many episodes, each time from the start."""
     sampler = EpisodeSampler(data, WAY, SHOT, QUERY, episodes=episodes, **options)
     return lambda: take(iter(sampler), len(sampler))()
 

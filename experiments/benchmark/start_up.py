@@ -16,11 +16,11 @@ def main(argv: list[str] | None = None) -> None:
     options = parser(__doc__)
     options.add_argument("--repetitions", type=int, default=7)
     arguments = options.parse_args(argv)
-    # The command that was installed beside this Python.
+    # The command that was installed next to this Python.
     ours = process(str(Path(sys.executable).parent / "fewshot"), "--help")
     theirs, empty = process(sys.executable, "-c", "import torch"), process(sys.executable, "-c", "")
     times = race({"ours": ours, "theirs": theirs, "empty": empty}, arguments.repetitions)
-    # The limit here is the interpreter itself.
+    # The limit is the interpreter itself.
     share = {"interpreter_ms": 1e3 * times["empty"].median}
     line = Line(
         "fewshot --help", 'python -c "import torch"', times["ours"], times["theirs"], 0.3, at_most=True,

@@ -1,6 +1,8 @@
-"""The table of the README: every line with a peer and a target, from the files that the stages wrote.
+"""The table of docs/speed.md: every line with a peer and a target, from the files that the stages wrote.
 
-python experiments/benchmark/summary.py
+    python experiments/benchmark/summary.py
+
+prints it; ``experiments/tables.py`` puts it into the page.
 """
 
 import json
@@ -24,7 +26,7 @@ STAGES = (
 
 
 def rows(folder: Path, stages: Sequence[str]) -> list[dict[str, Any]]:
-    """Of several stages, their names before the work's."""
+    """The rows of several stages; the stage's name is put before the work's."""
     found: list[dict[str, Any]] = []
     for stage in stages:
         own = json.loads((folder / f"{stage}.json").read_text())["rows"]

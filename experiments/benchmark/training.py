@@ -1,10 +1,10 @@
-"""Training conv4 of width 64 on episodes, 5-way 5-shot with 15 queries a class, at 84×84 and at 32×32.
+"""Training conv4 of width 64 on episodes, 5-way 5-shot with 15 queries per class, at 84×84 and at 32×32.
 
-Ours is the stage `meta` of `fewshot train` in its own loop: uint8 images in memory, bfloat16 where the
-machine has it, channels-last, AdamW, no augmentation; as it is, and with `compile: true`, whose seconds at
-the start are in the table. Against learn2learn's ProtoNet loop: a task of its `Taskset` over float32 images
-in memory that are normalised already, its `CNN4Backbone`, squared distances to the means of the supports,
-Adam, with PyTorch's defaults. An episode a step both times.
+Ours is the stage `meta` of `fewshot train` in its own loop: uint8 images in memory, bfloat16 if the machine
+has it, channels-last, AdamW, no augmentation; eager, and with `compile: true`, whose seconds at the start are
+in the table. Against learn2learn's ProtoNet loop: a task of its `Taskset` over float32 images in memory that
+are already normalised, its `CNN4Backbone`, squared distances to the means of the supports, Adam, with
+PyTorch's defaults. Both train on one episode per step.
 
 The limit is the convolutions alone, forward and backward, at the speed of a square matrix product.
 """
@@ -44,7 +44,7 @@ ON_GPU = 10.0
 def ours(
     data: PackedDataset, size: int, options: argparse.Namespace, compiled: bool = False
 ) -> Callable[[], None]:
-    """So many steps of the stage `meta`, each time from the weights where the last ones ended."""
+    """So many steps of the stage `meta`, each time from the weights of the previous run."""
     meta = Meta(steps=options.steps, batch=options.batch, way=WAY, shot=SHOT, query=QUERY, lr=1e-3)
     config = Config(images=Images(size), meta=meta)
     device = torch.device(options.device)
@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> None:
     options = parser(__doc__)
     options.add_argument("--sizes", type=int, nargs="+", default=list(TARGETS))
     options.add_argument("--steps", type=int, default=10, help="of a repetition")
-    options.add_argument("--batch", type=int, default=1, help="episodes of a step of ours")
+    options.add_argument("--batch", type=int, default=1, help="episodes per step of ours")
     options.add_argument("--repetitions", type=int, default=7)
     options.add_argument("--device", default="cpu", help="cpu or cuda")
     arguments = options.parse_args(argv)
@@ -100,7 +100,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def measure(size: int, options: argparse.Namespace) -> list[Line]:
-    """Eager and compiled beside learn2learn."""
+    """Eager and compiled, compared with learn2learn."""
     data = images(options.data, size=size, count=100)
     own = replace(data, items=data.items.to(options.device), path=None)
     contenders = {"eager": ours(own, size, options), "compiled": ours(own, size, options, compiled=True)}
@@ -111,7 +111,7 @@ def measure(size: int, options: argparse.Namespace) -> list[Line]:
         note = str(error)
     on_gpu = options.device != "cpu"
     finish = torch.cuda.synchronize if on_gpu else lambda: None
-    # Nothing that an earlier run compiled.
+    # Forget what an earlier run compiled.
     with TemporaryDirectory() as folder, patch.dict(os.environ, TORCHINDUCTOR_CACHE_DIR=folder):
         first = race({"": contenders["compiled"]}, 1, warmup=0, finish=finish)[""].median
     times = race(contenders, options.repetitions, finish=finish)
@@ -130,7 +130,7 @@ def measure(size: int, options: argparse.Namespace) -> list[Line]:
 
 
 def least(size: int, images: int, device: str) -> Floor:
-    """What the convolutions of so many images must do, forward and backward."""
+    """The operations of the convolutions of so many images, forward and backward."""
     with FlopCounterMode(display=False) as counter:
         backbones.conv4()(torch.zeros(1, 3, size, size)).sum().backward()
     dtype = "bfloat16" if resolve("auto", device) == "bf16-mixed" else "float32"

@@ -1,8 +1,8 @@
-"""Where the time of ours goes: what stands between a stage and the machine's limit.
+"""Where our time goes: what separates a stage from the machine's limit.
 
-Under torch's profiler, which kinds of operators take which share of the time themselves, and how many there
-are; *outside* is what is between them: Python, numpy, and the profiler, which makes small operators seem
-dearer than they are.
+Under torch's profiler, the share of the time that each kind of operator takes itself, and how many there are;
+*outside* is the time between operators: Python, numpy, and the profiler, which makes small operators seem
+more expensive than they are.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from fewshot.graph.class_graph import ClassGraph
 from fewshot.graph.transform import PowerTransform, Transformed
 from fewshot.methods.prototypes import prototypes
 
-KINDS = {  # an operator belongs to the first whose words its name holds
+KINDS = {  # an operator belongs to the first kind one of whose words is in its name
     "convolutions": ("convolution",),
     "norm and pooling": ("norm", "pool"),
     "matrix products": ("mm",),
@@ -35,7 +35,7 @@ WAY, SHOT, QUERY = 5, 1, 15
 
 
 def works(given: Features, options: argparse.Namespace) -> dict[str, Callable[[], Any]]:
-    """What each stage does of ours."""
+    """Our work in each stage."""
     sampler = EpisodeSampler(given.centred, WAY, SHOT, QUERY, episodes=options.episodes)
     unseen = EpisodeSampler(given.centred, WAY, SHOT, QUERY, episodes=options.episodes, gather=False)
     together = list(EpisodeSampler(given.centred, WAY, SHOT, QUERY, joint.BATCH, options.episodes))
@@ -61,7 +61,7 @@ def works(given: Features, options: argparse.Namespace) -> dict[str, Callable[[]
 
 
 def shares(work: Callable[[], Any]) -> dict[str, float]:
-    """Share of the time of each kind of operator, after a run that warms up; and how many there were."""
+    """Each kind of operator's share of the time, after a warm-up run, and the number of operators."""
     work()
     with profile() as profiled:
         start = time.perf_counter()

@@ -2,9 +2,10 @@
 
     python experiments/reuse/descriptions.py
 
-From one image a class the graph cannot tell well which classes are near each other; what people write of them
-says more. Made-up features: each property that a description names moves its class. The figure is the rank
-correlation of the dependencies with the likeness of the classes' true means, without and with the prior.
+From one image per class the graph sees only roughly which classes are close to each other; descriptions say
+more. The features are synthetic: each property that a description names moves its class. The figure is the
+rank correlation of the dependencies with the similarity of the classes' true means, without and with the
+prior.
 """
 
 import torch
@@ -32,13 +33,13 @@ DESCRIPTIONS = {
 
 
 def similarity() -> Tensor:
-    """Cosines [N, N] of the descriptions' words, the rarer ones weighing more."""
+    """Cosines [N, N] of the descriptions' words, with rarer words weighted more."""
     words = TfidfVectorizer(stop_words="english").fit_transform(DESCRIPTIONS.values())
     return torch.from_numpy((words @ words.T).toarray()).float()
 
 
 def true_means(size: int, generator: torch.Generator) -> Tensor:
-    """Class means [N, D]: the sum of what each word of a description adds, and of what nobody wrote down."""
+    """Class means [N, D]: a vector for each word of the description, and one that no word describes."""
     words = CountVectorizer(stop_words="english", binary=True).fit_transform(DESCRIPTIONS.values())
     said = torch.from_numpy(words.toarray()).float() @ torch.randn(words.shape[1], size, generator=generator)
     means = said + 0.7 * torch.randn(len(DESCRIPTIONS), size, generator=generator)

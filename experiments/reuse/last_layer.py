@@ -2,10 +2,11 @@
 
     python experiments/reuse/last_layer.py
 
-Each class has a learned vector, as a row of a linear layer; these stand where an episode has its supports,
-and each batch is its queries. Beside it a linear layer, and one of cosines, which the class graph has too.
-Made-up data: 100 classes in 20 groups of near ones, 12 images a class to train on. Expect it above the linear
-layer, and no higher than the cosines alone: with many images a class there is little left for a graph to do.
+Each class has a learned vector, like a row of a linear layer; these take the place of an episode's supports,
+and each batch that of its queries. For comparison there are a linear layer and a layer of cosines, which the
+class graph uses too. The data are synthetic: 100 classes in 20 groups of similar ones, 12 training images per
+class. Expect the graph above the linear layer, and no higher than the cosines alone: with many images per
+class there is little left for a graph to do.
 """
 
 import torch
@@ -31,7 +32,7 @@ class ClassGraphLayer(nn.Module):
 
 
 def made_up(images: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Inputs [n, 32] and labels [n]; the classes are the same whatever the seed."""
+    """Inputs [n, 32] and labels [n]; the classes do not depend on the seed."""
     fixed = torch.Generator().manual_seed(0)
     groups = torch.randn(GROUPS, INPUTS, generator=fixed).repeat_interleave(CLASSES // GROUPS, 0)
     centres = groups + 0.7 * torch.randn(CLASSES, INPUTS, generator=fixed)

@@ -2,9 +2,9 @@
 
     python experiments/reuse/pyg_layer.py
 
-The nodes are 120 made-up classes, each with the mean feature of a few images, linked to its 8 nearest. Every
-class belongs to one of 6 groups (as breeds do to kinds of animals), which is known for 2 classes a group. The
-model tells the groups of the others; beside it the same model without messages.
+The nodes are 120 synthetic classes, each with the mean feature of a few images, linked to its 8 nearest.
+Every class belongs to one of 6 groups (like breeds of kinds of animals), which is known for 2 classes per
+group. The model predicts the groups of the others, and is compared with the same model without messages.
 """
 
 import torch
@@ -32,14 +32,14 @@ def class_graph(seed: int) -> Data:
 
 
 def model(messages: bool) -> nn.Module:
-    """Two rounds of messages, each added to what a class is itself, and a linear layer."""
+    """Two rounds of messages, each added to the class's own vector, and a linear layer."""
     round_of = [(ClassGraphConv(), "x, edge_index -> m"), (lambda x, m: normalize(x + m), "x, m -> x")]
     steps = 2 * round_of if messages else []  # both rounds share one layer
     return Sequential("x, edge_index", [*steps, (nn.Linear(SIZE, GROUPS), "x -> x")])
 
 
 def accuracy(net: nn.Module, data: Data) -> float:
-    """In percent of the classes whose group is not known, after training on those whose group is."""
+    """Accuracy in percent on classes whose group is not known, after training on those whose group is."""
     optimiser = torch.optim.Adam(net.parameters(), lr=0.05)
     for _ in range(60):
         loss = cross_entropy(net(data.x, data.edge_index)[data.known], data.y[data.known])

@@ -2,7 +2,7 @@
 
     python experiments/reuse/tables_and_text.py
 
-Tables that come with scikit-learn, and made-up sentences of 8 topics as hashed words: 3 labelled rows a
+Tables that come with scikit-learn, and synthetic sentences of 8 topics as hashed words: 3 labelled rows per
 class, the rest to be classified; the mean of 20 draws.
 """
 

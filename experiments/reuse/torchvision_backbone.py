@@ -2,9 +2,9 @@
 
     python experiments/reuse/torchvision_backbone.py --weights DEFAULT
 
-Digits 0 to 4 are the base classes: all that is taken from them is the mean of their features. Episodes are of
-digits 5 to 9, 5-way 1-shot. Without ``--weights`` the network is random, so that nothing is downloaded: it
-then shows the way, not what a trained network can do.
+Digits 0 to 4 are the base classes, used only for the mean of their features. Episodes are of digits 5 to 9,
+5-way 1-shot. Without ``--weights`` the network is random, so that nothing is downloaded: the script then
+shows how it is done, not what a trained network can do.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def network(weights: str | None, size: int) -> nn.Module:
 
 
 def features(net: nn.Module, images: Tensor) -> Tensor:
-    grey = (images / 16 - 0.45) / 0.23  # about as ImageNet's images are scaled
+    grey = (images / 16 - 0.45) / 0.23  # about the scale of ImageNet's images
     batches = grey[:, None].expand(-1, 3, -1, -1).split(64)
     return torch.cat([net(batch) for batch in batches])
 

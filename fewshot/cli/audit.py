@@ -18,14 +18,14 @@ def audit(
 ) -> int:
     """Check that results do not depend on what a method must not see, such as the order of the queries.
 
-    Exit status 0 where all is as it should be, 1 where a check fails.
+    The exit status is 0 if all checks pass, 1 if one fails.
 
     Example: fewshot audit class-graph
 
     Args:
         subject: A method's name, or what fewshot train wrote.
-        features: For a method: an .npz or .npy of features; default made-up ones.
-        data: For a checkpoint: KIND[:PATH]; default what it was trained on, else made-up images.
+        features: For a method: an .npz or .npy of features; default made-up features.
+        data: For a checkpoint: KIND[:PATH]; default what it was trained on, or else made-up images.
         seed: Of the episodes, and of methods that learn.
         json: Also write the results to this file.
     """

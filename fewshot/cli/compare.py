@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from fewshot.cli.options import Classes, Split, episode_options
+from fewshot.cli.options import EpisodeOptions
 from fewshot.cli.output import check_outputs, print_compared
 from fewshot.core.files import tell, write_json
 
@@ -14,44 +14,26 @@ def compare(
     source: Path,
     *,
     methods: str | None = None,
-    data: str | None = None,
-    split: Split = "test",
-    way: int = 5,
-    shot: int = 1,
-    query: int = 15,
-    episodes: int = 2000,
-    seed: int = 0,
+    options: EpisodeOptions,
     mode: Literal["all", "inductive", "joint"] = "all",
-    classes: Classes = "uniform",
-    queries: str = "balanced",
     proportions: Literal["both", "unknown", "known"] = "both",
-    label_noise: float = 0.0,
     json: Path | None = None,
     out: Path | None = None,
 ) -> None:
     """Score methods on the very same episodes, with the difference of each from prototypes (ProtoNet).
 
-    Each method is audited too: does its result depend on what it must not see?
+    Each method is also audited: does its result depend on what it must not see?
 
     Example: fewshot compare runs/glyphs/checkpoint.pt --shot 5 --out methods.png
 
     Args:
         source: What fewshot train wrote, or an .npz or .npy of features.
-        methods: Their names with commas between; default all but those that train on images, for minutes.
-        data: KIND[:PATH]; default what the checkpoint was trained on.
-        split: Whose classes.
-        way: Classes an episode.
-        shot: Supports a class.
-        query: Queries a class.
-        episodes: How many episodes.
-        seed: Of the episodes, and of methods that learn.
-        mode: Look at each query on its own, or at all queries together (transductive), or both ways.
-        classes: Any classes, or such as are near each other.
-        queries: The classes' shares of the queries: balanced, or dirichlet:A (smaller A, more unequal).
-        proportions: Whether joint methods are told these shares.
-        label_noise: Share of the supports that carry a wrong label.
+        methods: Their names, separated by commas; default all except those that train on images, for minutes.
+        options: The episodes.
+        mode: Look at each query on its own, or at all queries together (transductive), or both.
+        proportions: Whether joint methods are given the classes' shares of the queries.
         json: Also write all figures to this file.
-        out: Also draw them; a file that ends in .png, .svg or .pdf.
+        out: Also draw them, to a file that ends in .png, .svg or .pdf.
     """
     from fewshot.evaluation import compare as comparison
     from fewshot.evaluation import inputs
@@ -61,32 +43,33 @@ def compare(
         charts.check_extension(out)
     check_outputs(json, out)
     modes = comparison.choose_modes(mode, proportions)
-    comparison.choose(methods)  # unknown names are told before anything is loaded
-    given = inputs.open_source(source, data)
-    chosen, left_out = comparison.choose(methods, modes, given.lacks(split))
-    options = episode_options(way, shot, query, episodes, seed, classes, queries, label_noise)
-    sampler = given.sampler(split, **options)
-    for line in left_out + given.remarks():
+    comparison.choose(methods)  # unknown names are reported before anything is loaded
+    split, sampling = options.split, options.sampling()
+    scored = inputs.open_source(source, options.data)
+    chosen, left_out = comparison.choose(methods, modes, scored.lacks(split))
+    sampler = scored.sampler(split, **sampling)
+    for line in left_out + scored.remarks():
         tell(line)
     needs = {method.needs for method in chosen}
     found = comparison.compare(
         chosen,
-        given.material(sampler, split, base="base" in needs),
+        scored.material(sampler, split, base="base" in needs),
         sampler,
-        given.image_sampler(split, sampler, **options) if "images" in needs else None,
+        scored.image_sampler(split, sampler, **sampling) if "images" in needs else None,
         modes,
         progress=tell,
     )
     rows = [row.row() for row in found]
-    print(f"{way}-way {shot}-shot, {episodes} episodes of {split}, fingerprint {rows[0]['fingerprint']}")
+    shape, fingerprint = f"{options.way}-way {options.shot}-shot", rows[0]["fingerprint"]
+    print(f"{shape}, {options.episodes} episodes of {split}, fingerprint {fingerprint}")
     print_compared(rows)
     content = {
         "source": str(source),
         "split": split,
-        "data": given.facts(sampler.data),
-        "episodes": {**options, "fingerprint": rows[0]["fingerprint"]},
+        "data": scored.facts(sampler.data),
+        "episodes": {**sampling, "fingerprint": fingerprint},
         "rows": rows,
     }
     write_json(json, content)
     if out is not None:
-        print(charts.save_comparison(out, rows, f"{source.name}, {split}: {way}-way {shot}-shot"))
+        print(charts.save_comparison(out, rows, f"{source.name}, {split}: {shape}"))

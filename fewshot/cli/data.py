@@ -19,7 +19,7 @@ def pack(
     Args:
         spec: KIND[:PATH]; PATH may be a folder, a .tar or a .zip.
         out: The new folder.
-        size: Side of the images in pixels; default their own where all are equal and square, else 84.
+        size: Side of the images in pixels; default their own if all are equal and square, else 84.
         channels: 1 (grey) or 3 (colour); default 1 for glyphs, else 3.
         seed: Of what is random in a source, such as the split of a folder.
     """
@@ -47,13 +47,13 @@ def info(spec: str, *, json: Path | None = None) -> None:
 
 
 def check(spec: str, *, against: str | None = None) -> None:
-    """Verify a data set's checksums, and that its classes and counts are a benchmark's, class by class.
+    """Verify a data set's checksums, and compare its classes and counts with a benchmark's, class by class.
 
     Example: fewshot data check miniimagenet:/data/mini
 
     Args:
         spec: KIND[:PATH]; PATH may be a folder, a .tar or a .zip.
-        against: A benchmark's name or its YAML file; default the data set's own, where it is a benchmark.
+        against: A benchmark's name or its YAML file; default the data set's own, if it is a benchmark.
     """
     from fewshot import data
 
@@ -61,17 +61,17 @@ def check(spec: str, *, against: str | None = None) -> None:
         print("\n".join(differences))
         raise InputError(f"{spec}: {len(differences)} differences from {against or 'its benchmark'}")
     compared = against or data.benchmark_of(spec)
-    print(f"{spec}: {'as it should be' if compared else 'whole; there is no benchmark to compare it with'}")
+    print(f"{spec}: {'as it should be' if compared else 'intact; there is no benchmark to compare it with'}")
 
 
 def download(kind: str, *, to: Path) -> None:
-    """Fetch a data set that torchvision has, verified by its checksums.
+    """Download a data set that torchvision has, and verify its checksums.
 
     Example: fewshot data download cifar-fs --to data/
 
     Args:
         kind: cifar-fs, fc100, omniglot, omniglot-upright or omniglot-lake.
-        to: The folder for the files; those that are there already and whole are kept.
+        to: The folder for the files; complete files that it has already are kept.
     """
     from fewshot import data
 

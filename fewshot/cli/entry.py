@@ -12,7 +12,7 @@ from fewshot.cli.compare import compare
 from fewshot.cli.data import check, download, info, pack
 from fewshot.cli.evaluate import evaluate
 from fewshot.cli.export import export
-from fewshot.cli.parser import Parser, add_commands, add_overrides, complain
+from fewshot.cli.parser import Parser, add_commands, add_overrides, arguments, complain
 from fewshot.cli.predict import graph, predict
 from fewshot.cli.train import train
 from fewshot.core.errors import InputError
@@ -34,52 +34,41 @@ def build_parser() -> Parser:
     """The parser of the whole command line."""
     from fewshot import __version__
 
-    about = "Few-shot image classification with a learned graph of the episode's classes."
+    about = "Few-shot image classification with a graph of the episode's classes."
     parser = Parser(prog="fewshot", description=about, version=__version__)
     add_overrides(add_commands(parser, COMMANDS)["train"], Config, taken={"data", "seed"})
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status.
 
-    0; or what the command returns, as an audit in which a check fails: 1; or 2, after one line on standard
-    error, for bad input.
+    It is 0, or what the command returns, such as 1 for an audit in which a check fails, or 2 for bad input,
+    after one line on standard error.
     """
     try:
         try:
-            return _run(arguments)
+            return _run(words)
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:  # the reader, such as `head`, has enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt:
         return 130
 
 
-def _run(arguments: Sequence[str] | None) -> int:
-    chosen = build_parser().parse_args(arguments)
-    who, command, options = (
-        f"fewshot {chosen.subcommand}",
-        COMMANDS[chosen.subcommand],
-        chosen[chosen.subcommand],
-    )
+def _run(words: Sequence[str] | None) -> int:
+    chosen = build_parser().parse_args(words)
+    who, command = f"fewshot {chosen.subcommand}", COMMANDS[chosen.subcommand]
+    options = chosen[chosen.subcommand]
     if isinstance(command, Mapping):
         name = options.subcommand
         who, command, options = f"{who} {name}", command[name], options[name]
     try:
-        return command(**_flat(options.as_dict())) or 0
+        return command(**arguments(command, vars(options.as_flat()))) or 0
     except BrokenPipeError:
         raise
     except (InputError, OSError) as error:
         complain(who, str(error))
         return 2
-
-
-def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested options as dotted keys."""
-    result: dict[str, Any] = {}
-    for key, value in options.items():
-        result |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return result

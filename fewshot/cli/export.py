@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from fewshot.cli.options import Mode
+from fewshot.core.modes import Inference
 
 
 def export(
     checkpoint: Path,
     *,
     format: Literal["onnx", "torch"] = "onnx",
-    mode: Mode = "inductive",
+    mode: Inference = "inductive",
     out: Path | None = None,
 ) -> None:
     """Write backbone and class graph for other runtimes, with a model card.
@@ -21,9 +21,9 @@ def export(
 
     Args:
         checkpoint: What fewshot train wrote.
-        format: ONNX files, or programs of torch.export, which need torch alone.
-        mode: Of the graph: look at each query on its own, or at all queries together (transductive).
-        out: A new folder; default beside the checkpoint, by format and mode.
+        format: ONNX files, or programs of torch.export, which need only torch.
+        mode: The graph looks at each query on its own, or at all queries together (transductive).
+        out: A new folder; default next to the checkpoint, named by format and mode.
     """
     from fewshot.model.export import check_target, export_model, read_results
     from fewshot.model.few_shot import GraphFewShot

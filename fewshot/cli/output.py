@@ -11,7 +11,7 @@ from typing import Any
 from fewshot.core.errors import InputError
 from fewshot.core.files import tell
 
-LISTED = 15  # classes of an evaluation that are printed; a file has all
+LISTED = 15  # how many classes of an evaluation are printed; --json writes all
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -34,7 +34,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def print_table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table; where no terminal reads it, no line is wrapped."""
+    """Print a table; lines are only wrapped on a terminal."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -47,17 +47,17 @@ def print_table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 
 def print_classes(per_class: Mapping[str, float], pairs: Sequence[Mapping[str, Any]]) -> None:
-    """Print the accuracy by class, the lowest first, and the hardest pairs of classes."""
+    """Print the accuracy per class, the lowest first, and the hardest pairs of classes."""
     ordered = sorted(per_class.items(), key=lambda item: item[1])
     some = f", the {LISTED} lowest of {len(ordered)} (--json FILE has all)" if len(ordered) > LISTED else ""
-    print(f"Accuracy by class{some}:")
+    print(f"Accuracy per class{some}:")
     print_table(("class", "accuracy"), [(name, f"{value:.1f}") for name, value in ordered[:LISTED]])
-    print("Classes most often taken for each other, in percent of the queries of both:")
+    print("Classes most often confused with each other, in percent of the queries of both:")
     print_table(("class", "class", "percent"), [(p["a"], p["b"], f"{p['percent']:.1f}") for p in pairs])
 
 
 def print_info(content: Mapping[str, Any]) -> None:
-    """Print what `fewshot.data.info` tells of a data set."""
+    """Print what `fewshot.data.info` says about a data set."""
     for key in ("name", "path", "hash", "size", "channels"):
         print(f"{key}: {content[key]}")
     splits = content["splits"]
@@ -66,23 +66,23 @@ def print_info(content: Mapping[str, Any]) -> None:
 
 
 def check_outputs(*paths: Path | None) -> None:
-    """Before the work: refuse files that cannot be written, and say which ones are replaced.
+    """Before the work: refuse files that cannot be written, and report those that will be replaced.
 
     Raises:
-        InputError: a folder, or a file in a folder that is none or that one may not write to.
+        InputError: a folder, or a file in a directory that is not one or is not writable.
     """
     for path in filter(None, paths):
         if path.is_dir():
             raise InputError(f"{path}: expected a file to write, got a folder")
         home = next(folder for folder in path.absolute().parents if folder.exists())
         if not home.is_dir() or not os.access(home, os.W_OK):
-            raise InputError(f"{path}: cannot be written, as {home} is no folder that one may write to")
+            raise InputError(f"{path}: cannot be written, because {home} is not a writable directory")
         if path.exists():
-            tell(f"{path} is there and will be replaced")
+            tell(f"{path} exists and will be replaced")
 
 
 def plus_minus(value: float | None, half: float | None, form: str = ".2f") -> str:
-    """A figure with its interval, as far as there is one.
+    """A figure with its interval, if there is one.
 
     >>> plus_minus(62.5, 0.41), plus_minus(-1.0, None, "+.1f"), plus_minus(None, None)
     ('62.50 ± 0.41', '-1.0', '')
@@ -93,7 +93,7 @@ def plus_minus(value: float | None, half: float | None, form: str = ".2f") -> st
 
 
 def print_compared(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print a comparison, prototypes first, then the methods of each mode, the best first."""
+    """Print a comparison: prototypes, then the methods of each mode, the best first."""
     first, *others = rows
     others.sort(key=lambda row: (row["mode"], -row["accuracy"]))
     reference = first["title"]
@@ -103,7 +103,7 @@ def print_compared(rows: Sequence[Mapping[str, Any]]) -> None:
         "accuracy",
         f"above {reference}",
         "calibration error",
-        "ms an episode",
+        "ms per episode",
         "audit",
     )
     lines = [
@@ -122,12 +122,12 @@ def print_compared(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def print_checks(checks: Mapping[str, Sequence[Any]]) -> None:
-    """Print an audit: for each mode its `fewshot.evaluation.audit.Check`s."""
-    words = {True: "ok", False: "FAILED", None: "not asked"}
+    """Print an audit: the `fewshot.evaluation.audit.Check`s of each mode."""
+    words = {True: "ok", False: "FAILED", None: "skipped"}
     lines = [
         (mode, check.name, words[check.passed], f"{check.deviation:.1e}" if check.passed is not None else "",
          check.explanation)
         for mode, found in checks.items()
         for check in found
     ]  # fmt: skip
-    print_table(("mode", "check", "result", "largest deviation", "what was asked"), lines)
+    print_table(("mode", "check", "result", "largest deviation", "explanation"), lines)

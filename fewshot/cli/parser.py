@@ -18,14 +18,14 @@ Command = Callable[..., None]
 
 
 class Formatter(DefaultHelpFormatter):
-    """Keeps the lines of a description, so that an example stays one."""
+    """Keeps the lines of a description, so that an example stays on its own line."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return "\n".join(indent + line for line in text.splitlines())
 
 
 class Parser(ArgumentParser):
-    """Answers what is wrong with one line on standard error, and exit status 2."""
+    """Reports what is wrong in one line on standard error, with exit status 2."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=Formatter, allow_abbrev=False, **options)
@@ -39,7 +39,7 @@ class Parser(ArgumentParser):
         sys.exit(2)
 
 
-PLAINER = [  # jsonargparse's messages, in the words of the package's own
+PLAINER = [  # patterns of jsonargparse's messages, and the wording that this package uses
     (r'^Parser key "([\w.]+)"(?: element \d+)?: ', r"\1: "),
     (r"Expected a <class '(\w+)'>\. Got value: ", r"expected \1, got "),
     (r"Expected a typing\.Literal\[(.*?)\]\. Got value: ", r"expected one of \1, got "),
@@ -50,7 +50,7 @@ PLAINER = [  # jsonargparse's messages, in the words of the package's own
 
 
 def complain(who: str, message: str) -> None:
-    """Write one line to standard error: who, and what is wrong.
+    """Write one line to standard error: the command, and what is wrong.
 
     >>> from contextlib import redirect_stderr
     >>> with redirect_stderr(sys.stdout):
@@ -66,10 +66,10 @@ def complain(who: str, message: str) -> None:
 def add_commands(
     parser: Parser, commands: Mapping[str, Command | Mapping[str, Command]]
 ) -> dict[str, Parser]:
-    """Give a parser subcommands, each from a typed function, or from several with a name each.
+    """Give a parser subcommands, each from a typed function, or from several functions by name.
 
     A function's positional parameters are positional; keyword-only ones are options: a bool is a flag, a list
-    takes several values. What the help says is the function's docstring.
+    takes several values, a dataclass stands for one option per field. The help comes from the docstrings.
     """
     group = parser.add_subcommands(required=True, title="commands", metavar="COMMAND")
     parsers = {}
@@ -89,12 +89,37 @@ def from_function(function: Command) -> Parser:
     """The parser of one command."""
     text = docstring_parser.parse(function.__doc__ or "")
     parser = Parser(description="\n\n".join(filter(None, [text.short_description, text.long_description])))
-    about = {entry.arg_name: entry.description for entry in text.params}
+    for parameter, hint, about in _options(function):
+        _add(parser, parameter, hint, about)
+    return parser
+
+
+def _options(function: Callable[..., Any]) -> Iterator[tuple[Parameter, Any, str]]:
+    """The parameters of a function with their types and help; for a dataclass, those of its fields."""
+    text = docstring_parser.parse(function.__doc__ or "")
+    about = {entry.arg_name: entry.description or "" for entry in text.params}
     hints = get_type_hints(function)
     for name, parameter in signature(function).parameters.items():
-        if parameter.kind is not Parameter.VAR_KEYWORD:
-            _add(parser, parameter, hints[name], about[name] or "")
-    return parser
+        if is_dataclass(hints[name]):
+            yield from _options(hints[name])
+        elif parameter.kind is not Parameter.VAR_KEYWORD:
+            yield parameter, hints[name], about[name]
+
+
+def arguments(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a function from parsed options: a dataclass takes those of its fields.
+
+    >>> from fewshot.cli.options import EpisodeOptions
+    >>> def show(*, options: EpisodeOptions, json: str | None = None) -> None: ...
+    >>> flat = {**vars(EpisodeOptions()), "way": 20, "json": None}
+    >>> arguments(show, flat)["options"].way, sorted(arguments(show, flat))
+    (20, ['json', 'options'])
+    """
+    found = dict(options)
+    for name, hint in get_type_hints(function).items():
+        if isinstance(hint, type) and is_dataclass(hint):
+            found[name] = hint(**{field.name: found.pop(field.name) for field in fields(hint)})
+    return found
 
 
 def _add(parser: Parser, parameter: Parameter, hint: Any, about: str) -> None:
@@ -115,9 +140,9 @@ def _add(parser: Parser, parameter: Parameter, hint: Any, about: str) -> None:
 
 
 def add_overrides(parser: Parser, config: type, taken: set[str]) -> None:
-    """Give a parser ``--section.key VALUE`` for every key of a config's dataclass, but for those it has.
+    """Give a parser ``--section.key VALUE`` for every key of a config's dataclass, except those it has.
 
-    The values are not checked here but where the config is read, which knows all keys and ranges.
+    The values are not checked here but when the config is read, which knows all keys and ranges.
     """
     group = parser.add_argument_group("keys of the config (a list as [5,20])")
     for key, kind in config_keys(config):

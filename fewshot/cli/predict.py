@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fewshot.cli.options import Mode
 from fewshot.cli.output import check_outputs, print_table
 from fewshot.core.files import write_csv
+from fewshot.core.modes import Inference
 
 
 def predict(
@@ -14,7 +14,7 @@ def predict(
     *,
     support: Path,
     query: list[Path],
-    mode: Mode = "inductive",
+    mode: Inference = "inductive",
     absent: list[str] = [],  # noqa: B006 (never changed; what the help shows)
     present: list[str] = [],  # noqa: B006
     csv: Path | None = None,
@@ -25,7 +25,7 @@ def predict(
 
     Args:
         checkpoint: What fewshot train wrote.
-        support: A folder with a folder a class, each with at least one image.
+        support: A folder with one folder per class, each with at least one image.
         query: Image files, or folders of them.
         mode: Look at each query on its own, or at all queries together (transductive).
         absent: Classes that you know are not among the queries.
@@ -47,14 +47,14 @@ def predict(
 
 
 def graph(checkpoint: Path, *, support: Path, out: Path) -> None:
-    """Draw or export the learned class graph of your own classes.
+    """Draw or export the class graph of your own classes.
 
     Example: fewshot graph runs/glyphs/checkpoint.pt --support letters/ --out letters.html
 
     Args:
         checkpoint: What fewshot train wrote.
-        support: A folder with a folder a class, each with at least one image.
-        out: The file; its ending says what it becomes: .png, .html, .graphml or .json.
+        support: A folder with one folder per class, each with at least one image.
+        out: The file; its ending decides the format: .png, .html, .graphml or .json.
     """
     from fewshot.evaluation.inputs import load_model
     from fewshot.report import class_graph as drawing

@@ -21,10 +21,10 @@ def train(
     json: Path | None = None,
     **overrides: Any,
 ) -> None:
-    """Train a model as a config says, and score it on the test classes.
+    """Train a model according to a config, and score it on the test classes.
 
-    Writes config.yaml, metrics.jsonl, results.json, checkpoint.pt, report.html and its pictures. A run that
-    stands there is moved to NAME.1, NAME.2, ...
+    Writes config.yaml, metrics.jsonl, results.json, checkpoint.pt, report.html and its pictures. A finished
+    run in the same folder is first moved to NAME.1, NAME.2, ...
 
     Any key of the config can be given as --section.key VALUE.
 
@@ -32,12 +32,12 @@ def train(
 
     Args:
         config: A YAML file, or the name of a config that comes with the package.
-        data: What to train on, KIND[:PATH], in place of the config's.
+        data: What to train on, KIND[:PATH]; replaces the config's.
         out: Folder of the run; default runs/ and the config's name.
-        resume: Go on with the run that stands in the folder.
-        seed: In place of the config's.
-        devices: How many GPUs, or processes where there is none; auto: all GPUs that there are.
-        logger: Any of csv, wandb, tensorboard, with commas between. One that fails is left out.
+        resume: Continue the run in the folder.
+        seed: Replaces the config's.
+        devices: Number of GPUs, or of processes if there is no GPU; auto: all GPUs.
+        logger: Any of csv, wandb, tensorboard, separated by commas. One that fails is left out.
         json: Also write the results to this file.
     """
     from fewshot.training import config as configs
@@ -64,7 +64,7 @@ def train(
 
 
 def _first_process() -> bool:
-    """Whether this is the process that reports, where several train together."""
+    """Whether this is the process that reports, if several train together."""
     from lightning.fabric.utilities.rank_zero import rank_zero_only
 
     return getattr(rank_zero_only, "rank", 0) == 0

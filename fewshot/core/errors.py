@@ -2,7 +2,7 @@
 
 
 class InputError(ValueError):
-    """Bad input from the user: one line that names the argument, what was expected and what came.
+    """Bad input from the user: one line that names the argument, what was expected and what was given.
 
     The command line prints it without a traceback and ends with exit status 2.
 

@@ -1,4 +1,4 @@
-"""Writing files so that a reader, or a kill, never meets half of one."""
+"""Files that are written whole or not at all, whoever reads them or kills the process."""
 
 import csv
 import json
@@ -14,9 +14,9 @@ from fewshot.core.errors import InputError
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path in the same folder; at the end without error it takes the place of ``path``.
+    """Yield a temporary path in the same folder; at the end, if there was no error, it replaces ``path``.
 
-    Folders that are missing are made. After an error, or a kill, ``path`` is what it was before.
+    Missing folders are created. After an error, or if the process is killed, ``path`` is what it was before.
 
     Raises:
         InputError: nothing can be written there.
@@ -30,7 +30,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The process in the name keeps two writers of one file apart; the suffix stays, as some writers go by it.
+    # The process id keeps two writers of one file apart; the suffix stays, since some writers depend on it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
@@ -44,7 +44,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def write_json(path: Path | None, content: Any) -> None:
-    """Write a file of figures, atomically, if one was asked for."""
+    """Write a JSON file atomically; without a path, do nothing."""
     if path is not None:
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

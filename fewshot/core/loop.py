@@ -1,4 +1,4 @@
-"""The one training loop; every stage of a training run goes through it."""
+"""The one training loop: every stage of a training run goes through it, and every method that learns."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Any, Protocol, cast, runtime_checkable
@@ -25,18 +26,22 @@ Batch = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of training: what is trained, on what, and how the best of it is told.
+    """A part of training: what is trained, on which batches, and how the best weights are chosen.
 
     Args:
-        name: of the stage.
-        module: called with a batch's entries, returns its loss and its accuracy (scalars).
-        batches: the batches from a step on, on the device; step s's is the same wherever one starts.
-        steps: how many.
+        name: of the stage, for metrics, progress and errors.
+        module: called with the entries of a batch, returns its loss and its accuracy (scalars).
+        batches: from the number of a step to the batches from that step on, on the device. The batch of a
+            step is the same wherever the iteration starts.
+        steps: the number of steps.
         optimizer: of the module's parameters; its ``lr`` is the highest of a one-cycle schedule.
         warmup: share of the steps before the highest learning rate.
         validate: scores on the validation classes; the weights with the highest ``"val_accuracy"`` are kept.
-        validate_every: steps.
-        rate: what a step does how much of, for the progress: (480, "images").
+        validate_every: steps between two validations.
+        rate: what one step processes, for the progress: (480, "images").
+        calibrated: a context in which the module is validated, and copied if it is the best so far. Inside,
+            the module may differ, such as by batch norm's statistics of clean images; afterwards it is as it
+            was. Default: as it is.
     """
 
     name: str
@@ -48,20 +53,21 @@ class Stage:
     validate: Callable[[], dict[str, float]]
     validate_every: int
     rate: tuple[int, str]
+    calibrated: Callable[[], AbstractContextManager[object]] = nullcontext
 
 
 @runtime_checkable
 class Recorder(Protocol):
-    """Where the loop puts what it learns: rows of metrics, and states to go on from."""
+    """Receives what the loop has to report: rows of metrics, progress, and states to resume from."""
 
     def log(self, row: dict[str, Any]) -> None:
-        """Take a row: stage, step, and numbers."""
+        """Receive a row of metrics: stage, step, and numbers."""
 
     def progress(self, stage: Stage, step: int) -> None:
-        """Take how many steps are done."""
+        """Receive the number of steps that are done."""
 
     def save(self, stage: str, state: dict[str, Any]) -> None:
-        """Take the state of a stage."""
+        """Receive the state of a stage."""
 
 
 def fit(
@@ -73,25 +79,25 @@ def fit(
 ) -> None:
     """Train a stage's module, which ends with the weights that were best on the validation classes.
 
-    A run that goes on from a saved state ends with the very same weights as one that was never stopped.
+    Training that is resumed from a saved state ends with the same weights as training without a stop.
 
     Args:
-        stage: what to do.
-        fabric: device, precision and processes.
-        recorder: takes metrics, progress and states.
-        state: what an earlier `fit` of the same stage saved; default None starts it.
+        stage: what to train, and on what.
+        fabric: device and processes.
+        recorder: receives metrics, progress and states.
+        state: what an earlier `fit` of the same stage saved; default None: start it.
         save_every: seconds between saved states; default 30.
 
     Raises:
-        InputError: the loss is no longer a number.
-        KeyboardInterrupt: on the first SIGINT, once the step is done and its state saved; with several
-            processes on the first one's, once a step is done that logs.
+        InputError: the loss is not finite, or validation fails after the first step.
+        KeyboardInterrupt: on the first SIGINT, after the step is done and its state saved; with several
+            processes on a SIGINT to the first one, after the next step that logs.
     """
     module, optimizer = fabric.setup(stage.module, stage.optimizer)
     schedule = OneCycleLR(
         stage.optimizer,
         max_lr=[group["lr"] for group in stage.optimizer.param_groups],
-        total_steps=max(stage.steps, 2),  # of one step the cycle is not defined
+        total_steps=max(stage.steps, 2),  # the cycle is not defined for a single step
         pct_start=min(max(stage.warmup, 1e-6), 1 - 1e-6),
         cycle_momentum=False,
     )
@@ -137,12 +143,12 @@ def fit(
                 since.zero_()
             if step % stage.validate_every == 0 or step == stage.steps:
                 best = _validated(stage, step, fabric, recorder, best)
-            # Several processes end at the same step, or one would wait for the others for ever.
+            # All processes must stop at the same step, or one would wait for the others forever.
             asked = interrupt.asked if fabric.world_size == 1 else logs and fabric.broadcast(interrupt.asked)
             if asked:
                 recorder.save(stage.name, current(step))
                 raise KeyboardInterrupt
-            # The sums of several processes are the same only where they have just been reset.
+            # The sums differ between processes, except where they have just been reset.
             if time.monotonic() - saved > save_every and (logs or fabric.world_size == 1):
                 recorder.save(stage.name, current(step))
                 saved = time.monotonic()
@@ -152,18 +158,19 @@ def fit(
 def _validated(
     stage: Stage, step: int, fabric: Fabric, recorder: Recorder, best: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """The better of the best so far and the weights as they are: its step, score and module."""
-    try:
-        found = stage.validate()
-    except InputError as error:
-        if step == 0:
-            raise
-        raise InputError(f"{stage.name}.lr: by step {step}, {error}; a lower one may help") from error
-    scores = fabric.broadcast(found)  # every process keeps what the first one would
-    recorder.log({"stage": stage.name, "step": step, **scores})
-    if best is not None and scores["val_accuracy"] <= best["score"]:
-        return best
-    weights = {key: value.detach().cpu().clone() for key, value in stage.module.state_dict().items()}
+    """The better of the best so far and the current weights: its step, score and weights."""
+    with stage.calibrated():
+        try:
+            found = stage.validate()
+        except InputError as error:
+            if step == 0:
+                raise
+            raise InputError(f"{stage.name}.lr: by step {step}, {error}; a lower one may help") from error
+        scores = fabric.broadcast(found)  # every process keeps what the first one keeps
+        recorder.log({"stage": stage.name, "step": step, **scores})
+        if best is not None and scores["val_accuracy"] <= best["score"]:
+            return best
+        weights = {key: value.detach().cpu().clone() for key, value in stage.module.state_dict().items()}
     return {"step": step, "score": scores["val_accuracy"], "module": weights}
 
 
@@ -175,12 +182,12 @@ def _log(stage: Stage, step: int, since: Tensor, lr: float, recorder: Recorder) 
 
 
 class _Interrupt:
-    """Turns the first SIGINT into a wish, granted between two steps; a second one acts at once."""
+    """Turns the first SIGINT into a request that is granted between two steps; a second one acts at once."""
 
     asked = False
 
     def __enter__(self) -> _Interrupt:
-        # Python allows handlers in the main thread only; elsewhere SIGINT stays what it is.
+        # Python allows signal handlers in the main thread only; elsewhere SIGINT keeps its meaning.
         self._main = threading.current_thread() is threading.main_thread()
         if self._main:
             self._before = signal.signal(signal.SIGINT, self._ask)

@@ -1,7 +1,7 @@
 """The YAML files that come with the package: benchmarks (``datasets``) and results (``configs``)."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from fewshot.core.errors import InputError
 
@@ -9,14 +9,14 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def find(folder: Literal["configs", "datasets"], name_or_path: str | Path) -> Path:
-    """The YAML file of that path, or of that name among those that come with the package.
+    """Find a YAML file by its path, or by its name among those that come with the package.
 
     Args:
         folder: where names are looked up.
         name_or_path: a file's path, or a name without its ``.yaml``.
 
     Raises:
-        InputError: there is no such file; the names that there are follow.
+        InputError: there is no such file; the error lists the names that exist.
 
     Example:
         >>> find("datasets", "miniimagenet").name
@@ -44,6 +44,17 @@ def names(folder: Literal["configs", "datasets"]) -> list[str]:
     return sorted({file.stem for home in _homes(folder) for file in home.glob("*.yaml")})
 
 
+def read_yaml(file: Path) -> Any:
+    """The content of a YAML file; by libyaml if it is there, which is ten times as fast.
+
+    Raises:
+        yaml.YAMLError: not YAML.
+    """
+    import yaml
+
+    return yaml.load(file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
 def _homes(folder: str) -> list[Path]:
-    """Installed from a wheel they lie in the package; in a checkout, at its top."""
+    """The folders that exist: inside an installed package, or at the top of a checkout."""
     return [home for home in (PACKAGE / folder, PACKAGE.parent / folder) if home.is_dir()]

@@ -1,11 +1,11 @@
-"""Tensors on their way to a GPU, without the host waiting for them."""
+"""Copies of tensors to a GPU that the host does not wait for."""
 
 import torch
 from torch import Tensor
 
 
 def send(x: Tensor, device: str | torch.device) -> Tensor:
-    """The tensor on a device; what goes to a GPU goes from pinned memory, so that nothing waits for the copy.
+    """The tensor on a device; copies to a GPU go through pinned memory, so that the host does not wait.
 
     >>> send(torch.ones(2), "cpu")
     tensor([1., 1.])

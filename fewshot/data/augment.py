@@ -17,19 +17,19 @@ class Augment(nn.Module):
     """Random crop, mirror, affine map, brightness and noise.
 
     Each image is moved by whole pixels and mirrored; with ``rotate``, ``scale``, ``shear`` or ``translate``
-    all of that becomes one bilinear affine map. Beyond its edges an image is reflected. Then
-    ``x * (1 + brightness * u) + noise * v * z``, for each image u uniform in -1 .. 1 and v in 0 .. 1, and z
-    normal for each value.
+    all of that becomes one bilinear affine map. Images are reflected at their edges. Then come brightness and
+    noise, ``x * (1 + brightness * u) + noise * v * z``, with u uniform in -1 .. 1 and v uniform in 0 .. 1 for
+    each image, and z normal for each value.
 
     Args:
-        crop: moves in pixels, -crop .. crop, as of a crop from the padded image.
+        crop: moves by -crop .. crop pixels, like a random crop of the padded image.
         flip: mirror left and right with probability 1/2.
-        brightness: share by which an image becomes brighter or darker at most, 0 .. 1.
+        brightness: largest share by which an image becomes brighter or darker, 0 .. 1.
         noise: largest standard deviation, in units of the (normalised) images.
-        rotate: degrees at most.
+        rotate: at most so many degrees.
         scale: zoom by ``1 - scale`` to ``1 + scale``; below 1.
-        shear: degrees at most, along x.
-        translate: further moves, by a share of the image's side at most, 0 .. 1.
+        shear: at most so many degrees, along x.
+        translate: further moves by at most this share of the image's side, 0 .. 1.
 
     Raises:
         InputError: an argument out of range, images not float ``[n, C, H, W]`` or not larger than ``crop``.
@@ -71,10 +71,10 @@ class Augment(nn.Module):
 
         Args:
             images: float ``[n, C, H, W]``.
-            generator: the randomness. One on the CPU gives the same moves, maps and brightness on every
-                device; only the noise is drawn on the images' device.
-            rows, total: which images these are of a batch of so many that processes share out: each image
-                becomes what it would among all of them. Default: the batch is whole.
+            generator: the source of randomness. A CPU generator gives the same moves, maps and brightness on
+                every device; only the noise is drawn on the images' device.
+            rows, total: if processes share a batch, which rows of it these images are, and how many it has:
+                each image becomes what it would become in the whole batch. Default: the batch is whole.
         """
         if images.dim() != 4 or not images.is_floating_point():
             raise InputError(f"images: expected float [n, C, H, W], got {images.dtype} {list(images.shape)}")
@@ -112,7 +112,7 @@ class Augment(nn.Module):
     def _map(
         self, images: Float[Tensor, "n C H W"], moves: Tensor, mirrored: Tensor, affine: Float[Tensor, "5 n"]
     ) -> Float[Tensor, "n C H W"]:
-        """Everything that moves pixels, as one map from each pixel of the result to its origin."""
+        """All moves of pixels as one map from each pixel of the result to its origin."""
         height, width = images.shape[2:]
         angle, shear = torch.deg2rad(self.rotate * affine[0]), torch.deg2rad(self.shear * affine[1])
         zoom = 1 + self.scale * affine[2]
@@ -120,7 +120,7 @@ class Augment(nn.Module):
         dx = moves[1] + self.translate * width * affine[4]
         mirror = 1 - 2 * mirrored.to(images.dtype)
         cos, sin, tan = angle.cos(), angle.sin(), shear.tan()
-        # Rotation times shear, in pixels; then in grid_sample's units, where the image reaches from -1 to 1.
+        # Rotation times shear, in pixels; then in grid_sample's units, in which the image spans -1 to 1.
         a, b, c, d = cos / zoom, (cos * tan - sin) / zoom, sin / zoom, (sin * tan + cos) / zoom
         rise, run = 2 / max(height - 1, 1), 2 / max(width - 1, 1)
         x_row = torch.stack([mirror * a, b * run / rise, dx * run], dim=1)
@@ -143,7 +143,7 @@ def _shift(
 
 
 def _on_device(generator: Generator, device: torch.device) -> Generator:
-    """That generator, or one on the device that is seeded by it."""
+    """This generator, or one on the device that is seeded from it."""
     if generator.device.type == device.type:
         return generator
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))

@@ -1,4 +1,4 @@
-"""Downloads of the sets that torchvision has, verified before they are used."""
+"""Downloads of the data sets that torchvision has, verified before they are used."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ OMNIGLOT = ("omniglot", "omniglot-upright", "omniglot-lake")
 
 
 def download(kind: str, to: str | Path) -> str:
-    """Fetch a benchmark's files from where torchvision has them, into a folder.
+    """Download a benchmark's files into a folder, from the addresses that torchvision has.
 
-    A file that is there already and whole is kept. One that is not whole is fetched anew, and takes its place
-    once its checksum is the published one; whatever goes wrong, nothing else is left behind.
+    A complete file that exists is kept. Any other is downloaded again and replaced once the checksum of the
+    download is the published one; an error leaves nothing else behind.
 
     Args:
         kind: ``cifar-fs``, ``fc100``, ``omniglot``, ``omniglot-upright`` or ``omniglot-lake``.
-        to: the folder; made where there is none.
+        to: the folder; created if there is none.
 
     Returns:
-        The SPEC to load the benchmark by.
+        The SPEC that loads the benchmark.
 
     Raises:
-        InputError: another kind, no answer from the site, or another answer than the file: a web page, or
-            bytes of another checksum.
+        InputError: another kind, no answer from the site, or an answer that is not the file: a web page, or
+            bytes with another checksum.
     """
     urls = _urls(kind)
     to = Path(to).expanduser().absolute()
@@ -50,7 +50,7 @@ def _urls(kind: str) -> list[str]:
         return [CIFAR100.url]
     if kind in OMNIGLOT:
         return [f"{Omniglot.download_url_prefix}/{part}.zip" for part in Omniglot.zips_md5]
-    where = f"; {find('datasets', kind)} says where {kind} is to be had" if kind in names("datasets") else ""
+    where = f"; {find('datasets', kind)} says where to get {kind}" if kind in names("datasets") else ""
     raise InputError(f"kind: expected one of {', '.join(CIFAR + OMNIGLOT)}, got '{kind}'{where}")
 
 
@@ -60,7 +60,7 @@ def _fetch(url: str, file: Path, md5: str) -> None:
     if check_integrity(file, md5):
         return
     if file.exists():
-        print(f"{file}: not whole, or another file; fetched anew", file=sys.stderr)
+        print(f"{file}: incomplete, or another file; downloading it again", file=sys.stderr)
     with replacing(file) as temporary:
         try:
             with redirect_stdout(sys.stderr):
@@ -70,8 +70,8 @@ def _fetch(url: str, file: Path, md5: str) -> None:
 
 
 def _reason(fetched: Path, error: Exception) -> str:
-    """Why a file could not be had: what came in its place, where anything did."""
+    """Why a file could not be downloaded; if something came in its place, what that is."""
     if isinstance(error, OSError | HTTPException) or not fetched.exists():
-        return f"cannot be fetched ({error})"
+        return f"cannot be downloaded ({error})"
     with fetched.open("rb") as file:
-        return HTML if is_html(file.read(512)) else "not the published file, or not all of it (checksum)"
+        return HTML if is_html(file.read(512)) else "not the published file, or only part of it (checksum)"

@@ -34,22 +34,23 @@ def pack_dataset(
     """Pack a torch data set into a folder, to be loaded as ``packed:OUT``.
 
     Args:
-        dataset: gives ``(image, label)`` by index; images are Pillow's, uint8 arrays ``[H,W]`` or
-            ``[H,W,3]``, or tensors ``[C,H,W]``, uint8 or float from 0 to 1. Leave out random transforms: each
-            image is packed once. Join parts that share their classes by ``torch.utils.data.ConcatDataset``.
+        dataset: returns ``(image, label)`` by index; an image is a Pillow image, a uint8 array ``[H,W]`` or
+            ``[H,W,3]``, or a tensor ``[C,H,W]``, uint8 or float from 0 to 1. Leave out random transforms:
+            each image is packed once. Use ``torch.utils.data.ConcatDataset`` to join parts that share their
+            classes.
         out: the new folder.
-        splits: which classes are in ``train``, ``val`` and ``test``, by name, or by label where there are no
-            names; a split may be left out, and so may classes.
-        labels: one an image; by default the data set's ``targets`` or ``labels``, else every item is read
+        splits: which classes are in ``train``, ``val`` and ``test``, by name, or by label if there are no
+            names; splits and classes may be left out.
+        labels: one per image; by default the data set's ``targets`` or ``labels``, else every item is read
             once more for its label.
-        names: one a label; by default the data set's ``classes``, else the labels.
-        size: side in pixels; by default the images' own where all are equal and square, else 84.
+        names: one per label; by default the data set's ``classes``, else the labels.
+        size: side in pixels; by default the images' own if all are equal and square, else 84.
         channels: 1 (grey) or 3 (colour).
         progress: whether to draw a progress bar on standard error.
 
     Raises:
-        InputError: ``out`` exists, a data set without length, labels that do not fit, a class that is
-            unknown, has no image or is in two splits, an item that is not an image.
+        InputError: ``out`` exists, the data set has no length, labels do not fit, a class is unknown, has no
+            image or is in two splits, or an item is not an image.
 
     Example:
         >>> import tempfile, torch
@@ -63,12 +64,12 @@ def pack_dataset(
     """
     out = Path(out).expanduser().absolute()
     if os.path.lexists(out):
-        raise InputError(f"out: {out} exists; expected a path where nothing is yet")
+        raise InputError(f"out: expected a path where nothing exists yet, got {out}")
     if not isinstance(dataset, Sized):
         raise InputError(f"dataset: expected one with a length, got {type(dataset).__name__}")
     rows = indexes_by_label(_labels(dataset, labels), "labels")
     if (count := sum(map(len, rows.values()))) != len(dataset):
-        raise InputError(f"labels: expected one an image ({len(dataset)}), got {count}")
+        raise InputError(f"labels: expected one per image ({len(dataset)}), got {count}")
     source = Source(
         type(dataset).__name__,
         "dataset",
@@ -97,10 +98,10 @@ def _classes(
         for name in map(str, classes):
             if name not in by_name:
                 raise InputError(
-                    f"splits: class {name} of {split} has no image, or is no class of the data set"
+                    f"splits: class {name} of {split} has no image, or is not a class of the data set"
                 )
             if name in home:
-                raise InputError(f"splits: class {name} is in {home[name]} and in {split}")
+                raise InputError(f"splits: class {name} is both in {home[name]} and in {split}")
             home[name] = split
             found[split].append(SourceClass(name, name, tuple(map(str, by_name[name]))))
     return found

@@ -1,4 +1,4 @@
-"""Labelled sets: items of any kind with class labels, and features as the kind without images."""
+"""Labelled sets: items of any kind with class labels, and features as one such kind."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from fewshot.core.errors import InputError
 SPLITS = ("train", "val", "test")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LabelledSet:
-    """Items with class labels, the items of a class next to each other: what an episode sampler draws from.
+    """Items with class labels, those of each class next to each other: what an episode sampler draws from.
 
     Args:
-        items: ``[n, ...]``, one item a row.
+        items: ``[n, ...]``, one item per row.
         labels: int64 ``[n]``, ascending, values in ``0 .. classes - 1``.
-        class_names: one name a class.
-        superclasses: one coarser class a class, or None.
-        taxonomy: one path from the root a class (``"entity/animal/snake/boa"``), or None.
+        class_names: one name per class.
+        superclasses: one coarser class per class, or None (default).
+        taxonomy: one path from the root per class (``"entity/animal/snake/boa"``), or None (default).
 
     Raises:
         InputError: lengths that do not fit, labels out of order or out of range.
@@ -34,6 +34,8 @@ class LabelledSet:
         >>> points = LabelledSet(torch.randn(3, 2), torch.tensor([0, 0, 1]), ("cat", "dog"))
         >>> len(points), points.num_classes, points.counts.tolist()
         (3, 2, [2, 1])
+        >>> points
+        LabelledSet(2 classes, 3 items of 2)
     """
 
     items: Shaped[Tensor, "n ..."]
@@ -44,11 +46,11 @@ class LabelledSet:
 
     def __post_init__(self) -> None:
         if len(self.items) != len(self.labels):
-            raise InputError(f"labels: expected one an item ({len(self.items)}), got {len(self.labels)}")
+            raise InputError(f"labels: expected one per item ({len(self.items)}), got {len(self.labels)}")
         for name in ("superclasses", "taxonomy"):
             values = getattr(self, name)
             if values is not None and len(values) != self.num_classes:
-                raise InputError(f"{name}: expected one a class ({self.num_classes}), got {len(values)}")
+                raise InputError(f"{name}: expected one per class ({self.num_classes}), got {len(values)}")
         if len(self.labels):
             low, high = int(self.labels[0]), int(self.labels[-1])
             if (self.labels.diff() < 0).any():
@@ -61,6 +63,14 @@ class LabelledSet:
     def __len__(self) -> int:
         return len(self.items)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._sizes('items of ')})"
+
+    def _sizes(self, items: str) -> str:
+        """How many classes and items there are, and the shape of an item."""
+        classes = "1 class" if self.num_classes == 1 else f"{self.num_classes:,} classes"
+        return f"{classes}, {len(self):,} {items}{'×'.join(map(str, self.items.shape[1:]))}"
+
     @property
     def num_classes(self) -> int:
         """The number of classes."""
@@ -72,14 +82,14 @@ class LabelledSet:
         return torch.bincount(self.labels, minlength=self.num_classes)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FeatureSet(LabelledSet):
     """Features with class labels: float ``items`` ``[n, D]``.
 
     Example:
         >>> data = FeatureSet(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([0, 1]), ("cat", "dog"))
-        >>> data.mean()
-        tensor([2., 3.])
+        >>> data, data.mean()
+        (FeatureSet(2 classes, 2 features of 2), tensor([2., 3.]))
     """
 
     def __post_init__(self) -> None:
@@ -87,13 +97,16 @@ class FeatureSet(LabelledSet):
         if not self.items.is_floating_point() or self.items.dim() != 2:
             raise InputError(f"items: expected float [n, D], got {self.items.dtype} {list(self.items.shape)}")
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._sizes('features of ')})"
+
     @property
     def features(self) -> Float[Tensor, "n D"]:
         """The features (the items)."""
         return self.items
 
     def mean(self) -> Float[Tensor, " D"]:
-        """The mean over all items; of a train split it is the base mean that callers subtract."""
+        """The mean over all items; for a train split it is the base mean that callers subtract."""
         return self.items.mean(dim=0)
 
     @staticmethod
@@ -103,7 +116,7 @@ class FeatureSet(LabelledSet):
         Args:
             path: the file, with ``features [classes, images, D]``, ``wnids [classes]``, ``split [classes]``,
                 or with ``features [n, D]``, ``labels [n]``, ``split [n]``.
-            split: the split's name as the file has it.
+            split: the split's name in the file; default "test".
 
         Raises:
             InputError: not such a file, shapes that do not fit, no such split, values that are not finite.
@@ -123,8 +136,9 @@ class FeatureSet(LabelledSet):
         """An .npy file of features, all of one split, as float32.
 
         Args:
-            path: the file, ``features [classes, images, D]``, whose classes get numbers as names; or
-                ``features [n, D]``, with the labels ``[n]`` beside it: for ``NAME.npy``, ``NAME.labels.npy``.
+            path: the file, with ``features [classes, images, D]``, whose classes are named by numbers; or
+                with ``features [n, D]`` and, next to it, the labels ``[n]``: ``NAME.labels.npy`` for
+                ``NAME.npy``.
 
         Raises:
             InputError: not such a file, no labels, shapes that do not fit, values that are not finite.
@@ -194,7 +208,7 @@ def _read_npy(path: Path) -> np.ndarray:
 
 
 def _checked(arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a features file, once their shapes fit."""
+    """The arrays of a features file, after a check of their shapes."""
     if "features" not in arrays or arrays["features"].ndim not in (2, 3):
         raise InputError(f"{path}: expected features [classes, images, D] or [n, D], got {sorted(arrays)}")
     features = arrays["features"]
@@ -202,7 +216,7 @@ def _checked(arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]
         shape = arrays[name].shape if name in arrays else "nothing"
         if shape != features.shape[:1]:
             raise InputError(
-                f"{path}: {name}: expected shape {features.shape[:1]} as features have, got {shape}"
+                f"{path}: {name}: expected shape {features.shape[:1]}, as that of features, got {shape}"
             )
     if not np.issubdtype(features.dtype, np.number):
         raise InputError(f"{path}: features: expected numbers, got {features.dtype}")

@@ -1,4 +1,4 @@
-"""From a data SPEC to its splits: pack once into the cache, then open what lies there."""
+"""From a data SPEC to its splits: pack once into the cache, then open the pack."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Kind:
 
 
 def _at(open: Callable[[Path], Source], channels: int = 3) -> Kind:
-    """A kind that nothing is random in."""
+    """A kind of source in which nothing is random."""
     return Kind(lambda path, _: open(path), channels=channels)
 
 
@@ -65,15 +65,15 @@ def load(
     Args:
         spec: ``KIND[:PATH]``: ``glyphs``, ``folder:PATH`` (a path of a folder, .tar or .zip),
             ``packed:PATH``, or a benchmark, such as ``miniimagenet:PATH`` (see ``KINDS``).
-        size: side in pixels; by default 28 for Omniglot, else the images' own where all are equal and square,
+        size: side in pixels; by default 28 for Omniglot, else the images' own if all are equal and square,
             else 84.
         channels: 1 (grey) or 3 (colour); by default 1 for glyphs and Omniglot, else 3.
-        cache: where packs are kept; by default ``FEWSHOT_CACHE`` of the environment, else the user's cache.
+        cache: folder of packs; by default the environment's ``FEWSHOT_CACHE``, else the user's cache folder.
         seed: of what is random in a source: a pool's split, the glyphs' distortion.
         progress: whether to draw a progress bar on standard error while packing.
 
     Raises:
-        InputError: an unknown kind, a wrong path, or anything amiss in the source, which is named.
+        InputError: an unknown kind, a wrong path, or anything wrong with the source; the error names it.
 
     Example:
         >>> load("glyphs:here")
@@ -90,7 +90,7 @@ def load(
             ("channels", channels, splits.test.channels),
         ):
             if asked not in (None, there):
-                raise InputError(f"{name}: {path} is packed with {there}, {asked} was asked for")
+                raise InputError(f"{name}: expected {there}, with which {path} is packed, got {asked}")
         return splits
     channels = channels or KINDS[kind].channels
     place = _cache_folder(cache) / _cache_name(kind, path, size, channels, seed)
@@ -98,8 +98,8 @@ def load(
         try:
             return open_pack(place)
         except InputError as error:
-            told = f"kept from an earlier load of {spec}; once {place} is deleted, it is made again"
-            raise InputError(f"{error} ({told})") from None
+            advice = f"kept from an earlier load of {spec}; delete {place} and it is made again"
+            raise InputError(f"{error} ({advice})") from None
     return write_pack(KINDS[kind].open(path, seed), place, size=size, channels=channels, progress=progress)
 
 
@@ -112,18 +112,18 @@ def pack(
     seed: int = 0,
     progress: bool = True,
 ) -> Splits:
-    """Pack a source into a folder of its own, to be loaded as ``packed:OUT``. Arguments as of :func:`load`.
+    """Pack a source into a folder of its own, to be loaded as ``packed:OUT``. Arguments as for :func:`load`.
 
     Raises:
-        InputError: ``out`` exists, or anything amiss in the source.
+        InputError: ``out`` exists, or anything is wrong with the source.
     """
     kind, path = _parse(spec)
     _check_form(size, channels)
     out = Path(out).expanduser().absolute()
     if os.path.lexists(out):
-        raise InputError(f"out: {out} exists; expected a path where nothing is yet")
+        raise InputError(f"out: expected a path where nothing exists yet, got {out}")
     if kind == "packed":
-        raise InputError(f"data: {path} is a pack already; copy its folder")
+        raise InputError(f"data: {path} is already a pack; copy its folder")
     channels = channels or KINDS[kind].channels
     return write_pack(KINDS[kind].open(path, seed), out, size=size, channels=channels, progress=progress)
 
@@ -133,7 +133,7 @@ def info(splits: Splits) -> dict[str, Any]:
 
     Returns:
         ``name``, ``path``, ``hash``, ``size``, ``channels``, and for each of ``splits``: the numbers of
-        ``classes``, ``images`` and ``superclasses``, the ``fewest`` and the ``most`` images of a class, and
+        ``classes``, ``images`` and ``superclasses``, the ``fewest`` and the ``most`` images per class, and
         whether there is a ``taxonomy``.
     """
     described = {}
@@ -164,11 +164,11 @@ def check(spec: str, *, against: str | None = None, **options: Any) -> list[str]
         spec: a data SPEC, or the path of a pack.
         against: a benchmark's name (``miniimagenet``) or its YAML file; by default the one of the
             pack's name, if there is one.
-        options: as of :func:`load`.
+        options: as for :func:`load`.
 
     Returns:
-        One line for each class or count that is off, and for each published file whose checksum is another;
-        none where all is as it should be.
+        One line for each class or count that differs, and for each published file with another checksum; no
+        lines if everything is right.
 
     Raises:
         InputError: the pack is truncated or altered.
@@ -184,7 +184,7 @@ def check(spec: str, *, against: str | None = None, **options: Any) -> list[str]
 
 
 def benchmark_of(spec: str, **options: Any) -> str | None:
-    """The benchmark that a data SPEC or a pack has the name of, if there is one."""
+    """The benchmark with the name of a data SPEC or a pack, if there is one."""
     return _own_benchmark(_opened(spec, **options))
 
 
@@ -224,7 +224,7 @@ def _cache_folder(cache: str | Path | None) -> Path:
 
 
 def _cache_name(kind: str, path: Path, size: int | None, channels: int, seed: int) -> str:
-    """The pack's folder in the cache: another name whenever the source or what is asked of it changes."""
+    """The pack's folder in the cache; its name changes whenever the source or the options do."""
     has_path, seeded = KINDS[kind].has_path, KINDS[kind].seeded
     origin = [str(path), open_archive(path).stamp()] if has_path else [glyphs.stamp()]
     key = "\n".join([str(FORMAT), kind, *origin, str(size), str(channels), str(seed if seeded else 0)])

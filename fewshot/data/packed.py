@@ -1,7 +1,7 @@
 """Packed images: all splits of a data set as one memory-mapped uint8 array on disk, and its description.
 
-A pack is a folder of two files: ``images.npy`` (uint8 ``[n, C, H, W]``, sorted by split, then by class) and
-``meta.json`` (classes, counts, hashes, and a checksum of all that).
+A pack is a folder with two files: ``images.npy`` (uint8 ``[n, C, H, W]``, sorted by split, then by class) and
+``meta.json`` (classes, counts, hashes, and a checksum of all these).
 """
 
 from __future__ import annotations
@@ -19,37 +19,39 @@ from jaxtyping import Int64, Shaped, UInt8
 from torch import Tensor
 
 from fewshot.core.errors import InputError
-from fewshot.data.labelled import SPLITS, FeatureSet, LabelledSet
-
-__all__ = ["FeatureSet", "LabelledSet", "PackedDataset", "Splits", "open_pack"]
+from fewshot.data.labelled import SPLITS, LabelledSet
 
 FORMAT = 1
 IMAGES_FILE, META_FILE = "images.npy", "meta.json"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PackedDataset(LabelledSet):
     """One split of packed images: uint8 ``items`` ``[n, C, H, W]`` over a memory map; a torch ``Dataset``.
 
-    A pickle of it holds no image, only where the pack lies: worker processes map the same file again.
+    A pickle of it holds no image, only the path of the pack: worker processes map the same file again.
 
     Args:
-        class_ids: the classes' identifiers in their source (wnids, folders); by default their names.
-        hash: sha256 over images, labels and class names, in hexadecimal.
-        path: the pack's folder; None for images that lie in memory only.
-        start: the index of this split's first image in the pack.
+        class_ids: the classes' identifiers in their source (wnids, folders); default their names.
+        hash: sha256 over images, labels and class names, in hexadecimal; default none.
+        path: the pack's folder; None (default) for images that are in memory only.
+        start: the index of this split's first image in the pack; default 0.
+        name: the source's name; default none.
 
     Example:
         >>> images = torch.zeros(3, 1, 8, 8, dtype=torch.uint8)
-        >>> data = PackedDataset(images, torch.tensor([0, 0, 1]), ("cat", "dog"))
+        >>> data = PackedDataset(images, torch.tensor([0, 0, 1]), ("cat", "dog"), name="pets")
         >>> data.size, data.channels, data[2][1]
         (8, 1, 1)
+        >>> data
+        PackedDataset(2 classes, 3 images 1×8×8, "pets")
     """
 
     class_ids: tuple[str, ...] = ()
     hash: str = ""
     path: Path | None = None
     start: int = 0
+    name: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,6 +61,10 @@ class PackedDataset(LabelledSet):
             )
         if not self.class_ids:
             object.__setattr__(self, "class_ids", self.class_names)
+
+    def __repr__(self) -> str:
+        name = f', "{self.name}"' if self.name else ""
+        return f"{type(self).__name__}({self._sizes('images ')}{name})"
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         return self.items[index], int(self.labels[index])
@@ -89,15 +95,19 @@ class PackedDataset(LabelledSet):
         self.__dict__.update(state)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Splits:
-    """The three splits of one pack. Iterating gives ``(split name, set)``.
+    """The three splits of one pack. Iterating yields ``(split name, set)``.
 
     Args:
         train, val, test: the splits; no class is in two of them.
         name: the source's name.
         hash: sha256 over the three splits' hashes, in hexadecimal.
         path: the pack's folder.
+
+    >>> one = PackedDataset(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), torch.tensor([0]), ("cat",))
+    >>> Splits(train=one, val=one, test=one, name="pets", hash="", path=Path("pets"))
+    Splits("pets", classes: 1 train, 1 val, 1 test)
     """
 
     train: PackedDataset
@@ -109,6 +119,10 @@ class Splits:
 
     def __iter__(self) -> Iterator[tuple[str, PackedDataset]]:
         return iter([("train", self.train), ("val", self.val), ("test", self.test)])
+
+    def __repr__(self) -> str:
+        classes = ", ".join(f"{data.num_classes:,} {split}" for split, data in self)
+        return f'Splits("{self.name}", classes: {classes})'
 
     def verify(self) -> None:
         """Hash every image again.
@@ -124,7 +138,7 @@ class Splits:
 
 
 def open_pack(path: str | Path) -> Splits:
-    """The splits of a pack; reads its description and maps its images.
+    """The splits of a pack: its description is read, its images are mapped.
 
     Raises:
         InputError: not a pack, or one that is truncated or whose description was altered.
@@ -153,13 +167,14 @@ def open_pack(path: str | Path) -> Splits:
             hash=meta["splits"][split]["hash"],
             path=path,
             start=start,
+            name=meta["name"],
         )
         start = stop
     return Splits(**sets, name=meta["name"], hash=meta["hash"], path=path)
 
 
 def labels_of(counts: list[int]) -> Int64[Tensor, " n"]:
-    """``counts[c]`` times each class c, ascending."""
+    """Each class c ``counts[c]`` times, ascending."""
     return torch.arange(len(counts)).repeat_interleave(torch.tensor(counts, dtype=torch.int64))
 
 
@@ -169,7 +184,7 @@ def digest(
     """sha256 over images (their shape too), labels and class names, in hexadecimal."""
     hasher = hashlib.sha256(json.dumps([list(images.shape), list(class_names)]).encode())
     hasher.update(labels.numpy().tobytes())
-    for block in images.split(4096):  # by blocks: a map larger than the memory is read once, and not kept
+    for block in images.split(4096):  # in blocks, as a map may be larger than the memory
         hasher.update(memoryview(block.contiguous().numpy()))
     return hasher.hexdigest()
 
@@ -214,22 +229,25 @@ def _map_images(path: Path) -> Shaped[Tensor, "n C H W"]:
 
 
 def _of_all(classes: list[dict[str, Any]], key: str) -> tuple[str, ...] | None:
-    """That property of each class, or None where not every class has it."""
+    """That property of each class, or None if not every class has it."""
     values = tuple(entry[key] for entry in classes)
     return None if None in values or not values else values
 
 
 def first_of_each(data: PackedDataset, images: int) -> LabelledSet:
-    """The first images of each class, about so many in all, but 20 a class where it has them."""
+    """The first images of each class: about `images` in all, but at least 20 per class, if it has as many."""
     each = max(20, images // max(data.num_classes, 1))
     counts = data.counts
     place = torch.arange(len(data)) - (counts.cumsum(0) - counts)[data.labels]  # of an image in its class
     return _taken(data, (place < each).nonzero().flatten())
 
 
-def spread(data: PackedDataset, images: int) -> LabelledSet:
-    """About so many images at equal distances, whatever their classes."""
+def evenly_spaced(data: PackedDataset, images: int) -> LabelledSet:
+    """About `images` images at equal distances, whatever their classes."""
     return _taken(data, torch.arange(0, len(data), max(1, len(data) // images)))
+
+
+spread = evenly_spaced  # the old name, until the training calls the new one
 
 
 def _taken(data: PackedDataset, index: Tensor) -> LabelledSet:

@@ -25,7 +25,7 @@ from fewshot.data.readers.source import Source, SourceClass
 
 DEFAULT_SIZE = 84  # for images of different sizes; the usual one of the field
 THREADS = min(8, os.cpu_count() or 1)
-CHUNK = 16  # images a thread decodes at a time
+CHUNK = 16  # images that a thread decodes at a time
 
 
 class _MixedSizes(Exception):
@@ -33,13 +33,13 @@ class _MixedSizes(Exception):
 
 
 def write_pack(source: Source, path: Path, *, size: int | None, channels: int, progress: bool) -> Splits:
-    """Pack a source into the folder ``path``, which appears when all is there, and not before.
+    """Pack a source into the folder ``path``, which appears only once it is complete.
 
     Args:
         source: what to pack.
-        path: the folder to make.
-        size: side in pixels; None for the source's, or else the images' own where all are equal and square,
-            or else 84.
+        path: the folder to create.
+        size: side in pixels; None for the source's, or else the images' own if all are equal and square, or
+            else 84.
         channels: 1 (grey) or 3 (colour).
         progress: whether to draw a progress bar on standard error.
 
@@ -73,7 +73,7 @@ def _classes(source: Source) -> list[SourceClass]:
 def _write_images(
     source: Source, file: Path, size: int | None, channels: int, progress: bool
 ) -> tuple[int, int, int, int]:
-    """Write the array as images come, each to its place; returns the array's shape."""
+    """Write each image to its place as it arrives; returns the array's shape."""
     keys = [key for entry in _classes(source) for key in entry.images]
     place = {key: index for index, key in enumerate(keys)}
     missing = set(keys)
@@ -105,7 +105,7 @@ def _with_progress(source: Source, keys: list[str], progress: bool) -> Iterator[
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)  # where it is no terminal, even a bar that is gone leaves an empty line
+    console = Console(stderr=True)  # unless it is a terminal, even a finished bar leaves an empty line
     shown = progress and console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
         task = bar.add_task(f"packing {source.name}", total=len(keys))
@@ -117,7 +117,7 @@ def _with_progress(source: Source, keys: list[str], progress: bool) -> Iterator[
 def _decoded(
     items: Iterator[tuple[str, Content]], where: str, channels: int, size: int | None
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Decode in a few threads, in order; only as many images as keep them busy are held."""
+    """Decode in a few threads, in order; only as many images as keep them busy are in memory."""
 
     def work(chunk: list[tuple[str, Content]]) -> list[tuple[str, np.ndarray]]:
         return [(key, decode(content, f"{where}: {key}", channels, size)) for key, content in chunk]
@@ -171,6 +171,6 @@ def _describe(source: Source, file: Path, shape: tuple[int, int, int, int]) -> d
 
 
 def _unique_names(classes: list[SourceClass]) -> list[str]:
-    """The classes' names; where two share one (WordNet has two cranes), with their identifiers."""
+    """The classes' names; if two share one (WordNet has two cranes), with their identifiers."""
     shared = Counter(entry.name for entry in classes)
     return [f"{entry.name} ({entry.id})" if shared[entry.name] > 1 else entry.name for entry in classes]

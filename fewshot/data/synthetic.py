@@ -1,4 +1,4 @@
-"""Made-up data, for audits where there is none."""
+"""Synthetic data, for audits without a data set."""
 
 import torch
 from jaxtyping import Int64
@@ -9,7 +9,7 @@ from fewshot.data.packed import PackedDataset
 
 
 def made_up_features(classes: int, images: int, seed: int = 0, size: int = 32) -> FeatureSet:
-    """Gaussian clusters of features **[classes·images, size]**, near enough to each other to be confused."""
+    """Gaussian clusters of features **[classes·images, size]**, close enough to be confused."""
     generator = torch.Generator().manual_seed(seed)
     centres = torch.randn(classes, 1, size, generator=generator)
     items = centres + 1.5 * torch.randn(classes, images, size, generator=generator)
@@ -17,7 +17,7 @@ def made_up_features(classes: int, images: int, seed: int = 0, size: int = 32) -
 
 
 def made_up_images(classes: int, images: int, size: int, channels: int, seed: int = 0) -> PackedDataset:
-    """Noise, half of which a class's images have in common: uint8 **[classes·images, C, size, size]**."""
+    """Noise, half of it shared by the images of a class: uint8 **[classes·images, C, size, size]**."""
     generator = torch.Generator().manual_seed(seed)
     shape = channels, size, size
     common = torch.randint(128, (classes, 1, *shape), generator=generator)

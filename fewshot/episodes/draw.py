@@ -1,7 +1,7 @@
 """Drawing the indices of episodes: pure functions over many episodes at once, all of them on the CPU.
 
-Nothing here loops over episodes, classes or images. The only loops are over the positions within one
-class's draw (Floyd's algorithm) and, for uneven queries, over rounds of handing out what is left.
+Nothing here loops over episodes, classes or images. The only loops are over the positions within one class's
+draw (Floyd's algorithm) and, for unequal queries, over rounds of distributing the rest.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class Scheme:
     """What to draw, checked and in arrays.
 
     Args:
-        counts: images of each class, ``[classes]``; the images of a class stand next to each other.
-        ways, shots: the values an episode's way and shot are drawn from, each equally likely.
-        query: queries a class; N·query in all.
+        counts: images of each class, ``[classes]``; the images of a class are adjacent.
+        ways, shots: the values from which an episode's way and shot are drawn, each equally likely.
+        query: queries per class; N·query in all.
         alpha: parameter of the symmetric Dirichlet distribution of the query shares; None: equal shares.
         noise: share of each class's supports that are images of other classes.
         neighbours: ``[classes, near]``, each class's nearest others, nearest first, with `near` at least
@@ -42,7 +42,7 @@ class Scheme:
 
 
 def at_least(least: int, name: str, value: int) -> int:
-    """The value itself; InputError unless it is a whole number of at least `least`."""
+    """Return the value; raise InputError unless it is a whole number of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise InputError(f"{name}: expected a whole number of at least {least}, got {value}")
     return value
@@ -67,9 +67,9 @@ def dirichlet_parameter(queries: str) -> float | None:
 
 
 def check_scheme(scheme: Scheme, names: Sequence[str]) -> None:
-    """Raises InputError where a value is out of range or the largest episode does not fit into the data."""
+    """Raise InputError if a value is out of range or the data are too few for the largest episode."""
     if not scheme.ways or not scheme.shots:
-        raise InputError("way, shot: expected one number or several, got none")
+        raise InputError("way, shot: expected one number or several, got no number")
     way = max(at_least(2, "way", way) for way in scheme.ways)
     shot = max(at_least(1, "shot", shot) for shot in scheme.shots)
     query = at_least(1, "query", scheme.query)
@@ -85,17 +85,17 @@ def check_scheme(scheme: Scheme, names: Sequence[str]) -> None:
     if has < needs:
         raise InputError(f"class {names[poorest]!r}: expected at least {needs} images ({what}), got {has}")
     if scheme.alpha is not None:
-        left = (np.sort(scheme.counts) - shot).cumsum()  # beside the supports, in the poorest 1, 2, … classes
+        left = (np.sort(scheme.counts) - shot).cumsum()  # without supports, in the smallest 1, 2, … classes
         for n in scheme.ways:
             if left[n - 1] < n * query:
                 raise InputError(
-                    f"queries: expected at least {n * query} images beside the supports in any {n} classes, "
-                    f"got {left[n - 1]} in the smallest"
+                    f"queries: expected at least {n * query} images besides the supports in any {n} "
+                    f"classes, got {left[n - 1]} in the smallest"
                 )
 
 
 class Draw(NamedTuple):
-    """The indices of B episodes; −1 stands where an episode is smaller than the largest."""
+    """The indices of B episodes; smaller episodes are padded with −1."""
 
     classes: Int[ndarray, "B N"]
     support: Int[ndarray, "B N K"]
@@ -106,10 +106,10 @@ class Draw(NamedTuple):
 
 
 def draw(rng: np.random.Generator, scheme: Scheme, episodes: int) -> Draw:
-    """Draws `episodes` episodes.
+    """Draw `episodes` episodes.
 
-    What comes first does not depend on what comes later: the classes are the same for any shot, and label
-    noise moves supports of the very episodes that are drawn without it.
+    Earlier draws do not depend on later ones: the classes are the same for any shot, and label noise moves
+    supports of the same episodes that are drawn without it.
 
     >>> scheme = Scheme(counts=np.array([20, 30, 40]), ways=(2,), shots=(1,), query=3)
     >>> draw(np.random.default_rng(0), scheme, episodes=4).query.shape
@@ -172,7 +172,7 @@ def subsets(
     [[0, 1, 2], [-1, -1, -1]]
     """
     step = np.arange(width).reshape(-1, *[1] * population.ndim)
-    last = population - size + step  # [width, *rows]: one step's numbers lie together in memory
+    last = population - size + step  # [width, *rows]: the numbers of one step are adjacent in memory
     drawn = (rng.random(last.shape) * (last + 1)).astype(np.int64)
     for i in range(1, width):
         clash = (drawn[:i] == drawn[i]).any(0)
@@ -181,7 +181,7 @@ def subsets(
 
 
 def shuffle(rng: np.random.Generator, valid: Bool[ndarray, "*rows n"]) -> Int[ndarray, "*rows n"]:
-    """Positions in an order that puts the valid ones first, each order of them equally likely."""
+    """Positions in an order that puts the valid ones first; each order of these is equally likely."""
     return np.argsort(np.where(valid, rng.random(valid.shape), 2.0), -1)
 
 
@@ -192,7 +192,7 @@ def draw_classes(
     classes: int,
     neighbours: Int[ndarray, "classes near"] | None,
 ) -> Int[ndarray, "B width"]:
-    """`way` distinct classes an episode in random order, then −1 up to `width`.
+    """`way` distinct classes per episode in random order, then −1 up to `width`.
 
     With `neighbours`, an anchor is drawn uniformly and the others from its max(8, 2·(way−1)) nearest.
     """
@@ -208,7 +208,7 @@ def draw_classes(
 
 
 def dirichlet(rng: np.random.Generator, alpha: float, there: Bool[ndarray, "B N"]) -> Float[ndarray, "B N"]:
-    """Shares ~ Dirichlet(alpha·1) over the classes that are there; 0 for the others.
+    """Shares ~ Dirichlet(alpha·1) over the existing classes; 0 for the others.
 
     Gamma variates, normalised; in logarithms, as G(a) = G(a+1)·U^(1/a), so that a small alpha does not
     underflow to 0/0.
@@ -224,9 +224,9 @@ def dirichlet(rng: np.random.Generator, alpha: float, there: Bool[ndarray, "B N"
 def hand_out(
     total: Int[ndarray, "B"], shares: Float[ndarray, "B N"], room: Int[ndarray, "B N"]
 ) -> Int[ndarray, "B N"]:
-    """Whole numbers near total·shares that sum to `total` exactly and do not pass `room`.
+    """Whole numbers close to total·shares that sum to `total` exactly and do not exceed `room`.
 
-    Rounds down and gives what is missing to the largest remainders; what does not fit into a class goes to
+    They are rounded down, and the rest goes to the largest remainders; what exceeds a class's room goes to
     the classes with room left, again by their shares. `room` must hold `total`.
 
     >>> shares = np.array([[0.5, 0.3, 0.2]])
@@ -237,7 +237,7 @@ def hand_out(
     """
     counts = np.zeros_like(room)
     left = total.copy()
-    while left.any():  # each round ends a row or fills one of its classes
+    while left.any():  # each round completes a row or fills one of its classes
         fits = counts < room
         weight = np.where(fits, np.maximum(shares, 1e-12), 0)
         ideal = left[:, None] * weight / np.maximum(weight.sum(1, keepdims=True), 1e-12)
@@ -257,11 +257,11 @@ def swap_labels(
     labels: Int[ndarray, "B N K"],
     wrong: Int[ndarray, "B"],
 ) -> tuple[Int[ndarray, "B N K"], Int[ndarray, "B N K"]]:
-    """Moves `wrong` supports of each class, at random positions, to other classes of the episode.
+    """Move `wrong` supports of each class, at random positions, to other classes of the episode.
 
     The first chosen support of each class moves along a random cycle through all classes, the second along
-    another, and so on. So each class keeps K supports, exactly `wrong` of them images of other classes, each
-    other class equally likely; no image is needed beyond those drawn, and none occurs twice.
+    another, and so on. So each class keeps K supports, exactly `wrong` of them are images of other classes,
+    and each other class is equally likely; no further images are needed, and none occurs twice.
     """
     B, N, K = support.shape
     slots = int(wrong.max())
@@ -272,7 +272,7 @@ def swap_labels(
     following = np.where(there.sum(1)[:, None] > step, (step + 1) % there.sum(1)[:, None], step)[:, None]
     source = np.empty_like(tour)
     np.put_along_axis(source, tour, np.take_along_axis(tour, np.broadcast_to(following, tour.shape), 2), 2)
-    source = source.transpose(0, 2, 1)  # [B,N,slots]: the class whose image comes
+    source = source.transpose(0, 2, 1)  # [B,N,slots]: the class from which the image comes
     origin = source * K + np.take_along_axis(position, source, 1)
     moves = np.arange(slots) < wrong[:, None, None]
 

@@ -14,21 +14,21 @@ from fewshot.core.transfer import send
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Episode:
-    """B episodes of N classes, with K supports a class and M queries in all.
+    """B episodes of N classes, with K supports per class and M queries in all.
 
-    Where ways or shots differ between episodes all are padded to the largest: there, indices, labels and
-    classes are −1, masks false, shares 0, and `support` and `query` hold the data's first item. A mask that
-    is None says that nothing is padded.
+    If ways or shots differ between episodes, all are padded to the largest: in padding, indices, labels and
+    classes are −1, masks False, shares 0, and `support` and `query` hold the data's first item. A mask is
+    None if nothing is padded.
 
     Args:
-        support, query: the items, ``[B,N,K,...]`` and ``[B,M,...]``; None where they were not gathered.
+        support, query: the items, ``[B,N,K,...]`` and ``[B,M,...]``; None if they were not gathered.
         query_labels: each query's class, as a position ``0..N-1`` in `classes`.
-        classes: the classes as the data set numbers them.
-        support_index, query_index: which items these are.
-        support_mask, class_mask, query_mask: where something is.
+        classes: the classes, as numbered in the data set.
+        support_index, query_index: the items' positions in the data set.
+        support_mask, class_mask, query_mask: False in padding.
         proportions: each class's share of the query set; the shares of an episode sum to 1.
-        support_labels: each support's true class, a position ``0..N-1``: with label noise not always its row.
-        numbers: which episodes of the sampler's sequence these are.
+        support_labels: each support's true class, a position ``0..N-1``; with label noise not always its row.
+        numbers: the episodes' numbers in the sampler's sequence.
     """
 
     support: Shaped[Tensor, "B N K *item"] | None = None

@@ -11,11 +11,11 @@ from fewshot.episodes.episode import Episode
 
 
 class Fingerprint:
-    """A short name for a sequence of episodes: the same only for the very same images in the same places.
+    """A short name for a sequence of episodes: equal only for the same images in the same places.
 
-    The first 16 hexadecimal digits of the sha256 over the episodes' digests in order, where an episode's
+    It is the first 16 hexadecimal digits of the sha256 over the episodes' digests in order; an episode's
     digest is the first 8 bytes of the sha256 over its way, number of supports, support and query indices
-    (int64, padding left out). Take it while iterating, on each process over its share, and merge.
+    (int64, without padding). Compute it while iterating, in each process over its share, and merge.
 
     Example:
         >>> data = LabelledSet(torch.zeros(40, 2), torch.arange(40) // 10, ("a", "b", "c", "d"))
@@ -31,7 +31,7 @@ class Fingerprint:
         self.digests: dict[int, bytes] = {}
 
     def update(self, episode: Episode) -> None:
-        """Adds the episodes of a batch that a sampler drew."""
+        """Add the episodes of a batch that a sampler drew."""
         if episode.numbers is None:
             raise InputError("episode: expected one that a sampler drew, got one without numbers")
         way = (episode.classes >= 0).sum(1, keepdim=True).cpu()
@@ -43,7 +43,7 @@ class Fingerprint:
             self.digests[number] = hashlib.sha256(row[row >= 0] if padded else row).digest()[:8]
 
     def merge(self, other: Fingerprint) -> None:
-        """Adds the episodes that another process saw."""
+        """Add the episodes that another process saw."""
         self.digests |= other.digests
 
     def hexdigest(self) -> str:

@@ -1,4 +1,4 @@
-"""Which classes of a data set are near each other: the ground for hard episodes."""
+"""Which classes of a data set are close to each other, for hard episodes."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from torch import Tensor
 from fewshot.core.errors import InputError
 from fewshot.data.labelled import LabelledSet
 
-_TIES = 20_260_611  # the seed of the order of equally near classes: a constant, so that it never changes
+_TIES = 20_260_611  # the seed for the order of equally near classes: a constant, so that it never changes
 
 
 def class_distances(
     data: LabelledSet, similarity: Float[Tensor, "classes classes"] | None = None
 ) -> Float[np.ndarray, "classes classes"]:
-    """How far apart the classes are: small is near. The first of these that there is:
+    """Distances between classes, from the first of these that is available:
 
-    1. minus `similarity`, where it is given;
+    1. minus `similarity`, if it is given;
     2. steps in the taxonomy, up to the deepest common ancestor and down again;
     3. 0 within a superclass, 1 across;
     4. minus the cosine of the class means, for features.
 
     Raises:
-        InputError: images with nothing that tells near classes, or a similarity of the wrong shape.
+        InputError: images with none of these, or a similarity of the wrong shape.
     """
     if similarity is not None:
         expected = [data.num_classes] * 2
@@ -42,13 +42,13 @@ def class_distances(
     if data.items.is_floating_point():
         return -cosine_of_means(data.items, data.counts)
     raise InputError(
-        'classes="hard": expected a taxonomy, superclasses or a similarity [classes, classes] to tell which '
-        "classes are near, got images with none of them"
+        'classes="hard": expected a taxonomy, superclasses or a similarity [classes, classes] that says '
+        "which classes are near, got images with none of them"
     )
 
 
 def taxonomy_distances(paths: tuple[str, ...]) -> Float[np.ndarray, "classes classes"]:
-    """Steps between classes in a tree that is given by each class's path from the root.
+    """Steps between classes in a tree, given each class's path from the root.
 
     >>> taxonomy_distances(("animal/cat", "animal/dog/poodle", "plant")).astype(int).tolist()
     [[0, 3, 3], [3, 0, 4], [3, 4, 0]]
@@ -69,7 +69,7 @@ def cosine_of_means(
 ) -> Float[np.ndarray, "classes classes"]:
     """Cosine similarity of the classes' mean items; `counts[c]` items of class c follow those of class c−1.
 
-    On the CPU and in double precision, so that no device gives other neighbours.
+    Computed on the CPU in double precision, so that the neighbours do not depend on the device.
     """
     flat, counts = items.detach().flatten(1).cpu().numpy(), counts.cpu()
     sums = np.add.reduceat(flat, (counts.cumsum(0) - counts).numpy(), axis=0, dtype=np.float64)
@@ -80,7 +80,7 @@ def cosine_of_means(
 def nearest(
     distances: Float[np.ndarray, "classes classes"], neighbours: int
 ) -> Int[np.ndarray, "classes near"]:
-    """Each class's nearest others, nearest first (all, where fewer); ties in a random but fixed order.
+    """Each class's nearest others (or all, if fewer), nearest first; ties in a random but fixed order.
 
     >>> nearest(np.array([[0.0, 2, 1], [2, 0, 3], [1, 3, 0]]), 2).tolist()
     [[2, 1], [0, 2], [0, 1]]

@@ -1,7 +1,7 @@
 """The protocol audit: does a method's result depend on what it must not see?
 
-A result that moves with the order of the queries, with the other episodes of a batch or, in inductive mode,
-with the other queries has read something that a user's queries will not tell.
+A result that changes with the order of the queries, with the other episodes of a batch or, in inductive mode,
+with the other queries uses information that a user's queries do not carry.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from fewshot.core.errors import InputError
+from fewshot.core.modes import Mode
 from fewshot.data.labelled import LabelledSet
 from fewshot.episodes.episode import Episode
 from fewshot.episodes.sampler import EpisodeSampler
-from fewshot.evaluation.scores import MODES, Predict, as_predict
+from fewshot.evaluation.scores import Predict, in_mode
 
 TOLERANCE = 1e-3  # in probability; arithmetic in another order stays well below
 EPISODES = 4
 
 RULES = {
-    "repeated": "the same call once more",
+    "repeated": "the same call again",
     "query order": "queries in another order",
     "queries by class": "queries that arrive sorted by class",
     "batch": "each episode alone, not in a batch with others",
@@ -39,12 +40,12 @@ Pair = tuple[Tensor, Tensor]  # probabilities [b, m, N] that should be equal
 
 @dataclass(frozen=True)
 class Check:
-    """What became of one rule.
+    """The outcome of one rule.
 
     Args:
         name: of `RULES`.
-        passed: None where it was not asked.
-        deviation: the largest difference in probability.
+        passed: None if it was skipped.
+        deviation: largest difference in probability.
         explanation: one line.
     """
 
@@ -55,7 +56,7 @@ class Check:
 
 
 def failures(checks: Sequence[Check]) -> list[str]:
-    """The names of the rules that were broken.
+    """The names of the broken rules.
 
     >>> failures([Check("batch", False, 0.2, ""), Check("class order", True, 0.0, "")])
     ['batch']
@@ -65,16 +66,16 @@ def failures(checks: Sequence[Check]) -> list[str]:
 
 @torch.no_grad()
 def audit(predict: Predict, episode: Episode, *, joint: bool, seed: int = 0) -> list[Check]:
-    """Ask for the same predictions in other ways, and compare the probabilities.
+    """Make the same predictions under changes that must not matter, and compare the probabilities.
 
     Args:
-        predict: what is audited, see `fewshot.evaluation.scores.as_predict`.
+        predict: what to audit, see `fewshot.evaluation.scores.as_predict`.
         episode: at least 2 episodes; a few are enough.
         joint: whether it may look at all queries together, so that a query's result may depend on the others.
-        seed: of the orders that are tried.
+        seed: of the orders to try; default 0.
 
     Returns:
-        A `Check` for each of `RULES`.
+        One `Check` per rule of `RULES`.
 
     Raises:
         InputError: fewer than 2 episodes.
@@ -82,7 +83,7 @@ def audit(predict: Predict, episode: Episode, *, joint: bool, seed: int = 0) -> 
     >>> from fewshot.methods.prototypes import prototypes
     >>> data = LabelledSet(torch.randn(60, 8), torch.arange(60) // 20, ("ant", "bee", "cat"))
     >>> episode = next(iter(EpisodeSampler(data, way=3, shot=2, query=4, batch=4)))
-    >>> checks = audit(as_predict(prototypes), episode, joint=False)
+    >>> checks = audit(in_mode(prototypes, "inductive"), episode, joint=False)
     >>> failures(checks), checks[1].explanation
     ([], 'queries in another order: the same results')
     """
@@ -99,7 +100,7 @@ def audit(predict: Predict, episode: Episode, *, joint: bool, seed: int = 0) -> 
         return _probabilities(predict, changed)
 
     usual = look(episode)
-    asked: dict[str, Callable[[], list[Pair]]] = {
+    probes: dict[str, Callable[[], list[Pair]]] = {
         "repeated": lambda: [(look(episode), usual)],
         "query order": lambda: [(look(_take_queries(episode, queries)), _take(usual, queries))],
         "queries by class": lambda: [(look(_take_queries(episode, by_class)), _take(usual, by_class))],
@@ -111,16 +112,17 @@ def audit(predict: Predict, episode: Episode, *, joint: bool, seed: int = 0) -> 
             *_replaced(look, episode, usual),
         ],
     }
-    skipped = {"other queries": "not asked of joint methods"} if joint else {}
+    skipped = {"other queries": "skipped for joint methods"} if joint else {}
     if k == 1:
-        skipped["support order"] = "not asked, as each class has one support"
+        skipped["support order"] = "skipped, as each class has one support"
     return [
-        Check(name, None, 0.0, skipped[name]) if name in skipped else _check(name, pairs())
-        for name, pairs in asked.items()
+        Check(name, None, 0.0, skipped[name]) if name in skipped else _compared(name, pairs())
+        for name, pairs in probes.items()
     ]
 
 
-def _check(name: str, pairs: Sequence[Pair]) -> Check:
+def _compared(name: str, pairs: Sequence[Pair]) -> Check:
+    """The check of one rule, from what was found and what it should equal."""
     found, expected = (
         torch.cat([side.flatten(0, -2) for side in sides]) for sides in zip(*pairs, strict=True)
     )
@@ -130,14 +132,14 @@ def _check(name: str, pairs: Sequence[Pair]) -> Check:
     deviation = deviations.max().item()
     if deviation <= TOLERANCE:
         return Check(name, True, deviation, f"{RULES[name]}: the same results")
-    # Where probabilities are equal but for rounding, the largest may be another one: that is no change.
+    # Among probabilities equal up to rounding the largest may be a different one: that is no change.
     changed = ((found.argmax(-1) != expected.argmax(-1)) & (deviations > TOLERANCE)).sum().item()
-    text = f"{RULES[name]}: other results, {changed} of {len(found)} predictions changed"
+    text = f"{RULES[name]}: different results, {changed} of {len(found)} predictions changed"
     return Check(name, False, deviation, text)
 
 
 def _probabilities(predict: Predict, episode: Episode) -> Float[Tensor, "b m N"]:
-    """In double precision, on the CPU; 0 for padding."""
+    """In float64 on the CPU; 0 for padding."""
     logits = predict(episode).cpu().double()
     if episode.class_mask is not None:
         logits = logits.masked_fill(~episode.class_mask.cpu().unsqueeze(1), -torch.inf)
@@ -146,7 +148,7 @@ def _probabilities(predict: Predict, episode: Episode) -> Float[Tensor, "b m N"]
 
 
 def _cycle(rows: int, n: int, generator: torch.Generator) -> Int64[Tensor, "rows n"]:
-    """An order of n things a row in which, for n > 1, nothing stays in its place: one random cycle."""
+    """One random cycle of n things per row: for n > 1, nothing stays in its place."""
     tour = torch.rand(rows, n, generator=generator).argsort(1)
     return torch.empty_like(tour).scatter_(1, tour, tour.roll(1, 1))
 
@@ -157,7 +159,7 @@ def _take(x: Shaped[Tensor, "b n *rest"], index: Int64[Tensor, "b m"]) -> Shaped
 
 
 def _change(episode: Episode, change: Callable[[Tensor], Tensor], *names: str) -> Episode:
-    """Change those of these fields that are there."""
+    """Change these fields, except those that are None."""
     there = {name: getattr(episode, name) for name in names if getattr(episode, name) is not None}
     return replace(episode, **{name: change(value) for name, value in there.items()})
 
@@ -168,7 +170,7 @@ def _take_queries(episode: Episode, index: Int64[Tensor, "b m"]) -> Episode:
 
 
 def _take_classes(episode: Episode, order: Int64[Tensor, "b N"]) -> Episode:
-    places = order.argsort(1)  # where each class goes to
+    places = order.argsort(1)  # where each class goes
     labels = _take(places.to(episode.query_labels.device), episode.query_labels.clamp(min=0))
     labels = labels.where(episode.query_labels >= 0, -1)
     names = "support", "classes", "support_index", "support_mask", "class_mask", "proportions"
@@ -188,7 +190,7 @@ def _alone(episode: Episode, i: int) -> Episode:
 
 
 def _removed(look: Callable[[Episode], Tensor], episode: Episode, usual: Tensor) -> list[Pair]:
-    """A query by itself: the first, the middle and the last one."""
+    """A single query by itself: the first, the middle and the last one."""
     b, m = usual.shape[:2]
     pairs = []
     for i in sorted({0, m // 2, m - 1}):
@@ -198,7 +200,7 @@ def _removed(look: Callable[[Episode], Tensor], episode: Episode, usual: Tensor)
 
 
 def _replaced(look: Callable[[Episode], Tensor], episode: Episode, usual: Tensor) -> list[Pair]:
-    """Half of the queries stay, another episode's take the place of the others; then the other half."""
+    """Half of the queries are kept, the rest replaced by another episode's; then the other half."""
     m = usual.shape[1]
     first = torch.arange(m) < m // 2
     pairs = []
@@ -212,7 +214,7 @@ def _replaced(look: Callable[[Episode], Tensor], episode: Episode, usual: Tensor
 
 
 def small_batch(sampler: EpisodeSampler) -> Episode:
-    """The first few of a sampler's episodes, also where it is to draw fewer."""
+    """The first few of a sampler's episodes, even if it draws fewer."""
     few = copy.copy(sampler)
     few.batch, few.episodes, few.reuse = EPISODES, few.start + EPISODES, False
     few.rank, few.world = 0, 1
@@ -220,7 +222,7 @@ def small_batch(sampler: EpisodeSampler) -> Episode:
 
 
 def fitting_sampler(data: LabelledSet, seed: int = 0) -> EpisodeSampler:
-    """Small episodes for an audit: 5-way, 3-shot, 5 queries a class, or what the data has enough for.
+    """Small episodes for an audit: 5-way, 3-shot, 5 queries per class, or as large as the data allows.
 
     >>> data = LabelledSet(torch.zeros(30, 2), torch.arange(30) // 6, ("a", "b", "c", "d", "e"))
     >>> sampler = fitting_sampler(data)
@@ -230,15 +232,13 @@ def fitting_sampler(data: LabelledSet, seed: int = 0) -> EpisodeSampler:
     least = int(data.counts.min()) if data.num_classes else 0
     shot = max(1, min(3, least - 1))
     query = max(1, min(5, least - shot))
-    return EpisodeSampler(data, max(2, min(5, data.num_classes)), shot, query, episodes=EPISODES, seed=seed)
+    way = max(2, min(5, data.num_classes))
+    return EpisodeSampler(data, way=way, shot=shot, query=query, episodes=EPISODES, seed=seed)
 
 
 def audit_modes(
     call: Callable[..., Any], modes: Iterable[str], episode: Episode, seed: int = 0
 ) -> dict[str, list[Check]]:
-    """Audit a method's call in some of `fewshot.evaluation.scores.MODES`."""
-    return {
-        mode: audit(as_predict(call, joint=joint, know_proportions=known), episode, joint=joint, seed=seed)
-        for mode, (joint, known) in MODES.items()
-        if mode in modes
-    }
+    """Audit a method's call in each of these modes, by its name."""
+    chosen = [mode for mode in Mode if mode in modes]
+    return {mode.value: audit(in_mode(call, mode), episode, joint=mode.joint, seed=seed) for mode in chosen}

@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 
 from fewshot.core.errors import InputError
+from fewshot.core.modes import Mode
 from fewshot.episodes.episode import Episode
 from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.evaluation.audit import Check, audit, failures, small_batch
-from fewshot.evaluation.scores import MODES, Predict, Scores, as_predict, evaluate, paired_difference
+from fewshot.evaluation.scores import Predict, Scores, evaluate, in_mode, paired_difference
 from fewshot.methods import catalogue
 from fewshot.methods.catalogue import Method
+from fewshot.methods.shared.call import FewShotCall
 from fewshot.methods.shared.material import Material
 
 YARDSTICK = "prototypes"
@@ -28,10 +30,10 @@ class Compared:
     """A method in one mode: a row of the comparison.
 
     Args:
-        method, scores: what it is, and what it scored.
+        method, scores: which it is, and what it scored.
         difference: points of accuracy above prototypes, and half the 95 % interval of that, paired by
             episode; None for prototypes.
-        milliseconds: an episode, of prediction alone, in the sampler's batches.
+        milliseconds: per episode, for prediction alone, in the sampler's batches.
         checks: of the protocol audit.
     """
 
@@ -42,7 +44,7 @@ class Compared:
     checks: tuple[Check, ...]
 
     def row(self) -> dict[str, Any]:
-        """The row as plain values, rounded; of the audit the names of the rules that were broken."""
+        """The row as plain values, rounded; the audit as the names of the broken rules."""
         above, ci95 = self.difference or (None, None)
         return {
             **self.scores.row(),
@@ -60,7 +62,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 class Timed:
-    """A predictor that sums up the seconds of its calls, those of a GPU's work included."""
+    """A predictor that adds up the seconds of its calls, including the GPU's work."""
 
     def __init__(self, predict: Predict) -> None:
         self.predict, self.seconds = predict, 0.0
@@ -80,36 +82,36 @@ def _finish_gpu_work() -> None:
 
 
 def choose_modes(mode: str = "all", proportions: str = "both") -> tuple[str, ...]:
-    """The names in `MODES` that are asked for.
+    """The names of the modes that a user's options ask for.
 
     Args:
         mode: "inductive", "joint", or "all" (default).
-        proportions: of joint modes those that are told the classes' shares ("known"), those that are not
+        proportions: the joint modes that are given the classes' shares ("known"), those that are not
             ("unknown"), or "both" (default).
 
     >>> choose_modes(), choose_modes("joint", "known"), choose_modes(proportions="unknown")
     (('inductive', 'joint', 'joint-known'), ('joint-known',), ('inductive', 'joint'))
     """
     return tuple(
-        name
-        for name, (joint, known) in MODES.items()
-        if mode in ("all", "joint" if joint else "inductive")
-        and (not joint or proportions in ("both", "known" if known else "unknown"))
+        one.value
+        for one in Mode
+        if mode in ("all", "joint" if one.joint else "inductive")
+        and (not one.joint or proportions in ("both", "known" if one.known else "unknown"))
     )
 
 
 def choose(
-    names: str | None, modes: Iterable[str] = tuple(MODES), lacks: Mapping[str, str] | None = None
+    names: str | None, modes: Iterable[str] = tuple(Mode), lacks: Mapping[str, str] | None = None
 ) -> tuple[list[Method], list[str]]:
-    """The methods to compare, and a line for each reason why some are left out.
+    """The methods to compare, and one line for each reason why some are left out.
 
     Args:
-        names: with commas between; None: all that need no images (those train for minutes).
-        modes: those that are asked for; default all.
-        lacks: what there is not of a method's ``needs``, each with the reason; default nothing.
+        names: separated by commas; None: all that need no images (those train for minutes).
+        modes: those to compare in; default all.
+        lacks: those of the methods' ``needs`` that are not met, each with the reason; default none.
 
     Raises:
-        InputError: a name that no method has, or a named method that cannot be compared.
+        InputError: an unknown name, or a named method that cannot be compared.
     """
     modes, lacks = set(modes), lacks or {}
     reasons: dict[str, list[str]] = {}
@@ -121,7 +123,7 @@ def choose(
                 continue
             reason = f"its modes are {', '.join(method.modes)}"
         elif reason is None and names is None and method.needs == "images":
-            reason = "training on images takes minutes; --methods NAME,NAME,... takes them in"
+            reason = "training on images takes minutes; --methods NAME,NAME,... includes them"
         if reason is None:
             chosen.append(method)
         elif names is not None:
@@ -136,33 +138,33 @@ def compare(
     material: Material,
     sampler: EpisodeSampler,
     image_sampler: EpisodeSampler | None = None,
-    modes: Iterable[str] = tuple(MODES),
+    modes: Iterable[str] = tuple(Mode),
     progress: Callable[[str], None] = lambda text: None,
 ) -> list[Compared]:
-    """Score methods on the very same episodes, prototypes first, whether named or not.
+    """Score methods on the very same episodes; prototypes come first and are always included.
 
     Args:
-        methods: of `fewshot.methods.catalogue`, or one's own.
+        methods: of `fewshot.methods.catalogue`, or your own.
         material: what they may learn from.
         sampler: episodes of features.
-        image_sampler: the same episodes of images, for methods that need these.
-        modes: of `fewshot.evaluation.scores.MODES`; a method gives a row for each of these that it has.
-        progress: called with a line before whatever takes a while.
+        image_sampler: the same episodes of images, for methods that need these; default None.
+        modes: names of modes; each method gives one row per mode that it has; default all.
+        progress: called with one line before anything that takes a while; default: ignores it.
 
     Raises:
         InputError: the samplers draw different episodes, or a method needs images and there are none.
 
-    >>> from fewshot.evaluation.inputs import made_up_source
-    >>> source = made_up_source()
-    >>> sampler = source.sampler("test", shot=2, query=5, episodes=40)
-    >>> material = source.material(sampler, "test", base=False)
+    >>> from fewshot.evaluation.inputs import made_up_data
+    >>> data = made_up_data()
+    >>> sampler = data.sampler("test", shot=2, query=5, episodes=40)
+    >>> material = data.material(sampler, "test", base=False)
     >>> rows = compare(catalogue.find("class-graph"), material, sampler, modes=["joint"])
     >>> [(row.method.title, row.scores.mode, failures(row.checks)) for row in rows]
     [('ProtoNet', 'inductive', []), ('class graph', 'joint', [])]
     """
     if image_sampler is not None and image_sampler.fingerprint() != sampler.fingerprint():
-        raise InputError("image_sampler: expected the same episodes as of features, got others")
-    wanted = [mode for mode in MODES if mode in modes]
+        raise InputError("image_sampler: expected the same episodes as those of the features, got others")
+    wanted = set(modes)
     [yardstick] = catalogue.find(YARDSTICK)
     rows: list[Compared] = []
     for method in [yardstick, *(method for method in methods if method.name != YARDSTICK)]:
@@ -180,13 +182,12 @@ def compare(
 
 
 def _score(
-    method: Method, call: Callable[..., Any], mode: str, sampler: EpisodeSampler, reference: Scores | None
+    method: Method, call: FewShotCall, mode: str, sampler: EpisodeSampler, reference: Scores | None
 ) -> Compared:
-    joint, known = MODES[mode]
-    predict = as_predict(call, joint=joint, know_proportions=known)
-    checks = audit(predict, small_batch(sampler), joint=joint)
+    predict = in_mode(call, mode)
+    checks = audit(predict, small_batch(sampler), joint=Mode(mode).joint)
     with torch.no_grad():
-        predict(next(iter(sampler)))  # what happens once only, such as choosing kernels, is not measured
+        predict(next(iter(sampler)))  # what happens only once, such as choosing kernels, is not timed
     timed = Timed(predict)
     scores = evaluate(timed, sampler, method=method.name, mode=mode)
     return Compared(

@@ -1,4 +1,4 @@
-"""What dependencies mean: beside the confusions that a model makes, and the classes' places in a taxonomy."""
+"""What dependencies mean: how they correlate with the model's confusions and with a taxonomy."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from fewshot.episodes.sampler import EpisodeSampler
 
 @torch.no_grad()
 def mean_dependencies(graph: Callable[..., Any], sampler: EpisodeSampler) -> Float[Tensor, "classes classes"]:
-    """How much each class listens to each other one, on average over the episodes where both are.
+    """How much each class listens to each other class, on average over the episodes that have both.
 
-    In units of an equal share: 1 is as much as to any other class of its episodes.
+    In units of an equal share: 1 means as much as to any other class of its episodes.
 
     Args:
         graph: a `ClassGraph`, or any module with its call.
-        sampler: episodes of features, all of one way.
+        sampler: episodes of features, all of the same way.
 
     Returns:
-        Row i: how much class i listens to each class j; nan where the two never met, and for i = j.
+        Row i: how much class i listens to each class j; nan if the two never met, and for i = j.
 
     >>> from fewshot import ClassGraph
-    >>> from fewshot.evaluation.inputs import made_up_source
-    >>> sampler = made_up_source().sampler("test", way=3, shot=2, query=5, episodes=40)
+    >>> from fewshot.evaluation.inputs import made_up_data
+    >>> sampler = made_up_data().sampler("test", way=3, shot=2, query=5, episodes=40)
     >>> mean_dependencies(ClassGraph.pretrained(), sampler).shape == (sampler.data.num_classes,) * 2
     True
     """
@@ -51,9 +51,9 @@ def mean_dependencies(graph: Callable[..., Any], sampler: EpisodeSampler) -> Flo
 def rank_correlation(
     a: Shaped[Tensor, "classes classes"], b: Shaped[Tensor, "classes classes"]
 ) -> tuple[float, int]:
-    """Spearman's rank correlation over the pairs of classes, and how many pairs there are.
+    """Spearman's rank correlation over the pairs of classes, and the number of pairs.
 
-    Both are taken in both directions together, ``x + x.T``; pairs with a nan are left out.
+    Both matrices are made symmetric, ``x + x.T``; pairs with a nan are left out.
 
     >>> a = torch.tensor([[0.0, 3.0, 1.0], [3.0, 0.0, 2.0], [1.0, 2.0, 0.0]])
     >>> rank_correlation(a, -a)
@@ -72,12 +72,12 @@ def meaning(
     confusion: Int[Tensor, "classes classes"],
     data: LabelledSet,
 ) -> dict[str, float | int]:
-    """Rank correlations of dependencies with confusions, and with nearness in a taxonomy.
+    """Rank correlations of dependencies with confusions and with nearness in a taxonomy.
 
     Args:
-        dependencies: of `mean_dependencies`.
-        confusion: counts, of `fewshot.evaluation.scores.Scores`, on the same episodes.
-        data: the classes.
+        dependencies: from `mean_dependencies`.
+        confusion: counts, from `fewshot.evaluation.scores.Scores`, on the same episodes.
+        data: the classes, with their taxonomy if there is one.
     """
     confused, pairs = rank_correlation(dependencies, confusion)
     found: dict[str, float | int] = {"pairs": pairs, "confusions": confused}

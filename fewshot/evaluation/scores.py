@@ -12,34 +12,31 @@ from torch import Tensor, nn
 from torchmetrics.functional.classification import binary_calibration_error
 
 from fewshot.core.errors import InputError
+from fewshot.core.modes import Mode
 from fewshot.episodes.episode import Episode
 from fewshot.episodes.fingerprint import Fingerprint
 from fewshot.episodes.sampler import EpisodeSampler
+from fewshot.methods.shared.call import FewShotCall
 
-BINS = 15  # of probabilities, in which calibration is judged
+BINS = 15  # of probabilities, for the calibration error
 Predict = Callable[[Episode], Tensor]
-Gather = Callable[[Any], list[Any]]  # what this process has, to what all of them have
-# What a class graph may look at: (all queries together, the classes' shares of them).
-MODES: dict[str, tuple[bool, bool]] = {
-    "inductive": (False, False),
-    "joint": (True, False),
-    "joint-known": (True, True),
-}
+Gather = Callable[[Any], list[Any]]  # from what this process has to what all of them have
+MODES = {mode.value: (mode.joint, mode.known) for mode in Mode}  # the flags of each `Mode`, by name
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What a method scored on a set of episodes. Shares are in percent, but for `ece`, which is from 0 to 1.
+    """What a method scored on a set of episodes; in percent, except `ece`, which is from 0 to 1.
 
     Attributes:
         accuracy, ci95: mean accuracy over the episodes, and half the width of its 95 % interval,
             1.96 s / sqrt(episodes); nan for a single episode.
-        fingerprint: of the episodes' indices: the same only for the very same episodes.
+        fingerprint: of the episodes' indices: equal only for the very same episodes.
         ece: expected calibration error of the top class's probability, 15 bins.
-        calibration: **[15, 3]**, of each of these bins: queries, mean probability of the top class, and share
-            of right answers, both from 0 to 1 and nan in an empty bin.
-        per_class: accuracy by class name, of the classes that had a query.
-        confusion: counts **[classes, classes]**: row the true class, column the predicted one.
+        calibration: **[15, 3]**, for each of these bins: the number of queries, the mean probability of the
+            top class, and the share of correct predictions, both from 0 to 1 and nan in an empty bin.
+        per_class: accuracy by class name, for the classes that had a query.
+        confusion: counts **[classes, classes]**: rows are true classes, columns predicted ones.
         per_episode: accuracies **[episodes]**, in the sampler's order.
     """
 
@@ -73,30 +70,32 @@ class Scores:
 
 
 def interval95(values: Float[Tensor, "episodes"]) -> tuple[float, float]:
-    """Return the mean and half the width of its normal 95 % interval, 1.96 s / sqrt(n) (nan where n = 1).
+    """Return the mean and half the width of its normal 95 % interval, 1.96 s / sqrt(n) (nan for n = 1).
 
     >>> interval95(torch.tensor([40.0, 60.0, 50.0, 50.0]))
     (50.0, 8.0016...)
     """
     exact = values.double()
-    spread = exact.std().item() if len(exact) > 1 else math.nan
-    return exact.mean().item(), 1.96 * spread / math.sqrt(len(exact))
+    deviation = exact.std().item() if len(exact) > 1 else math.nan
+    return exact.mean().item(), 1.96 * deviation / math.sqrt(len(exact))
 
 
-def as_predict(method: Callable[..., Any], *, joint: bool = False, know_proportions: bool = False) -> Predict:
-    """Turn a class graph, a `GraphFewShot` or any method with the same call into what `evaluate` takes.
+def as_predict(method: FewShotCall, *, joint: bool = False, know_proportions: bool = False) -> Predict:
+    """Turn a class graph, a `GraphFewShot` or any method into what `evaluate` takes.
 
     Args:
-        method: called as `method(support, query, joint=..., support_mask=..., class_mask=..., query_mask=...,
-            proportions=...)`; returns logits **[B, M, N]**, or an output with `logits`.
-        joint: look at all queries together (transductive inference).
-        know_proportions: tell the method the classes' true shares of the query set.
+        method: called as all methods are, see `FewShotCall`.
+        joint: look at all queries together (transductive inference); default False.
+        know_proportions: give the method the classes' true shares of the query set; default False.
     """
+    owner = getattr(method, "__self__", method)  # of a module's method, the module
 
     def predict(episode: Episode) -> Tensor:
-        learned = next(method.parameters(), None) if isinstance(method, nn.Module) else None
+        learned = next(owner.parameters(), None) if isinstance(owner, nn.Module) else None
         if learned is not None:
             episode = episode.to(learned.device)
+        if episode.support is None or episode.query is None:
+            raise InputError("episode: expected one with its items, got indices alone (gather=False)")
         out = method(
             episode.support,
             episode.query,
@@ -111,6 +110,11 @@ def as_predict(method: Callable[..., Any], *, joint: bool = False, know_proporti
     return predict
 
 
+def in_mode(method: FewShotCall, mode: str) -> Predict:
+    """`as_predict` in a `Mode`."""
+    return as_predict(method, joint=Mode(mode).joint, know_proportions=Mode(mode).known)
+
+
 @torch.no_grad()
 def evaluate(
     predict: Predict,
@@ -123,16 +127,16 @@ def evaluate(
     """Score a method on all episodes of a sampler, a batch at a time.
 
     Args:
-        predict: an Episode (of B episodes) to logits **[B, M, N]**, on any device; see `as_predict`. The next
-            episodes' items come into the same memory, so it should not keep them.
-        sampler: draws the episodes; must have a number of them.
+        predict: from an `Episode` (of B episodes) to logits **[B, M, N]**, on any device; see `as_predict`.
+            It should not keep the items: the next batch overwrites them.
+        sampler: draws the episodes; must be finite.
         method, mode: names for the table.
-        gather: of several processes, each with a sampler of its own share (`rank` and `world`), gives all
-            what each found, so that each has the scores of all episodes: those of one process. Default None:
-            the scores of this sampler's share.
+        gather: exchanges what several processes found, each with a sampler of its own share (`rank` and
+            `world`), so that each has the scores of all episodes, equal to those of one process. Default
+            None: the scores of this sampler's share.
 
     Raises:
-        InputError: a sampler without end, logits of a wrong shape, or logits that are nan.
+        InputError: an endless sampler, logits of the wrong shape, or logits that are nan.
 
     >>> from fewshot import FeatureSet
     >>> from fewshot.methods.prototypes import prototypes
@@ -144,14 +148,14 @@ def evaluate(
     (100.0, 0.0, {'ant': 100.0, 'bee': 100.0, 'cat': 100.0})
     """
     if sampler.episodes is None:
-        raise InputError("sampler: expected a number of episodes to evaluate on, got one without end (None)")
+        raise InputError("sampler: expected a number of episodes to evaluate on, got an endless one (None)")
     data = sampler.data
     fingerprint, parts = Fingerprint(), []
     sampler = copy.copy(sampler)
-    sampler.reuse = True  # memory that the processor still has at hand
+    sampler.reuse = True  # memory that is still in the processor's cache
     for episode in sampler:
         logits = predict(episode)
-        _check(logits, episode, method)
+        _check_logits(logits, episode, method)
         fingerprint.update(episode)
         parts.append(_answers(logits, episode, data.num_classes))
     found = _joined(parts)
@@ -169,7 +173,7 @@ def evaluate(
     confusion = torch.bincount(pairs, minlength=size * size).view(size, size)
     accuracy, ci95 = interval95(per_episode)
     seen = confusion.sum(dim=1)  # queries of each class
-    # Of a share of the episodes too the fingerprint is that of all of them, which have to be drawn for it.
+    # The fingerprint of a share is also that of all episodes, which have to be drawn for it.
     partial = sampler.world > 1 and gather is None
     shares = 100.0 * confusion.diagonal() / seen
     return Scores(
@@ -189,14 +193,14 @@ def evaluate(
     )
 
 
-def _check(logits: Tensor, episode: Episode, method: str) -> None:
+def _check_logits(logits: Tensor, episode: Episode, method: str) -> None:
     expected = (*episode.query_labels.shape, episode.classes.shape[1])
     if tuple(logits.shape) != expected:
         raise InputError(f"{method}: expected logits [B, M, N] = {list(expected)}, got {list(logits.shape)}")
 
 
 def _joined(parts: Sequence[Sequence[Tensor]]) -> list[Tensor]:
-    """The `_answers` of several batches as those of one, on the CPU; empty of none."""
+    """The `_answers` of several batches as those of one, on the CPU; empty for no batches."""
     return [torch.cat(part).cpu() for part in zip(*parts, strict=True)]
 
 
@@ -211,10 +215,10 @@ def _in_order(found: list[Tensor]) -> list[Tensor]:
 
 
 def _answers(logits: Tensor, episode: Episode, size: int) -> tuple[Tensor, ...]:
-    """What there is to count of a batch, on the logits' device, where nothing waits for it.
+    """What is counted in a batch, left on the logits' device, so that nothing waits for it.
 
-    The episodes' numbers, accuracies and numbers of real queries, each **[B]**; of each real query the top
-    class's probability, whether it is right, and the pair of its class and the predicted one as a single
+    The episodes' numbers, accuracies and numbers of real queries, each **[B]**; for each real query the top
+    class's probability, whether it is correct, and the pair of its class and the predicted one as a single
     number, c·size + predicted.
     """
     assert episode.numbers is not None  # or there would be no fingerprint
@@ -243,9 +247,9 @@ def _calibration(confidences: Float[Tensor, "n"], hits: Bool[Tensor, "n"]) -> Fl
 
 
 def paired_difference(scores: Scores, reference: Scores) -> tuple[float, float]:
-    """Return how many points of accuracy `scores` lies above `reference`, and half the 95 % interval of that.
+    """Return how many points of accuracy `scores` is above `reference`, and half the 95 % interval of that.
 
-    Taken episode by episode, so that what makes an episode hard for both cancels out.
+    The difference is taken per episode, so that what makes an episode hard for both cancels out.
 
     Raises:
         InputError: the two were not scored on the very same episodes.
@@ -261,16 +265,16 @@ def paired_difference(scores: Scores, reference: Scores) -> tuple[float, float]:
 def hardest_pairs(
     confusion: Int[Tensor, "classes classes"], names: Sequence[str], top: int = 10
 ) -> list[dict[str, Any]]:
-    """List the pairs of classes most often taken for each other, the worst first.
+    """List the pairs of classes most often confused with each other, the worst first.
 
     Args:
         confusion: counts **[classes, classes]**, as in `Scores`.
         names: of the classes, in order.
-        top: how many pairs at most (default 10); pairs never confused are left out.
+        top: the most pairs to list (default 10); pairs never confused are left out.
 
     Returns:
-        One dict a pair: the two names `a` and `b`, `count` of queries of either taken for the other, and
-        `percent` of all queries of the two classes.
+        One dict per pair: the two names `a` and `b`, the `count` of queries of either taken for the other,
+        and their `percent` of all queries of the two classes.
 
     >>> hardest_pairs(torch.tensor([[8, 2, 0], [1, 9, 0], [0, 0, 5]]), ["ant", "bee", "cat"])
     [{'a': 'ant', 'b': 'bee', 'count': 3, 'percent': 15.0}]

@@ -50,6 +50,49 @@ def check_episodes(
         raise ValueError(f"neighbours: expected at least 1, or None for all classes, got {neighbours}")
 
 
+def check_known(
+    support: Tensor,
+    known: Tensor | None,
+    relations: Tensor | None,
+    known_relations: Tensor | None,
+    belief: float | None,
+) -> None:
+    """Raise a ValueError that names the argument, what was expected and what came."""
+    if (known is None) != (relations is None):
+        one, other = ("relations", "known") if relations is None else ("known", "relations")
+        raise ValueError(f"{one}: expected together with {other}, got None")
+    if belief is not None and not (isinstance(belief, int | float) and 0 <= belief <= 1):
+        raise ValueError(f"belief: expected a number from 0 to 1, or None to judge it, got {belief!r}")
+    if known is None or relations is None:
+        if known_relations is not None:
+            raise ValueError(
+                "known_relations: expected together with known and relations, got no known classes"
+            )
+        return
+    b, n, _, d = support.shape
+    if known.dim() != 2 or not known.is_floating_point() or known.shape[1] != d or not len(known):
+        raise ValueError(f"known: expected floats [C, D] with D = {d}, got {_kind(known)}")
+    c = len(known)
+    if not relations.is_floating_point() or tuple(relations.shape) not in ((n, c), (b, n, c)):
+        raise ValueError(f"relations: expected floats {[n, c]} or {[b, n, c]}, got {_kind(relations)}")
+    if known_relations is not None:
+        if not known_relations.is_floating_point() or tuple(known_relations.shape) != (c, c):
+            raise ValueError(f"known_relations: expected floats {[c, c]}, got {_kind(known_relations)}")
+        if not _holds(known_relations.isfinite().all()):
+            raise ValueError("known_relations: expected finite numbers, got nan or infinity")
+    if not _holds(known.isfinite().all()):
+        raise ValueError("known: expected finite numbers, got nan or infinity")
+    if not _holds(~relations.isinf().any()):
+        raise ValueError("relations: expected numbers, or rows of nan, got infinity")
+    if not _holds((relations.isnan().all(-1) | ~relations.isnan().any(-1)).all()):
+        raise ValueError("relations: expected a row of numbers, or of nan alone, got a row with some nan")
+
+
+def _holds(what: Tensor) -> bool:
+    """Whether it is so, as far as that can be seen: not on a GPU, where one would wait, nor while traced."""
+    return what.device.type != "cpu" or torch.compiler.is_compiling() or bool(what)
+
+
 def _are_shares(proportions: Tensor) -> bool:
     """False where that can be seen: not on a GPU, where one would wait for it, nor while being traced."""
     if proportions.device.type != "cpu" or torch.compiler.is_compiling():

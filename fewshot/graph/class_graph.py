@@ -3,26 +3,28 @@
 It needs torch, torch-geometric and, of this package, the rooms `graph` and `core`; so any model can have it.
 """
 
-import json
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from fewshot.core.files import replacing
-from fewshot.graph.checks import check_episodes
+from fewshot.graph.checks import check_episodes, check_known
 from fewshot.graph.conv import ClassGraphConv
 from fewshot.graph.coupling import Coupling
-from fewshot.graph.edges import Edges, Refinement, dense_edges, nearest_classes, sparse_edges
+from fewshot.graph.edges import Edges, Refinement, connect, neighbours_of
 from fewshot.graph.facts import QueryFacts
 from fewshot.graph.handicap import Handicap
 from fewshot.graph.head import PrototypeHead
 from fewshot.graph.joint import Exchange
-from fewshot.graph.span import shrink
+from fewshot.graph.known_neighbours import KnownNeighbours
+from fewshot.graph.prepare import prepare
+from fewshot.graph.saving import Pretrained
+from fewshot.graph.span import shrink_with
 from fewshot.graph.trust import LabelTrust
+from fewshot.graph.unknown import NoneOfThese
 from fewshot.graph.vectors import normalize
 
 WEIGHTS = Path(__file__).parent / "weights" / "class_graph"
@@ -33,15 +35,21 @@ class GraphOutput(NamedTuple):
 
     ``logits`` **[B, M, N]**, -inf for classes that are absent or padding; ``prototypes`` **[B, N, D]**,
     refined, of length 1; ``dependencies`` **[B, N, N]**, row i: how much class i listens to each class j
-    (rows sum to 1, diagonal 0), or `Edges` if ``neighbours`` was given.
+    (rows sum to 1, diagonal 0), or `Edges` if ``neighbours`` was given. With known classes,
+    ``known_dependencies`` **[B, N, C]**, how much each class listens to each known class (rows sum to 1, or
+    are 0 for a class without relations), and ``belief`` **[B, N]**, how far its relations were believed, from
+    0 to 1. On request, ``unknown`` **[B, M]**, log odds that a query is of none of the classes.
     """
 
     logits: Float[Tensor, "B M N"]
     prototypes: Float[Tensor, "B N D"]
     dependencies: Float[Tensor, "B N N"] | Edges
+    known_dependencies: Float[Tensor, "B N C"] | None = None
+    belief: Float[Tensor, "B N"] | None = None
+    unknown: Float[Tensor, "B M"] | None = None
 
 
-class ClassGraph(nn.Module):
+class ClassGraph(Pretrained):
     r"""Refine the prototypes of an episode's classes by message passing, and classify the queries by them.
 
     ::
@@ -83,7 +91,8 @@ class ClassGraph(nn.Module):
         super().__init__()
         if not isinstance(steps, int) or steps < 1:  # what a file says may be anything
             raise ValueError(f"steps: expected a whole number from 1 up, got {steps!r}")
-        self.config: dict[str, Any] = {"steps": steps}
+        self.config = {"steps": steps}
+        self.neighbours = KnownNeighbours()
         self.facts = QueryFacts()
         self.trust = LabelTrust()
         self.conv = ClassGraphConv()
@@ -92,6 +101,7 @@ class ClassGraph(nn.Module):
         self.head = PrototypeHead(scale=10.5)
         self.coupling = Coupling()
         self.exchange = Exchange(steps)
+        self.none_of_these = NoneOfThese()
 
     def forward(
         self,
@@ -106,6 +116,11 @@ class ClassGraph(nn.Module):
         proportions: Tensor | None = None,
         prior: Tensor | None = None,
         neighbours: int | Tensor | None = None,
+        known: Tensor | None = None,
+        relations: Tensor | None = None,
+        known_relations: Tensor | None = None,
+        belief: float | None = None,
+        unknown: bool = False,
     ) -> GraphOutput:
         """Classify the queries of B episodes.
 
@@ -120,7 +135,17 @@ class ClassGraph(nn.Module):
             proportions: **[B, N]**, the classes' shares of the query set, if they are known.
             prior: similarity of classes from outside **[N, N]** or **[B, N, N]**; raises the dependencies.
             neighbours: listen to the k most similar classes only, as sparse edges; or to those of int64
-                **[B, N, k]** (-1: none), found once for many calls; default None: to all.
+                **[B, N, k]** (-1: none), found once for many calls; default None: to all. A number also
+                limits the edges to known classes.
+            known: prototypes of known classes **[C, D]**, in the space of the features.
+            relations: similarities of the classes to the known ones **[N, C]** or **[B, N, C]**, larger is
+                nearer, on any scale; a row of NaN: nothing is known of that class. A class with relations
+                needs no supports: then it is a zero-shot class.
+            known_relations: the same similarity among the known classes **[C, C]**; tells how much such
+                relations are worth; default None: not known.
+            belief: from 0 (ignore the relations) to 1 (take them as true); default None: judged.
+            unknown: also give the log odds that a query is of none of the classes; in joint mode a query
+                then counts for the classes only as far as it is of one of them; default False.
 
         Returns:
             `GraphOutput`.
@@ -130,88 +155,57 @@ class ClassGraph(nn.Module):
         """
         masks = (support_mask, class_mask, query_mask)
         check_episodes(support, query, *masks, evidence, proportions, prior, neighbours)
-        kind = self.head.log_scale.dtype  # cosines in half precision would be too coarse
-        support, query = support.to(kind), query.to(kind)
-        b, n, k, _ = support.shape
-        if support_mask is None:
-            support_mask = support.new_ones((b, n, k), dtype=torch.bool)
-        classes = support_mask.any(-1) if class_mask is None else class_mask & support_mask.any(-1)
-        support_mask = support_mask & classes[..., None]
-        # Whatever padding holds, even nan, must not matter.
-        support = normalize(support.masked_fill(~support_mask[..., None], 0.0))
-        query = normalize(query if query_mask is None else query.masked_fill(~query_mask[..., None], 0.0))
-        # The rounds of the joint mode go over all images many times.
-        support, query, back = shrink(support, query) if joint else (support, query, lambda x: x)
+        check_known(support, known, relations, known_relations, belief)
+        kind, scale = self.head.log_scale.dtype, self.head.log_scale.exp()
+        support, support_mask, query, seen = prepare(support, query, *masks, kind)
+        b, n, _, _ = support.shape
+        classes = support_mask.any(-1)
+        told, message, background = None, None, None
+        if known is not None and relations is not None:
+            told = self.neighbours(
+                support,
+                support_mask,
+                torch.ones_like(classes) if class_mask is None else class_mask,
+                known,
+                relations,
+                known_relations,
+                belief,
+                conv=self.conv,
+                most=neighbours if isinstance(neighbours, int) else None,
+            )
+            classes, message = classes | told.there, told.message
+            background = self.none_of_these.against(query, known, told.there, scale) if unknown else None
+        back = None
+        if joint:  # whose rounds go over all images many times
+            support, query, message, back = shrink_with(support, query, message)
         evidence, proportions = (None if x is None else x.to(kind) for x in (evidence, proportions))
         facts = self.facts(classes, evidence, proportions)
         prior = None if prior is None else prior.to(kind).expand(b, n, n)
 
-        near = heard = neighbours if isinstance(neighbours, Tensor) else None
-        if isinstance(neighbours, int):
-            raw, most = normalize(support.sum(2)), min(neighbours, n - 1)
-            near = heard = nearest_classes(raw, classes, most, prior)
-            if facts.alive is not classes:  # of those that may occur; a wrong label may be of any class
-                heard = nearest_classes(raw, facts.alive, most, prior)
-        supports = self.trust(support, support_mask, classes, near)
+        raw = support.sum(2) if message is None else support.sum(2) + message
+        near, heard = neighbours_of(neighbours, raw, classes, facts, prior)
+        supports = self.trust(support, support_mask, classes, near, message)
         sums = supports.sums()
-        edges = (self.conv, normalize(sums), classes, facts, prior)
-        dependencies: Tensor | Edges
-        messages, dependencies = dense_edges(*edges) if heard is None else sparse_edges(*edges, heard)
-
+        messages, dependencies = connect(self.conv, normalize(sums), classes, facts, prior, heard)
         prototypes = self.refine(sums, messages)
-        scale = self.head.log_scale.exp()
         facts = facts._replace(bias=facts.bias - scale * self.handicap(supports))
         logits = self.head.scores(query, prototypes, facts.bias)
+        odds = self.none_of_these(logits, classes, support_mask, background) if unknown else None
         if joint:
-            seen = query.new_ones(query.shape[:2]) if query_mask is None else query_mask.to(kind)
-            logits, prototypes = self.exchange(
-                supports,
-                query,
-                seen[..., None],
-                logits,
-                facts,
-                trust=self.trust,
-                refine=lambda sums: self.refine(sums, messages),
-                coupling=self.coupling,
-                head=self.head,
-            )
-        return GraphOutput(logits, back(prototypes), dependencies)
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write ``config.json`` and ``model.safetensors`` into a folder, each atomically."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        state = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
-        for name, write in (
-            ("model.safetensors", lambda path: save_file(state, path)),
-            ("config.json", lambda path: path.write_text(json.dumps(self.config) + "\n")),
-        ):
-            with replacing(folder / name) as temporary:
-                write(temporary)
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> "ClassGraph":
-        """Read what `save_pretrained` wrote.
-
-        Raises:
-            ValueError: the folder does not hold a class graph.
-
-        >>> import tempfile
-        >>> folder = tempfile.mkdtemp()
-        >>> ClassGraph(steps=5).save_pretrained(folder)
-        >>> ClassGraph.from_pretrained(folder).config
-        {'steps': 5}
-        """
-        folder = Path(folder)
-        try:
-            graph = cls(**json.loads((folder / "config.json").read_text()))
-            graph.load_state_dict(load_file(folder / "model.safetensors"))
-        except Exception as error:  # a missing file, JSON, safetensors and torch each raise their own
-            reason = " ".join(str(error).split()[:30])
-            raise ValueError(
-                f"folder: expected config.json and model.safetensors of a class graph in {folder}: {reason}"
-            ) from error
-        return graph.eval()
+            if odds is not None:
+                odds = self.none_of_these.among_queries(odds, query, seen)
+                seen = seen * (-odds).sigmoid()[..., None]
+            parts = {"trust": self.trust, "coupling": self.coupling, "head": self.head}
+            refine = partial(self.refine, messages=messages)
+            logits, prototypes = self.exchange(supports, query, seen, logits, facts, refine=refine, **parts)
+        output = GraphOutput(
+            logits, prototypes if back is None else back(prototypes), dependencies, unknown=odds
+        )
+        return (
+            output
+            if told is None
+            else output._replace(known_dependencies=told.dependencies, belief=told.belief)
+        )
 
     @classmethod
     def pretrained(cls) -> "ClassGraph":

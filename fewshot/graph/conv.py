@@ -85,16 +85,21 @@ class ClassGraphConv(MessagePassing):
 
     def forward(
         self,
-        x: Float[Tensor, "n D"],
+        x: Float[Tensor, "n D"] | tuple[Float[Tensor, "n D"], Tensor],
         edge_index: Int64[Tensor, "2 E"],
         weight: Float[Tensor, " E"] | None = None,
         prior: Float[Tensor, " E"] | None = None,
         present: Float[Tensor, " n"] | None = None,
-    ) -> Float[Tensor, "n D"]:
-        """Messages along given ``weight``, or along `dependencies` where it is None."""
+    ) -> Float[Tensor, "targets D"]:
+        """Messages along given ``weight``, or along `dependencies` if it is None.
+
+        With given weights the graph may be bipartite: x is then a pair, the nodes that are listened to and
+        those that listen, of which only the number counts.
+        """
+        source, target = x if isinstance(x, tuple) else (x, x)
         if weight is None:
-            weight = self.dependencies(x, edge_index, prior, present)
-        return self.propagate(edge_index, x=x, weight=weight, size=(len(x), len(x)))
+            weight = self.dependencies(source, edge_index, prior, present)
+        return self.propagate(edge_index, x=source, weight=weight, size=(len(source), len(target)))
 
     def message(self, x_j: Float[Tensor, "E D"], weight: Float[Tensor, " E"]) -> Float[Tensor, "E D"]:
         return weight[:, None] * x_j

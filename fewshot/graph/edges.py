@@ -62,6 +62,43 @@ def nearest_classes(
     return torch.cat(found, dim=1)
 
 
+def neighbours_of(
+    neighbours: int | Tensor | None,
+    sums: Float[Tensor, "B N D"],
+    classes: Bool[Tensor, "B N"],
+    facts: Facts,
+    prior: Float[Tensor, "B N N"] | None,
+) -> tuple[Int64[Tensor, "B N k"] | None, Int64[Tensor, "B N k"] | None]:
+    """The classes near each class, and those of them that it listens to; None for all.
+
+    Args:
+        neighbours: how many, or which ones int64 **[B, N, k]**, or None for all.
+        sums: class sums **[B, N, D]**, whose cosines tell which are near.
+        classes: bool **[B, N]**, False for padding.
+        facts: of the query set. A class listens to classes that may occur; a wrong label may be of any.
+        prior: similarity from outside **[B, N, N]** or None.
+    """
+    if not isinstance(neighbours, int):
+        return neighbours, neighbours
+    unit, most = normalize(sums), min(neighbours, sums.shape[1] - 1)
+    near = nearest_classes(unit, classes, most, prior)
+    return near, near if facts.alive is classes else nearest_classes(unit, facts.alive, most, prior)
+
+
+def connect(
+    conv: ClassGraphConv,
+    x: Float[Tensor, "B N D"],
+    classes: Bool[Tensor, "B N"],
+    facts: Facts,
+    prior: Float[Tensor, "B N N"] | None,
+    near: Int64[Tensor, "B N k"] | None,
+) -> tuple[Messages, Tensor | Edges]:
+    """`dense_edges`, or `sparse_edges` if there are neighbours to listen to."""
+    if near is None:
+        return dense_edges(conv, x, classes, facts, prior)
+    return sparse_edges(conv, x, classes, facts, prior, near)
+
+
 def dense_edges(
     conv: ClassGraphConv,
     x: Float[Tensor, "B N D"],

@@ -66,7 +66,7 @@ class Exchange(Operator):
     ) -> tuple[Float[Tensor, "B M N"], Float[Tensor, "B N D"]]:
         alive, bias = facts.alive[:, None], facts.bias
         expected = facts.shares * seen.sum(1)  # queries per class
-        mean = query.sum(1, keepdim=True) / seen.sum(1, keepdim=True).clamp_min(1)  # [B, 1, D]
+        mean = (query * seen).sum(1, keepdim=True) / seen.sum(1, keepdim=True).clamp_min(1)  # [B, 1, D]
         prototypes, strength = normalize(supports.sums()), None
         for step in range(self.steps):
             assigned = masked_softmax(logits, alive) * seen  # [B, M, N]

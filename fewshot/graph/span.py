@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fewshot.graph.vectors import Linear
+from fewshot.graph.vectors import EPSILON, Linear
 
 
 def shrink(
@@ -41,7 +41,7 @@ def shrink(
     x = torch.cat([support.flatten(1, 2), query], dim=1)
     gram = x @ x.transpose(1, 2)
     there = gram.diagonal(dim1=1, dim2=2) > 0.5
-    # So much more than rounding takes away where images are alike.
+    # More than rounding takes away if images are alike.
     gram.diagonal(dim1=1, dim2=2).add_(16 * torch.finfo(x.dtype).eps)
     factor, failed = torch.linalg.cholesky_ex(gram, upper=True)  # which lies in memory as L does row by row
     if failed.any():
@@ -52,3 +52,15 @@ def shrink(
 
     rows = factor.transpose(1, 2) * there[..., None]  # zeros stay zeros
     return rows[:, : n * k].unflatten(1, (n, k)), rows[:, n * k :], back
+
+
+def shrink_with(
+    support: Float[Tensor, "B N K D"], query: Float[Tensor, "B M D"], told: Float[Tensor, "B N D"] | None
+) -> tuple[Float[Tensor, "B N K d"], Float[Tensor, "B M d"], Float[Tensor, "B N d"] | None, Linear]:
+    """`shrink` with further vectors of any length, one per class, in the same coordinates."""
+    if told is None:
+        support, query, back = shrink(support, query)
+        return support, query, None, back
+    m, length = query.shape[1], told.norm(dim=-1, keepdim=True)
+    support, rows, back = shrink(support, torch.cat([query, told / length.clamp_min(EPSILON)], dim=1))
+    return support, rows[:, :m], rows[:, m:] * length, back

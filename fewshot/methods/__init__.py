@@ -1,1 +1,1 @@
-"""The methods to compare with, one file each; all are called as the class graph is."""
+"""The methods to compare with, one file each; all are called in the same way (`shared.call.FewShotCall`)."""

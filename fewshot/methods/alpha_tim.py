@@ -1,27 +1,23 @@
-"""alpha-TIM: TIM with entropies that do not insist on equal class sizes."""
+"""alpha-TIM: TIM with entropies that do not force equal class sizes."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from fewshot.core.errors import InputError
 from fewshot.graph.vectors import masked_softmax
-from fewshot.methods.shared.ready import make_ready, mean
+from fewshot.methods.shared.ready import Ready, joint_method, mean
 from fewshot.methods.tim import closeness
 
 
+@joint_method
 def alpha_tim(
-    support: Float[Tensor, "B N K D"],
-    query: Float[Tensor, "B M D"],
+    ready: Ready,
     *,
-    support_mask: Bool[Tensor, "B N K"] | None = None,
-    class_mask: Bool[Tensor, "B N"] | None = None,
-    query_mask: Bool[Tensor, "B M"] | None = None,
     alpha: float = 2.0,
     temperature: float = 15.0,
     rate: float = 1e-4,
     steps: int = 1000,
-    **_: object,
 ) -> Float[Tensor, "B M N"]:
     r"""Maximise an alpha mutual information of queries and labels (alpha-TIM, Veilleux et al., NeurIPS 2021).
 
@@ -32,7 +28,7 @@ def alpha_tim(
         \operatorname{CE}(S) - H_\alpha(\hat p) + \frac{1}{|Q|} \sum_{i \in Q} H_\alpha(p_i), \qquad
         H_\alpha(p) = \frac{1 - \sum_k p_k^\alpha}{\alpha - 1}
 
-    is lowered over w by Adam (Kingma and Ba, ICLR 2015), with the gradient written out:
+    is minimised over w by Adam (Kingma and Ba, ICLR 2015), with the gradient written out:
 
     .. math::
         \nabla_{w_k} = \tau \sum_i g_{ik} (z_i - w_k), \qquad
@@ -42,19 +38,14 @@ def alpha_tim(
         h_{ik} = \tfrac{\alpha}{\alpha - 1} (\hat p_k^{\alpha - 1} - p_{ik}^{\alpha - 1})
 
     Args:
-        support: labelled features **[B, N, K, D]**.
-        query: features to classify, together **[B, M, D]**.
-        support_mask: bool **[B, N, K]**, False where a support is padding; None: all are there.
-        class_mask: bool **[B, N]**, False where a class is padding; its logits are -inf.
-        query_mask: bool **[B, M]**, False where a query is padding.
-        alpha: order of both entropies, above 1; default 2, the paper's for one shot; from five on it has 7.
+        ready: the episodes; callers give ``support`` and ``query`` in its place, as `FewShotCall` has it.
+        alpha: order of both entropies, above 1; default 2, the paper's for one shot (7 from five shots on).
         temperature: tau; default 15.
         rate: of Adam; default 1e-4.
         steps: of Adam; default 1000.
-        **_: further options of the class graph's call (proportions, ...), which change nothing here.
 
     Raises:
-        InputError: shapes or types that do not fit; alpha not above 1.
+        InputError: alpha not above 1.
 
     >>> support = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])
     >>> alpha_tim(support, torch.tensor([[[4.0, 3.0], [3.0, 4.0]]]), steps=10).argmax(-1)
@@ -62,10 +53,9 @@ def alpha_tim(
     """
     if not alpha > 1:
         raise InputError(f"alpha: expected above 1 (towards 1 it is TIM), got {alpha}")
-    ready = make_ready(support, query, support_mask, class_mask, query_mask)
     z, classes = torch.cat([ready.support, ready.query], dim=1), ready.classes[:, None]
     there = torch.cat([ready.labelled, ready.seen], dim=1)
-    sizes = [ready.support.shape[1], query.shape[1]]
+    sizes = [ready.support.shape[1], ready.query.shape[1]]
     supports, queries = (x.sum(1, keepdim=True).clamp_min(1.0) for x in (ready.labelled, ready.seen))
 
     w = mean(ready.support, ready.labels)

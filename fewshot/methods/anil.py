@@ -11,7 +11,7 @@ from fewshot.methods.shared.material import Material
 def make_anil(material: Material) -> Adaptation:
     """ANIL (Raghu et al., ICLR 2020): only the linear head takes the steps; see `Adaptation`.
 
-    It starts from the checkpoint's backbone, and learns on images of the base classes: backbone and head.
+    It starts from the checkpoint's backbone; backbone and head are trained on images of the base classes.
 
     Raises:
         InputError: there are no images, or learn2learn is not installed.

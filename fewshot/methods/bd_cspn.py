@@ -1,24 +1,20 @@
 """BD-CSPN: nearest prototype, after the queries have rectified the prototypes."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 from fewshot.graph.vectors import masked_softmax, normalize
 from fewshot.methods.prototypes import SCALE
-from fewshot.methods.shared.ready import Ready, make_ready, mean
+from fewshot.methods.shared.ready import Ready, joint_method, mean
 
 
+@joint_method
 def bd_cspn(
-    support: Float[Tensor, "B N K D"],
-    query: Float[Tensor, "B M D"],
+    ready: Ready,
     *,
-    support_mask: Bool[Tensor, "B N K"] | None = None,
-    class_mask: Bool[Tensor, "B N"] | None = None,
-    query_mask: Bool[Tensor, "B M"] | None = None,
     sharpness: float = 10.0,
-    **_: object,
 ) -> Float[Tensor, "B M N"]:
     r"""Classify by prototypes that all queries have rectified (BD-CSPN, Liu et al., ECCV 2020).
 
@@ -27,29 +23,20 @@ def bd_cspn(
     .. math:: \operatorname{logit}_{mi} = 10 \cos(q_m, p'_i)
 
     Args:
-        support: labelled features **[B, N, K, D]**.
-        query: features to classify, together **[B, M, D]**.
-        support_mask: bool **[B, N, K]**, False where a support is padding; None: all are there.
-        class_mask: bool **[B, N]**, False where a class is padding; its logits are -inf.
-        query_mask: bool **[B, M]**, False where a query is padding.
+        ready: the episodes; callers give ``support`` and ``query`` in its place, as `FewShotCall` has it.
         sharpness: epsilon, the scale of the weights' cosines; default 10.
-        **_: further options of the class graph's call (proportions, ...), which change nothing here.
-
-    Raises:
-        InputError: shapes or types that do not fit.
 
     >>> support = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])
     >>> bd_cspn(support, torch.tensor([[[4.0, 3.0], [3.0, 4.0]]])).argmax(-1)
     tensor([[0, 1]])
     """
-    ready = make_ready(support, query, support_mask, class_mask, query_mask)
     prototypes = rectified_prototypes(ready, sharpness)
     logits = SCALE * ready.query @ normalize(prototypes).mT
     return logits.masked_fill(~ready.classes[:, None], -torch.inf)
 
 
 def rectified_prototypes(ready: Ready, sharpness: float) -> Float[Tensor, "B N D"]:
-    r"""Prototypes less biased by the choice of the supports.
+    r"""Prototypes that are less biased by the choice of the supports.
 
     All queries are shifted by one vector, so that their mean is the supports' (cross-class bias). Each is
     given to the class of its nearest prototype :math:`p`; with :math:`X_c` the supports and queries of class
@@ -62,7 +49,7 @@ def rectified_prototypes(ready: Ready, sharpness: float) -> Float[Tensor, "B N D
     The weights compare classes, as in the evaluations of Ziko et al. (2020) and Veilleux et al. (2021).
     Weights that compare the members of a class would leave one-shot prototypes where they are: a single
     support has cosine 1 to its prototype, and no query comes near that.
-    A single query, shifted, is the supports' mean: it has nothing to tell.
+    A single query, shifted, is the supports' mean: it adds no information.
     """
     shift = mean(ready.support, ready.labelled) - mean(ready.query, ready.seen)  # [B, 1, D]
     everything = torch.cat([ready.support, ready.query + shift], dim=1)

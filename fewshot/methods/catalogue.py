@@ -1,4 +1,4 @@
-"""The methods to compare with, by name: what each is, what it may look at, and how it is made ready."""
+"""The methods to compare with, by name: what each is, what it may look at, and how it is made."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from torch import nn
 
@@ -26,6 +26,7 @@ from fewshot.methods.nearest_centroid import nearest_centroid
 from fewshot.methods.niw import NIW
 from fewshot.methods.prototypes import prototypes
 from fewshot.methods.pt_map import pt_map
+from fewshot.methods.shared.call import FewShotCall
 from fewshot.methods.shared.material import Material
 from fewshot.methods.simpleshot import simpleshot
 from fewshot.methods.tim import tim
@@ -38,17 +39,16 @@ class Method:
     Args:
         name: on the command line.
         title, paper: for tables.
-        make: from `Material` to its call, which is the class graph's: ``call(support, query, joint=...,
-            support_mask=..., class_mask=..., query_mask=..., proportions=...)`` to logits ``[B, M, N]``.
-        modes: of `fewshot.evaluation.scores.MODES`, what it looks at: each query on its own (inductive), all
-            queries together (joint), or with their classes' shares known (joint-known).
+        make: from a `Material` to its call, see `FewShotCall`.
+        modes: what it looks at, names of `fewshot.core.modes.Mode`: each query on its own ("inductive"), all
+            queries together ("joint"), or with their classes' shares known ("joint-known").
         needs: "features" of the episode alone, "base" features to learn from, or "images".
     """
 
     name: str
     title: str
     paper: str
-    make: Callable[[Material], Callable[..., Any]]
+    make: Callable[[Material], FewShotCall]
     modes: tuple[str, ...] = ("inductive",)
     needs: Literal["features", "base", "images"] = "features"
 
@@ -58,26 +58,26 @@ def _niw(material: Material) -> NIW:
     return NIW.fit(material.train)
 
 
-def _transformed_prototypes(material: Material) -> Callable[..., Any]:
-    """Prototypes after the transform that stands before the class graph, where there is one."""
+def _transformed_prototypes(material: Material) -> FewShotCall:
+    """Prototypes after the transform that comes before the class graph, if there is one."""
     transform = deepcopy(getattr(material.graph, "transform", nn.Identity())).cpu()
     return lambda support, query, **options: prototypes(transform(support), transform(query), **options)
 
 
-def _pt_map(material: Material) -> Callable[..., Any]:
-    """On features with their mean, as its power transform wants them."""
+def _pt_map(material: Material) -> FewShotCall:
+    """On uncentred features, as its power transform requires."""
     mean = material.base_mean
     if mean is None:
         return pt_map
     return lambda support, query, **options: pt_map(support + mean, query + mean, **options)
 
 
-def _alpha_tim(material: Material) -> Callable[..., Any]:
-    """With the alpha of its authors: 2 at one shot, 7 from five on."""
+def _alpha_tim(material: Material) -> FewShotCall:
+    """With its authors' alpha: 2 for one shot, 7 from five shots on."""
     return partial(alpha_tim, alpha=7.0 if material.shot >= 5 else 2.0)
 
 
-# A method that assumes equally many queries a class is told how many there are: its mode is joint-known.
+# A method that assumes equally many queries per class is given the classes' shares: its mode is joint-known.
 METHODS: tuple[Method, ...] = (
     Method("prototypes", "ProtoNet", "Snell et al. 2017", lambda _: prototypes),
     Method("transformed", "ProtoNet, transformed", "after Hu et al. 2021", _transformed_prototypes),
@@ -114,10 +114,10 @@ METHODS: tuple[Method, ...] = (
 
 
 def find(names: str | None) -> list[Method]:
-    """The methods of a list of names with commas between; all of them where it is None.
+    """The methods of a comma-separated list of names; None means all of them.
 
     Raises:
-        InputError: no method has that name.
+        InputError: an unknown name.
 
     >>> [method.title for method in find("class-graph,prototypes")]
     ['class graph', 'ProtoNet']

@@ -1,4 +1,4 @@
-"""A graph neural network that labels edges: two images are of one class, or of two."""
+"""A graph neural network that labels edges: are two images of the same class?"""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EPSILON = 1e-6
 
 
 class NodeUpdate(nn.Module):
-    r"""Nodes from their neighbours, those of the own class and those of others apart.
+    r"""Nodes from their neighbours, with those of the same class and of other classes kept apart.
 
     .. math:: x'_i = \operatorname{MLP}\left[x_i, \textstyle\sum_j \tilde e_{ij}^{=} x_j,
               \sum_j \tilde e_{ij}^{\ne} x_j\right], \qquad
@@ -28,7 +28,7 @@ class NodeUpdate(nn.Module):
     Args:
         features, out: sizes of the nodes, before and after.
 
-    Shapes: nodes ``[G, T, features]`` and edges ``[G, 2, T, T]``, zero where nobody listens, to
+    Shapes: nodes ``[G, T, features]`` and edges ``[G, 2, T, T]``, zero for nodes that are ignored, to
     ``[G, T, out]``.
     """
 
@@ -50,7 +50,7 @@ class NodeUpdate(nn.Module):
 
 
 class EdgeUpdate(nn.Module):
-    r"""Edges from their ends: the likelier of one class (=) or of two (≠), the more of that they keep.
+    r"""Edges from their ends: the likelier these are of one class (=) or of two (≠), the more of it is kept.
 
     With :math:`s_{ij} = \operatorname{sigmoid} \operatorname{MLP}(|x_i - x_j|)`, and
     :math:`1 - s_{ij}` likewise for :math:`e^{\ne}`:
@@ -62,7 +62,7 @@ class EdgeUpdate(nn.Module):
     Args:
         features: size of the nodes, and of the MLP's narrower layers.
 
-    Shapes: nodes ``[G, T, F]`` and edges ``[G, 2, T, T]``, zero where nobody listens, to ``[G, 2, T, T]``.
+    Shapes: nodes ``[G, T, F]`` and edges ``[G, 2, T, T]``, zero for ignored nodes, to ``[G, 2, T, T]``.
     """
 
     def __init__(self, features: int) -> None:
@@ -79,27 +79,26 @@ class EdgeUpdate(nn.Module):
 class EGNN(nn.Module):
     r"""Edge-labelling graph neural network (Kim et al., CVPR 2019), on given features.
 
-    The nodes are an episode's images, each with its features; the edges start as what the labels say, 1
-    and 0 between supports, ½ and ½ at a query. Each layer updates nodes, then edges (`NodeUpdate`,
-    `EdgeUpdate`). In the end a query's probability of class i is its supports' share of the query's edges:
+    The nodes are an episode's images, each with its features; the edges start from the labels: 1 and 0
+    between supports, ½ and ½ at a query. Each layer updates nodes, then edges (`NodeUpdate`, `EdgeUpdate`).
+    In the end a query's probability of class i is its supports' share of the query's edges:
 
     .. math:: \operatorname{logit}_{mi} = \log \operatorname{mean}_k e^{=}_{m, ik}
 
-    (In the paper the edges' sums are the logits, which puts the classes in the same order.)
+    (In the paper the edges' sums are the logits, which ranks the classes in the same order.)
 
-    Alone, each query has a graph of its own with all supports; together, with ``joint``, all queries of an
-    episode share one. Either is trained for itself. Training asks every layer for the edges at queries.
+    By default each query has a graph of its own with all supports; with ``joint`` all queries of an episode
+    share one. The two are trained separately. The loss takes the edges at queries from every layer.
 
     Args:
         features: size D.
         width: of the nodes after the first layer; default 32 (in the paper 96).
         layers: default 3.
-        dropout: of the features in training; default 0.5 (not in the paper, where they are trained too:
-            without it frozen features of the base classes are learned by heart).
+        dropout: of the features in training; default 0.5 (the paper has none, as it trains the features too;
+            without dropout frozen features of the base classes are memorised).
 
-    Shapes: support **[B, N, K, D]**, query **[B, M, D]**, support_mask **[B, N, K]**, class_mask
-    **[B, N]** and query_mask **[B, M]** (False where something is padding) to logits **[B, M, N]**; any way,
-    any shot, queries in any order. Further options of the class graph's call change nothing.
+    Called as all methods are, see `FewShotCall`: support **[B, N, K, D]** and query **[B, M, D]** to logits
+    **[B, M, N]**; any way, any shot, queries in any order.
 
     >>> egnn = EGNN(features=16).eval()
     >>> egnn(torch.randn(2, 5, 1, 16), torch.randn(2, 15, 16), joint=True).shape
@@ -142,7 +141,7 @@ class EGNN(nn.Module):
         *,
         joint: bool = False,
     ) -> tuple[Float[Tensor, ""], Float[Tensor, "B M N"]]:
-        """The paper's loss, for the edges of every layer, and the logits."""
+        """The paper's loss, of the edges of every layer, and the logits."""
         (b, n, k), m = support.shape[:3], query.shape[1]
         own = torch.arange(n, device=labels.device).repeat_interleave(k).expand(b, -1)
         classes = torch.cat(list(graphs(labels, own, joint)))
@@ -158,7 +157,7 @@ class EGNN(nn.Module):
     def _label(
         self, x: Float[Tensor, "G T F"], present: Bool[Tensor, "G T"], n: int, k: int
     ) -> list[Float[Tensor, "G 2 T T"]]:
-        """The edges after each layer; zero to nodes that are not there, and from a node to itself."""
+        """The edges after each layer; zero to padding, and from a node to itself."""
         itself = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
         heard = (present.unsqueeze(1) & ~itself).unsqueeze(1)  # [G, 1, T, T]
         found = [_known_edges(x, n, k) * heard]
@@ -170,7 +169,7 @@ class EGNN(nn.Module):
 
 
 def edge_loss(edges: Float[Tensor, "G T T"], same: Bool[Tensor, "G T T"], supports: int) -> Float[Tensor, ""]:
-    """Binary cross-entropy of the edges at queries, as much for the same class as for different ones."""
+    """Binary cross-entropy of the edges at queries, with equal weight for same and different classes."""
     queries = torch.arange(same.shape[1], device=same.device) < same.shape[1] - supports  # these come first
     asked = (queries | queries.unsqueeze(1)).fill_diagonal_(False)
     error = binary_cross_entropy(edges, same.to(edges.dtype), reduction="none")
@@ -178,8 +177,8 @@ def edge_loss(edges: Float[Tensor, "G T T"], same: Bool[Tensor, "G T T"], suppor
 
 
 def make_egnn(material: Material) -> Callable[..., Tensor]:
-    """Two of them, trained on the base classes' features: one for queries alone, one for all together."""
-    few = max(1, 5 // material.shot)  # queries a class: large graphs cost more, and teach more
+    """Two of them, trained on the base classes' features: one for single queries, one for all together."""
+    few = max(1, 5 // material.shot)  # queries per class; large graphs cost more and teach more
     alone = fit_on_features(material, EGNN, query=few, steps=250, lr=3e-3)
     together = fit_on_features(material, EGNN, joint=True, batch=8, steps=200, lr=3e-3)
 
@@ -190,7 +189,7 @@ def make_egnn(material: Material) -> Callable[..., Tensor]:
 
 
 def _known_edges(nodes: Float[Tensor, "G T F"], n: int, k: int) -> Float[Tensor, "2 T T"]:
-    """What the labels say: 1 between supports of one class, 0 between those of two, 1/2 at queries."""
+    """The edges from the labels: 1 between supports of one class, 0 between two, 1/2 at queries."""
     labels = torch.arange(n, device=nodes.device).repeat_interleave(k)
     edges = nodes.new_full((nodes.shape[1], nodes.shape[1]), 0.5)
     edges[-n * k :, -n * k :] = (labels.unsqueeze(1) == labels).to(edges.dtype)
@@ -198,12 +197,12 @@ def _known_edges(nodes: Float[Tensor, "G T F"], n: int, k: int) -> Float[Tensor,
 
 
 def _of_queries(edges: Float[Tensor, "G 2 T T"], n: int, k: int) -> Float[Tensor, "G q NK"]:
-    """From queries to supports, to be of one class."""
+    """The same-class edges from queries to supports."""
     return edges[:, 0, : -n * k, -n * k :]
 
 
 def _log_means(votes: Float[Tensor, "B M N K"], there: Bool[Tensor, "B N K"]) -> Float[Tensor, "B M N"]:
-    """Logarithms of the classes' mean votes; padding has none."""
+    """Logarithms of the classes' mean votes, without padding."""
     count = there.sum(-1).clamp_min(1).unsqueeze(1)
     return (votes.sum(-1) / count).clamp_min(EPSILON).log()
 

@@ -24,7 +24,7 @@ class SetAttention(nn.Module):
         heads: default 1.
         dropout: of what is added to X, in training; default 0.5.
 
-    Shapes: ``[B, T, D]``, and which elements are looked at, bool ``[B, 1 or T, T]``, to ``[B, T, D]``.
+    Shapes: ``[B, T, D]``, and which elements are attended to, bool ``[B, 1 or T, T]``, to ``[B, T, D]``.
     """
 
     def __init__(self, features: int, heads: int = 1, dropout: float = 0.5) -> None:
@@ -67,9 +67,8 @@ class FEAT(nn.Module):
         balance: weight of the contrast in the loss; default 0.1.
         dropout: of the attention's output in training; default 0.5.
 
-    Shapes: support **[B, N, K, D]**, query **[B, M, D]**, support_mask **[B, N, K]** and class_mask
-    **[B, N]** (False where something is padding) to logits **[B, M, N]**. Further options of the class
-    graph's call change nothing: a query's logits do not depend on the other queries.
+    Called as all methods are, see `FewShotCall`: support **[B, N, K, D]** and query **[B, M, D]** to logits
+    **[B, M, N]**, each query on its own.
 
     >>> feat = FEAT(features=16).eval()
     >>> feat(torch.randn(2, 5, 1, 16), torch.randn(2, 15, 16)).shape
@@ -121,14 +120,14 @@ class FEAT(nn.Module):
         query: Float[Tensor, "B M D"],
         labels: Int64[Tensor, "B M"],
     ) -> Float[Tensor, ""]:
-        """Cross-entropy of all images against the means of what attention within each class makes of them."""
+        """Cross-entropy of all images against each class's mean after attention within the class."""
         b, n, k, _ = support.shape
         images = unit_variance(torch.cat([support.flatten(1, 2), query], 1))  # [B, N·K + M, D]
         own = torch.arange(n, device=labels.device).repeat_interleave(k).expand(b, -1)
         classes = torch.cat([own, labels], 1)
         adapted = self.attention(images, classes.unsqueeze(2) == classes.unsqueeze(1))
         members = one_hot(classes, n).to(adapted.dtype)
-        centres = members.transpose(1, 2) @ adapted  # sums: their length does not count
+        centres = members.transpose(1, 2) @ adapted  # sums, as their length does not matter
         return cross_entropy(self._similarity(images, centres).flatten(0, 1), classes.flatten())
 
     def _similarity(

@@ -43,7 +43,7 @@ class PairNetwork(nn.Module):
 
 
 class GraphConvolution(nn.Module):
-    r"""A graph convolution along edges that it finds itself.
+    r"""A graph convolution along edges that it computes itself.
 
     .. math:: A_{i\cdot} = \operatorname{softmax}_{j \ne i} \operatorname{MLP}(|x_i - x_j|), \qquad
               x'_i = W \, [x_i, \textstyle\sum_j A_{ij} x_j] + b
@@ -76,8 +76,8 @@ class GNN(nn.Module):
               x^{l+1} = [x^l, \operatorname{LeakyReLU}(\operatorname{BN}(\operatorname{GC}^l(x^l)))]
 
     with :math:`\operatorname{GC}` a `GraphConvolution`. The last one has N outputs: for the query, its
-    logits. As labels are one of N, the way is fixed, and only training teaches it that classes in another
-    order have their logits in another order.
+    logits. As labels are one of N, the way is fixed, and that reordered classes have reordered logits is only
+    learned in training.
 
     Args:
         features: size D.
@@ -86,12 +86,11 @@ class GNN(nn.Module):
         width: each layer adds half as many features, by an MLP with layers of twice and once as many;
             default 32 (in the paper 96).
         layers: before the last one; default 2.
-        dropout: of the features in training; default 0.5 (not in the paper, where they are trained too:
-            without it frozen features of the base classes are learned by heart).
+        dropout: of the features in training; default 0.5 (the paper has none, as it trains the features too;
+            without dropout frozen features of the base classes are memorised).
 
-    Shapes: support **[B, N, K, D]**, query **[B, M, D]**, support_mask **[B, N, K]** and class_mask
-    **[B, N]** (False where something is padding) to logits **[B, M, N]**. Further options of the class
-    graph's call change nothing: a query's logits do not depend on the other queries.
+    Called as all methods are, see `FewShotCall`: support **[B, N, K, D]** and query **[B, M, D]** to logits
+    **[B, M, N]**, each query on its own.
 
     Raises:
         InputError: episodes of another way.
@@ -150,5 +149,5 @@ class GNN(nn.Module):
 
 def make_gnn(material: Material) -> GNN:
     """The GNN, trained on the base classes' features."""
-    few = max(1, 5 // material.shot)  # queries a class: large graphs cost more, and teach more
+    few = max(1, 5 // material.shot)  # queries per class; large graphs cost more and teach more
     return fit_on_features(material, lambda d: GNN(d, material.way), query=few, steps=300, lr=3e-3)

@@ -1,52 +1,43 @@
 """Label propagation over a graph of all supports and queries."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from fewshot.core.errors import InputError
-from fewshot.methods.shared.ready import make_ready, neighbour_graph, squared_distances
+from fewshot.methods.shared.ready import Ready, joint_method, neighbour_graph, squared_distances
 
 
+@joint_method
 def label_propagation(
-    support: Float[Tensor, "B N K D"],
-    query: Float[Tensor, "B M D"],
+    ready: Ready,
     *,
-    support_mask: Bool[Tensor, "B N K"] | None = None,
-    class_mask: Bool[Tensor, "B N"] | None = None,
-    query_mask: Bool[Tensor, "B M"] | None = None,
     alpha: float = 0.99,
     knn: int = 20,
     width: float = 0.3,
-    **_: object,
 ) -> Float[Tensor, "B M N"]:
     r"""Propagate the labels from supports to queries, in closed form (after TPN, Liu et al., ICLR 2019).
 
-    Nodes are all supports and queries of an episode, as unit vectors. An edge is kept where i is among the
+    Nodes are all supports and queries of an episode, as unit vectors. An edge is kept if i is among the
     nearest neighbours of j, or j among those of i; with Y the one-hot labels of the supports, else 0,
 
     .. math::
         W_{ij} = e^{-\lVert x_i - x_j \rVert^2 / 2 \sigma_i \sigma_j}, \qquad
         S = D^{-1/2} W D^{-1/2}, \qquad F = (I - \alpha S)^{-1} Y
 
-    and the logits are the logarithms of F, its rows scaled to sum 1. TPN has a network that it trains on base
-    episodes to give each node its own :math:`\sigma_i`. Without training, a node's own scale is taken from
-    where it lies: :math:`\sigma_i` is ``width`` times the root mean square distance to its nearest neighbours
-    (local scaling, after Zelnik-Manor and Perona, NIPS 2004).
+    and the logits are the logarithms of F, with rows scaled to sum to 1. TPN trains a network on base
+    episodes to give each node its own :math:`\sigma_i`. Here, without training, :math:`\sigma_i` is ``width``
+    times the root mean square distance to the node's nearest neighbours (local scaling, after Zelnik-Manor
+    and Perona, NIPS 2004).
 
     Args:
-        support: labelled features **[B, N, K, D]**.
-        query: features to classify, together **[B, M, D]**.
-        support_mask: bool **[B, N, K]**, False where a support is padding; None: all are there.
-        class_mask: bool **[B, N]**, False where a class is padding; its logits are -inf.
-        query_mask: bool **[B, M]**, False where a query is padding.
+        ready: the episodes; callers give ``support`` and ``query`` in its place, as `FewShotCall` has it.
         alpha: how far labels spread, from 0 to under 1; default 0.99.
-        knn: neighbours a node, itself counted; default 20.
+        knn: neighbours per node, counting the node itself; default 20.
         width: of the kernel, in neighbour distances; default 0.3, chosen on validation classes.
-        **_: further options of the class graph's call (proportions, ...), which change nothing here.
 
     Raises:
-        InputError: shapes or types that do not fit; alpha out of range.
+        InputError: alpha out of range.
 
     >>> support = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])
     >>> label_propagation(support, torch.tensor([[[4.0, 3.0], [3.0, 4.0]]])).argmax(-1)
@@ -54,7 +45,6 @@ def label_propagation(
     """
     if not 0 <= alpha < 1:
         raise InputError(f"alpha: expected from 0 to under 1, got {alpha}")
-    ready = make_ready(support, query, support_mask, class_mask, query_mask)
     nodes = torch.cat([ready.support, ready.query], dim=1)
     distances = squared_distances(nodes, nodes)
     near = neighbour_graph(distances, torch.cat([ready.labelled, ready.seen], dim=1), knn - 1)
@@ -65,9 +55,10 @@ def label_propagation(
     kernel = (-distances / (2 * scale[:, :, None] * scale[:, None]).clamp_min(tiny)).exp()
     affinity = kernel * torch.maximum(near, near.mT) + loop
     degree = affinity.sum(-1).rsqrt()
-    spread = degree[:, :, None] * affinity * degree[:, None]
+    steps = degree[:, :, None] * affinity * degree[:, None]
 
-    known = torch.cat([ready.labels, ready.labels.new_zeros(*query.shape[:2], support.shape[1])], dim=1)
-    reached = torch.linalg.solve(loop - alpha * spread, known)[:, ready.support.shape[1] :]
+    unlabelled = ready.labels.new_zeros(*ready.query.shape[:2], ready.labels.shape[-1])
+    known = torch.cat([ready.labels, unlabelled], dim=1)
+    reached = torch.linalg.solve(loop - alpha * steps, known)[:, ready.support.shape[1] :]
     shares = reached / reached.sum(-1, keepdim=True).clamp_min(tiny)
     return shares.clamp_min(1e-12).log().masked_fill(~ready.classes[:, None], -torch.inf)

@@ -26,20 +26,16 @@ def logistic_regression(
                - C \textstyle\sum_{ik} \log \operatorname{softmax}(W \hat s_{ik} + b)_i, \qquad
                \operatorname{logit}_m = \log \operatorname{softmax}(W \hat q_m + b)
 
-    (Of two classes, as scikit-learn has it, one weight vector between them is fitted and penalised.) One fit
-    an episode, one after the other on the CPU: a millisecond or more each.
+    (For two classes scikit-learn fits and penalises one weight vector between them.) There is one fit per
+    episode, one after the other on the CPU, each of a millisecond or more.
+
+    Called as all methods are, see `FewShotCall`. The logits of a class without supports are -inf too.
 
     Args:
-        support: labelled features **[B, N, K, D]**.
-        query: features to classify **[B, M, D]**.
-        support_mask: bool **[B, N, K]**, False where a support is padding; None: all are there.
-        class_mask: bool **[B, N]**, False where a class is padding; its logits are -inf, as are those of a
-            class without any support.
         C: inverse of the strength of the penalty, above 0; default 1, scikit-learn's.
-        **_: further options of the class graph's call (joint, evidence, ...), which change nothing here.
 
     Raises:
-        InputError: C of 0 or under.
+        InputError: a C of 0 or below.
 
     >>> support = torch.tensor([[[[1.0, 0.0]], [[0.0, 2.0]]]])
     >>> logistic_regression(support, torch.tensor([[[1.0, 1.0]]])).exp().round(decimals=3)
@@ -64,8 +60,8 @@ def logistic_regression(
 def _fit(
     support: Float[ndarray, "N K D"], there: Bool[ndarray, "N K"], C: float
 ) -> tuple[Float[ndarray, "N D"], Float[ndarray, " N"]]:
-    """Weights and bias a class, fitted to one episode; the bias of classes without supports is -inf."""
-    from sklearn.linear_model import LogisticRegression  # a second of importing, for this method alone
+    """Weights and bias per class, fitted to one episode; the bias of classes without supports is -inf."""
+    from sklearn.linear_model import LogisticRegression  # takes a second to import, for this method alone
 
     labels = np.nonzero(there)[0]  # in the order of support[there]
     classes = np.unique(labels)

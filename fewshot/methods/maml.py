@@ -11,7 +11,7 @@ from fewshot.methods.shared.material import Material
 def make_maml(material: Material) -> Adaptation:
     """MAML (Finn et al., ICML 2017): backbone and linear head take the steps; see `Adaptation`.
 
-    It starts from the checkpoint's backbone, and learns on images of the base classes.
+    It starts from the checkpoint's backbone and is trained on images of the base classes.
 
     Raises:
         InputError: there are no images, or learn2learn is not installed.

@@ -20,26 +20,23 @@ def matching(
     r"""Classify by attention over all supports: MatchingNet without full-context embeddings (Vinyals et al.,
     NIPS 2016).
 
-    A class's probability is the attention its supports get; a class of more supports thus starts ahead. The
-    logits are log-probabilities.
+    A class's probability is the attention that its supports receive, so a class with more supports has an
+    advantage. The logits are log-probabilities.
 
     .. math::  a_{mik} = \frac{\exp(\sigma \, \hat q_m \cdot \hat s_{ik})}
                               {\sum_{jl} \exp(\sigma \, \hat q_m \cdot \hat s_{jl})}, \qquad
                \operatorname{logit}_{mi} = \log \textstyle\sum_k a_{mik}
 
+    Called as all methods are, see `FewShotCall`.
+
     Args:
-        support: labelled features **[B, N, K, D]**.
-        query: features to classify **[B, M, D]**.
-        support_mask: bool **[B, N, K]**, False where a support is padding; None: all are there.
-        class_mask: bool **[B, N]**, False where a class is padding; its logits are -inf.
-        scale: what the cosines are multiplied by, :math:`\sigma`, above 0; default 1, as published. With a
-            small one a class's supports count alike, which suits few shots; with a large one the nearest
-            support decides. It leaves the predictions of one support a class as they are, but not their
-            confidence, which is low at 1: cosines differ by 2 at most.
-        **_: further options of the class graph's call (joint, evidence, ...), which change nothing here.
+        scale: the factor of the cosines, :math:`\sigma`, above 0; default 1, as published. With a small one
+            all supports of a class count alike, which suits few shots; with a large one the nearest support
+            decides. With one support per class it does not change the predictions but their confidence,
+            which is low at 1, as cosines differ by 2 at most.
 
     Raises:
-        InputError: a scale of 0 or under.
+        InputError: a scale of 0 or below.
 
     >>> support = torch.tensor([[[[1.0, 0.0]], [[0.0, 2.0]]]])
     >>> matching(support, torch.tensor([[[3.0, 4.0]]])).exp().round(decimals=2)

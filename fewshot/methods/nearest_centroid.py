@@ -15,16 +15,11 @@ def nearest_centroid(
 ) -> Float[Tensor, "B M N"]:
     r"""Classify each query by its distance to the classes' means, as scikit-learn's ``NearestCentroid`` does.
 
-    The features stay as they come: nothing is normalised (Tibshirani et al., PNAS 2002, without shrinkage).
+    The features are used as they are, not normalised (Tibshirani et al., PNAS 2002, without shrinkage).
 
     .. math::  \operatorname{logit}_{mi} = - \lVert q_m - \operatorname{mean}_k s_{ik} \rVert^2
 
-    Args:
-        support: labelled features **[B, N, K, D]**.
-        query: features to classify **[B, M, D]**.
-        support_mask: bool **[B, N, K]**, False where a support is padding; None: all are there.
-        class_mask: bool **[B, N]**, False where a class is padding; its logits are -inf.
-        **_: further options of the class graph's call (joint, evidence, ...), which change nothing here.
+    Called as all methods are, see `FewShotCall`; it has no options of its own.
 
     >>> support = torch.tensor([[[[0.0, 0.0], [2.0, 0.0]], [[4.0, 4.0], [4.0, 6.0]]]])
     >>> nearest_centroid(support, torch.tensor([[[1.0, 1.0]]]))

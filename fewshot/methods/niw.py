@@ -13,8 +13,8 @@ from torch.nn.functional import normalize
 from fewshot.core.errors import InputError
 from fewshot.data.labelled import FeatureSet
 
-CHUNK = 16  # classes at a time in the fit: bounds its memory
-FARTHEST = 14.0  # the logarithms of what is fitted stay within ±14: beyond, the evidence is flat
+CHUNK = 16  # classes at a time in the fit, which limits its memory
+FARTHEST = 14.0  # logarithms of fitted values stay within ±14, beyond which the evidence is flat
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class NIW:
     Args:
         mean: m **[D]**.
         scatter: S **[D, D]**, positive definite.
-        kappa: how many supports the prior's mean counts as, above 0.
+        kappa: the number of supports that the prior's mean counts as, above 0.
         nu: degrees of freedom, above D - 1.
 
     Raises:
@@ -68,7 +68,7 @@ class NIW:
 
     @staticmethod
     def fit(base: FeatureSet) -> NIW:
-        r"""Learn the prior from base classes; nothing is left to be set by hand.
+        r"""Learn the prior from base classes; nothing is set by hand.
 
         m is the mean of the class means. S is such that the prior expects the covariance W within the
         classes, shrunk towards a multiple of the identity:
@@ -127,12 +127,7 @@ class NIW:
     ) -> Float[Tensor, "B M N"]:
         """Classify each query by its log-density under each class's posterior predictive.
 
-        Args:
-            support: labelled features **[B, N, K, D]**.
-            query: features to classify **[B, M, D]**.
-            support_mask: bool **[B, N, K]**, False where a support is padding; None: all are there.
-            class_mask: bool **[B, N]**, False where a class is padding; its logits are -inf.
-            **_: further options of the class graph's call (joint, evidence, ...), which change nothing here.
+        Called as all methods are, see `FewShotCall`; it has no options of its own.
 
         Raises:
             InputError: features of another size than the prior's.
@@ -165,7 +160,7 @@ class NIW:
         degrees = (self.nu + count - size + 1).transpose(1, 2)  # [B, 1, N]
         kappa = kappa.transpose(1, 2)
         log_det = log_det + 2 * root.diagonal().log().sum().to(q) + size * torch.log((kappa + 1) / kappa)
-        half = degrees.double() / 2  # where nu is large, float32 would leave nothing of the difference
+        half = degrees.double() / 2  # for a large nu nothing of the difference would be left in float32
         gammas = torch.lgamma(half + size / 2) - torch.lgamma(half)
         logits = (
             gammas.to(q)
@@ -183,7 +178,7 @@ def log_evidence(
     kappa: Float[Tensor, ""],
     nu: Float[Tensor, ""],
 ) -> Float[Tensor, " C"]:
-    r"""Log-probability of each class's n features, its mean and covariance integrated out.
+    r"""Log-probability of each class's n features, with its mean and covariance integrated out.
 
     .. math::
         -\tfrac{nD}{2} \log \pi + \log \frac{\Gamma_D(\frac{\nu + n}{2})}{\Gamma_D(\frac{\nu}{2})}
@@ -213,7 +208,7 @@ def log_evidence(
 
 
 def _moments(base: FeatureSet) -> tuple[Float[Tensor, " C"], Float[Tensor, "C D"], Float[Tensor, "C D D"]]:
-    """Count, mean and scatter about it of the normalised features of each class that has some, in float64."""
+    """Count, mean and scatter of the normalised features of each class that has any, in float64."""
     parts = normalize(base.items.double(), dim=-1).split(base.counts[base.counts > 0].tolist())
     means = torch.stack([part.mean(dim=0) for part in parts])
     scatters = torch.stack([(part - part.mean(dim=0)).T @ (part - part.mean(dim=0)) for part in parts])

@@ -1,4 +1,4 @@
-"""The yardstick: nearest prototype by cosine."""
+"""The reference of all comparisons: nearest prototype by cosine."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -7,7 +7,7 @@ from torch.nn.functional import normalize
 
 from fewshot.graph.vectors import EPSILON
 
-SCALE = 10.0  # turns cosines into logits; where cosine classifiers usually start
+SCALE = 10.0  # from cosines to logits; the usual start of a cosine classifier
 
 
 def prototypes(
@@ -25,12 +25,7 @@ def prototypes(
     .. math::  c_i = \widehat{\operatorname{mean}_k \hat s_{ik}}, \qquad
                \operatorname{logit}_{mi} = 10 \; \hat q_m \cdot c_i
 
-    Args:
-        support: labelled features **[B, N, K, D]**.
-        query: features to classify **[B, M, D]**.
-        support_mask: bool **[B, N, K]**, False where a support is padding; None: all are there.
-        class_mask: bool **[B, N]**, False where a class is padding; its logits are -inf.
-        **_: further options of the class graph's call (joint, evidence, ...), which change nothing here.
+    Called as all methods are, see `FewShotCall`; it has no options of its own.
 
     >>> support = torch.tensor([[[[1.0, 0.0]], [[0.0, 2.0]]]])
     >>> prototypes(support, torch.tensor([[[3.0, 4.0]]]))
@@ -39,8 +34,8 @@ def prototypes(
     vectors = normalize(support, dim=-1)
     if support_mask is not None:
         vectors = vectors.masked_fill(~support_mask.unsqueeze(-1), 0.0)
-    centres = normalize(vectors.sum(dim=2), dim=-1)  # [B, N, D]; normalised, so the sum does for the mean
-    # The queries' lengths are divided by afterwards, which saves writing all queries once more.
+    centres = normalize(vectors.sum(dim=2), dim=-1)  # [B, N, D]; normalised, so the sum will do for the mean
+    # Dividing by the queries' lengths afterwards saves writing all queries once more.
     lengths = query.norm(dim=-1, keepdim=True).clamp_min(EPSILON)  # [B, M, 1]
     logits = SCALE * (query @ centres.transpose(1, 2) / lengths)
     if class_mask is not None:

@@ -1,34 +1,29 @@
 """PT-MAP: class centres from an optimal transport of the queries to the classes."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from fewshot.graph.transform import signed_power
 from fewshot.graph.vectors import masked_softmax, normalize
-from fewshot.methods.shared.ready import make_ready, mean, squared_distances
+from fewshot.methods.shared.ready import Ready, joint_method, mean, squared_distances
 
 
+@joint_method
 def pt_map(
-    support: Float[Tensor, "B N K D"],
-    query: Float[Tensor, "B M D"],
+    ready: Ready,
     *,
-    support_mask: Bool[Tensor, "B N K"] | None = None,
-    class_mask: Bool[Tensor, "B N"] | None = None,
-    query_mask: Bool[Tensor, "B M"] | None = None,
-    proportions: Float[Tensor, "B N"] | None = None,
     power: float = 0.5,
     sharpness: float = 10.0,
     rate: float = 0.2,
     epochs: int = 20,
     tolerance: float = 1e-6,
     iterations: int = 1000,
-    **_: object,
 ) -> Float[Tensor, "B M N"]:
     r"""Estimate class centres by transporting the queries to them (PT-MAP, Hu et al., ICANN 2021).
 
     The features are power-transformed, normalised, centred (supports and queries each on their own mean) and
-    normalised again. With centres :math:`c` from the class means on, each epoch takes
+    normalised again. With centres :math:`c` that start from the class means, each epoch computes
 
     .. math::
         P = \operatorname{argmin}_{P \ge 0} \sum_{mi} P_{mi} \Bigl( \lVert q_m - c_i \rVert^2
@@ -38,34 +33,25 @@ def pt_map(
         c_i \leftarrow c_i + \alpha \left(
             \frac{\sum_k s_{ik} + \sum_m P_{mi} q_m}{K + \sum_m P_{mi}} - c_i \right)
 
-    and the logits are the logarithms of the last P. As P must have the class sizes :math:`M \pi`, wrong ones
-    cost dearly; a single query with equal shares stays undecided.
+    and the logits are the logarithms of the last P. As P must have the class sizes :math:`M \pi`, wrong sizes
+    cost much accuracy; a single query with equal shares stays undecided.
 
     Args:
-        support: labelled features **[B, N, K, D]**.
-        query: features to classify, together **[B, M, D]**.
-        support_mask: bool **[B, N, K]**, False where a support is padding; None: all are there.
-        class_mask: bool **[B, N]**, False where a class is padding; its logits are -inf.
-        query_mask: bool **[B, M]**, False where a query is padding.
-        proportions: the classes' shares of the query set **[B, N]**; None: equal, as in the paper. Classes
-            with a share of 0 have logits of -inf.
-        power: exponent of the power transform; default 0.5. The paper has features from 0 up; those that are
-            centred have both signs, and keep them: sign(x)·|x|^power.
+        ready: the episodes; callers give ``support`` and ``query`` in its place, as `FewShotCall` has it.
+            Without ``proportions`` the shares are equal, as in the paper; a class with a share of 0 has
+            logits of -inf.
+        power: exponent of the power transform; default 0.5. The paper's features are not negative; centred
+            ones have both signs and keep them: sign(x)·|x|^power.
         sharpness: lambda; default 10.
         rate: alpha; default 0.2.
         epochs: default 20.
-        tolerance: Sinkhorn's iterations stop when no row sum of P moves further than that; default 1e-6.
-        iterations: of Sinkhorn an epoch, at most; default 1000.
-        **_: further options of the class graph's call (evidence, ...), which change nothing here.
-
-    Raises:
-        InputError: shapes or types that do not fit.
+        tolerance: Sinkhorn's iterations stop when no row sum of P changes by more than this; default 1e-6.
+        iterations: of Sinkhorn per epoch, at most; default 1000.
 
     >>> support = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])
     >>> pt_map(support, torch.tensor([[[4.0, 3.0], [3.0, 4.0]]])).argmax(-1)
     tensor([[0, 1]])
     """
-    ready = make_ready(support, query, support_mask, class_mask, query_mask, proportions)
     supports = power_transform(ready.support, ready.labelled, power)
     queries = power_transform(ready.query, ready.seen, power)
     everything = torch.cat([supports, queries], dim=1)
@@ -85,7 +71,7 @@ def pt_map(
 def power_transform(
     x: Float[Tensor, "B n D"], there: Float[Tensor, "B n 1"], power: float
 ) -> Float[Tensor, "B n D"]:
-    """Signed power, length 1, minus the mean of those that are there, length 1 again."""
+    """Signed power, scaled to length 1, minus the mean of those that are there, to length 1 again."""
     x = normalize(signed_power(x, power))
     return normalize((x - mean(x, there)) * there)
 
@@ -104,8 +90,8 @@ def log_transport(
     tensor([[[0.6225, 0.3775],
              [0.3775, 0.6225]]])
     """
-    # Sinkhorn converges slowly, so rounding in single precision would decide where it stops; and an episode
-    # stops by itself, so that those beside it in the batch do not matter.
+    # Sinkhorn converges slowly, so rounding in float32 would decide where it stops; and each episode stops
+    # by itself, so that the others in the batch do not matter.
     kernel = masked_softmax(scores, (sizes > 0)[:, None]).double() * seen
     tiny = torch.finfo(kernel.dtype).tiny
     sizes = sizes.double()[..., None]  # [B, N, 1]

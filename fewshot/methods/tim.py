@@ -1,26 +1,21 @@
-"""TIM: the classifier under which queries and labels tell most of each other."""
+"""TIM: the classifier that maximises the mutual information of queries and labels."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from fewshot.graph.vectors import masked_softmax
-from fewshot.methods.shared.ready import make_ready, mean
+from fewshot.methods.shared.ready import Ready, joint_method, mean
 
 
+@joint_method
 def tim(
-    support: Float[Tensor, "B N K D"],
-    query: Float[Tensor, "B M D"],
+    ready: Ready,
     *,
-    support_mask: Bool[Tensor, "B N K"] | None = None,
-    class_mask: Bool[Tensor, "B N"] | None = None,
-    query_mask: Bool[Tensor, "B M"] | None = None,
-    proportions: Float[Tensor, "B N"] | None = None,
     temperature: float = 15.0,
     support_weight: float = 0.1,
     entropy_weight: float = 0.1,
     steps: int = 150,
-    **_: object,
 ) -> Float[Tensor, "B M N"]:
     r"""Maximise the mutual information of queries and labels (TIM-ADM, Boudiaf et al., NeurIPS 2020).
 
@@ -29,8 +24,8 @@ def tim(
 
     .. math:: \lambda \operatorname{CE}(S) + \operatorname{KL}(\hat p \,\Vert\, \pi) + \alpha H(Y_Q | X_Q)
 
-    where for equal shares :math:`\pi` the KL is the paper's marginal entropy, but for sign and a constant.
-    Its alternating updates (the paper's Proposition 1, derived alike for other :math:`\pi`) are
+    where, for equal shares :math:`\pi`, the KL is the paper's marginal entropy up to sign and a constant.
+    Its alternating updates (the paper's Proposition 1, derived in the same way for other :math:`\pi`) are
 
     .. math::
         q_{ik} &\propto p_{ik}^{1 + \alpha} \sqrt{\pi_k \big/ \textstyle\sum_{i \in Q} p_{ik}^{1 + \alpha}} \\
@@ -40,27 +35,18 @@ def tim(
             \frac{\lambda}{1 + \alpha} \sum_{i \in S} y_{ik} + \frac{|S|}{|Q|} \sum_{i \in Q} q_{ik}}
 
     Args:
-        support: labelled features **[B, N, K, D]**.
-        query: features to classify, together **[B, M, D]**.
-        support_mask: bool **[B, N, K]**, False where a support is padding; None: all are there.
-        class_mask: bool **[B, N]**, False where a class is padding; its logits are -inf.
-        query_mask: bool **[B, M]**, False where a query is padding.
-        proportions: the classes' shares of the query set **[B, N]**; None: equal, as in the paper. Classes
-            with a share of 0 have logits of -inf.
+        ready: the episodes; callers give ``support`` and ``query`` in its place, as `FewShotCall` has it.
+            Without ``proportions`` the shares are equal, as in the paper; a class with a share of 0 has
+            logits of -inf.
         temperature: tau; default 15.
         support_weight: lambda, of the supports' cross-entropy; default 0.1.
         entropy_weight: alpha, of the conditional entropy; default 0.1.
         steps: rounds of both updates; default 150.
-        **_: further options of the class graph's call (evidence, ...), which change nothing here.
-
-    Raises:
-        InputError: shapes or types that do not fit.
 
     >>> support = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])
     >>> tim(support, torch.tensor([[[4.0, 3.0], [3.0, 4.0]]])).argmax(-1)
     tensor([[0, 1]])
     """
-    ready = make_ready(support, query, support_mask, class_mask, query_mask, proportions)
     z_support, z = ready.support, ready.query
     classes, alive, tiny = ready.classes[:, None], (ready.shares > 0)[:, None], torch.finfo(z.dtype).tiny
     by_support = support_weight / (1 + entropy_weight)
@@ -82,7 +68,7 @@ def tim(
 def closeness(
     z: Float[Tensor, "B n D"], w: Float[Tensor, "B N D"], temperature: float
 ) -> Float[Tensor, "B n N"]:
-    r""":math:`-\frac{\tau}{2} \lVert w_k - z_i \rVert^2`, but for a constant of each row."""
+    r""":math:`-\frac{\tau}{2} \lVert w_k - z_i \rVert^2`, up to a constant per row."""
     return temperature * (z @ w.mT - w.square().sum(-1)[:, None] / 2)
 
 

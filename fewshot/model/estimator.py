@@ -21,41 +21,41 @@ from fewshot.graph.class_graph import ClassGraph
 from fewshot.graph.edges import Edges
 from fewshot.graph.transform import Transformed
 
-MANY = 1000  # classes; where there are more, each listens to its nearest only
+MANY = 1000  # classes; beyond this number, each listens to its nearest only
 NEAREST = 64
-PIECE = 2**24  # numbers of an array of queries, at most; inductive queries are classified some at a time
+PIECE = 2**24  # the most numbers in an array of queries; inductive queries are classified in parts
 
 
 class FewShotClassifier(ClassifierMixin, BaseEstimator):
     """Few-shot classification by the class graph, as a scikit-learn estimator. Nothing is trained by ``fit``.
 
-    ``fit`` keeps the supports; each prediction is one episode of them and the queries. It works in pipelines
-    and searches, and labels may be of any kind that scikit-learn takes.
+    ``fit`` keeps the supports; each prediction is one episode of these supports and the queries. The
+    estimator works in pipelines and searches, and labels may be of any kind that scikit-learn takes.
 
-    Only the directions of features matter, from the origin, for lengths from 1e-10 to 1e18. So give it
-    features minus the mean of other, known classes; where there are none, a ``StandardScaler`` before it
-    takes off the mean of the supports. Joint inference needs this: on features that all point one way it is
-    worse than inductive. Features are classified in the precision they come in, float32 or float64.
+    Only the directions of features matter, seen from the origin, for lengths from 1e-10 to 1e18. So subtract
+    the mean of other, known classes from the features; if there are none, a ``StandardScaler`` before the
+    estimator subtracts the mean of the supports. Joint inference needs this: if all features point the same
+    way, it is worse than inductive. Features are classified in their own precision, float32 or float64.
 
     Args:
         model: a `GraphFewShot` that encodes images, uint8 ``[n, C, H, W]``; default None: X holds features
-            ``[n, D]``, which go to the graph as they are.
+            ``[n, D]``, which the graph gets as they are.
         graph: a `ClassGraph`, or any module with its call; default None: the model's own, or without a model
             the one that comes with the package.
         joint: let the queries of one call inform one another (transductive inference). A prediction then
-            depends on the whole query set: on a part of it, it may be another. Default False: each query is
-            classified on its own.
-        shots: the most supports kept a class, chosen by a hash of their content, so as good as at random and
-            the same in whatever order they come; default None: all. Classes are padded to the size of the
-            largest, so set it where sizes are very unequal.
+            depends on the whole query set and may change if only a part of it is given. Default False: each
+            query is classified on its own.
+        shots: the most supports kept per class, chosen by a hash of their content: effectively at random, and
+            independent of their order; default None: all. Classes are padded to the size of the largest, so
+            set this if sizes are very unequal.
 
     Attributes:
         classes_: labels **[N]**, sorted.
         class_graph_: the dependencies **[N, N]**, in the order of ``classes_``: row i, how much class i
-            listens to each class j; rows sum to 1, diagonal 0. Computed when it is read.
+            listens to each class j; rows sum to 1, diagonal 0. Computed each time it is read.
         supports_, support_labels_: the features that are kept **[n, D]**, and their labels **[n]**.
         graph_: a copy of the graph, in the features' precision.
-        n_features_in_: D; of images the number of channels.
+        n_features_in_: D; for images the number of channels.
 
     With more than 1,000 classes, each listens to its 64 nearest only.
 
@@ -74,7 +74,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     support_keys_: UInt64[np.ndarray, " n"]
     graph_: nn.Module
 
-    # Not typed: scikit-learn wants parameters to be checked by `fit` alone.
+    # Not typed: scikit-learn requires that only `fit` checks parameters.
     def __init__(self, model: Any = None, graph: Any = None, joint: Any = False, shots: Any = None) -> None:
         self.model = model
         self.graph = graph
@@ -82,7 +82,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         self.shots = shots
 
     def fit(self, X: Any, y: Any) -> FewShotClassifier:
-        """Keep the supports, and forget those of before.
+        """Keep these supports, and forget all earlier ones.
 
         Args:
             X: features **[n, D]**, or with a model images uint8 **[n, C, H, W]**.
@@ -91,25 +91,25 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError: a parameter, X or y that is not as described.
         """
-        return self._learn(X, y, [], anew=True)
+        return self._learn(X, y, [], restart=True)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> FewShotClassifier:
-        """Add supports, of known classes or of new ones: the result is that of one ``fit`` on all of them.
+        """Add supports of known or new classes: the result equals one ``fit`` on all supports so far.
 
         Args:
             X, y: as for ``fit``.
-            classes: labels that get a column already, with probability 0 until they have supports; default
-                None: those in y. Labels that are not among them may come all the same.
+            classes: labels that get a column now, with probability 0 until they have supports; default None:
+                those in y. Later calls may still add other labels.
 
         Raises:
-            ValueError: as for ``fit``; also features of another size, or labels of another kind, than before.
+            ValueError: as for ``fit``, or features of another size or labels of another kind than before.
         """
         return self._learn(
             X, y, [] if classes is None else [np.asarray(classes)], not hasattr(self, "classes_")
         )
 
     def predict(self, X: Any) -> Shaped[np.ndarray, " M"]:
-        """The label of each query: of features **[M, D]**, or with a model of images **[M, C, H, W]**."""
+        """The label of each query: features **[M, D]**, or with a model images **[M, C, H, W]**."""
         check_is_fitted(self, "classes_")
         return self.classes_[np.concatenate([logits.argmax(1) for logits in self._logits(X)])]
 
@@ -122,14 +122,14 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         return np.concatenate([torch.from_numpy(part).log_softmax(1).numpy() for part in self._logits(X)])
 
     def decision_function(self, X: Any) -> Float[np.ndarray, "M ..."]:
-        """The logits **[M, N]**; of two classes the second's minus the first's **[M]**."""
+        """The logits **[M, N]**; with two classes, the second's minus the first's **[M]**."""
         logits = np.concatenate(list(self._logits(X)))
         return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
 
     @property
     def class_graph_(self) -> Float[np.ndarray, "N N"]:
         check_is_fitted(self, "classes_")
-        # Dependencies are between classes: any query would do.
+        # Dependencies are between classes, so any query will do.
         dependencies = self._classify(*self._support(), self.supports_[:1]).dependencies
         if not isinstance(dependencies, Edges):
             return dependencies[0].cpu().numpy()
@@ -143,25 +143,25 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         tags.input_tags.two_d_array = self.model is None
         return tags
 
-    def _learn(self, X: Any, y: Any, classes: list[np.ndarray], anew: bool) -> FewShotClassifier:
+    def _learn(self, X: Any, y: Any, classes: list[np.ndarray], restart: bool) -> FewShotClassifier:
         self._check_parameters()
-        X, y = self._validated(X, y, reset=anew)
+        X, y = self._validated(X, y, reset=restart)
         check_classification_targets(y)
         keys, labels = _content_keys(X), y
-        if not anew:
+        if not restart:
             keys = np.concatenate([self.support_keys_, keys])
             labels = np.concatenate([self.support_labels_, labels])
             classes = [self.classes_, *classes]
-        known = unique_labels(y, *classes)  # refuses text beside numbers
+        known = unique_labels(y, *classes)  # refuses a mix of text and numbers
         order = _kept(np.searchsorted(known, labels), keys, self.shots)
 
-        # Only what is new and kept is encoded.
-        old = 0 if anew else len(self.supports_)
+        # Only supports that are new and kept are encoded.
+        old = 0 if restart else len(self.supports_)
         fresh = order >= old
-        features = self._encode(X[order[fresh] - old], None if anew else self.supports_.shape[1])
+        features = self._encode(X[order[fresh] - old], None if restart else self.supports_.shape[1])
         supports = np.empty((len(order), features.shape[1]), features.dtype)
         supports[fresh] = features
-        if not anew:
+        if not restart:
             supports[~fresh] = self.supports_[order[~fresh]]
         else:
             self.graph_ = self._own_graph(torch.from_numpy(features).dtype)
@@ -179,13 +179,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             kind = type(self.graph).__name__
             raise InputError(f"graph: expected a ClassGraph or a module with its call, got {kind}")
         if self.model is not None:
-            from fewshot.model.few_shot import GraphFewShot  # brings the backbones with it
+            from fewshot.model.few_shot import GraphFewShot  # imports the backbones as well
 
             if not isinstance(self.model, GraphFewShot):
                 raise InputError(f"model: expected a GraphFewShot, got {type(self.model).__name__}")
 
     def _validated(self, X: Any, *y: Any, reset: bool) -> Any:
-        """X, or X and y: arrays of the right kind, of as many features as before where ``reset`` is False."""
+        """X, or X and y, as arrays of the right kind; unless ``reset``, with as many features as before."""
         if self.model is None:
             kinds = [np.float64, np.float32] if reset else self.supports_.dtype
             return validate_data(self, X, *y, reset=reset, dtype=kinds)
@@ -195,34 +195,34 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         return validate_data(self, X, *y, reset=reset, dtype=None, allow_nd=True)
 
     def _encode(self, X: np.ndarray, size: int | None) -> Float[np.ndarray, "n D"]:
-        """Features of X; images of which the model makes others than ``size`` are refused."""
+        """Features of X; images whose features do not have ``size`` numbers are refused."""
         if self.model is None:
             return X
         if not len(X):
             return np.empty((0, size or 0), np.float32)
         from fewshot.data.labelled import LabelledSet
 
-        # All under one label: only the features are of interest.
+        # All have the same label, as only the features matter.
         images = LabelledSet(torch.tensor(X), torch.zeros(len(X), dtype=torch.int64), ("image",))
         features = self.model.features(images).items.numpy()
         if size not in (None, features.shape[1]):
             raise InputError(
-                "X: expected images of the size of those before, as this model does not resize, "
+                "X: expected images of the same size as before, as this model does not resize, "
                 f"got {list(X.shape)}"
             )
         return features
 
     def _own_graph(self, kind: torch.dtype) -> nn.Module:
-        """A copy that what happens to the caller's graph later does not change."""
+        """A copy of the graph, so that later changes to the caller's graph do not matter."""
         graph = self.graph
         if self.model is not None:
-            graph = self.model.classify if graph is None else Transformed(self.model.transform, graph)
+            graph = self.model.classifier if graph is None else Transformed(self.model.transform, graph)
         elif graph is None:
             graph = ClassGraph.pretrained()
         return copy.deepcopy(graph).to(kind).eval().requires_grad_(False)
 
     def _support(self) -> tuple[Float[Tensor, "1 N K D"], Tensor]:
-        """The episode's supports, padded to the most shots, and the mask of those that are there."""
+        """The episode's supports, padded to the most shots, and the mask of the actual ones."""
         index = np.searchsorted(self.classes_, self.support_labels_)
         place = _places(index)
         mask = np.zeros((len(self.classes_), place.max() + 1), bool)
@@ -256,9 +256,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
 
 def _content_keys(X: Shaped[np.ndarray, "n ..."]) -> UInt64[np.ndarray, " n"]:
-    """A hash of each row's content, by which an order of rows is the same in whatever order they came.
+    """A hash of each row's content, which orders rows independently of the order in which they came.
 
-    The lowest of two sets together are the lowest of the lowest of each, so supports can also come in parts.
+    The lowest keys of a union are the lowest among the lowest of its parts, so supports may also come in
+    parts.
     """
     digests = b"".join(blake2b(row.tobytes(), digest_size=8).digest() for row in X)
     return np.frombuffer(digests, np.uint64).copy()
@@ -267,13 +268,13 @@ def _content_keys(X: Shaped[np.ndarray, "n ..."]) -> UInt64[np.ndarray, " n"]:
 def _kept(
     index: Int[np.ndarray, " n"], keys: UInt64[np.ndarray, " n"], shots: int | None
 ) -> Int[np.ndarray, " kept"]:
-    """Rows by class and within it by key, at most ``shots`` a class."""
+    """Rows sorted by class, then by key; at most ``shots`` per class."""
     order = np.lexsort((keys, index))
     return order if shots is None else order[_places(index[order]) < shots]
 
 
 def _places(index: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-    """The place of each row among those of its class; ``index`` is ascending.
+    """The position of each row within its class; ``index`` is ascending.
 
     >>> _places(np.array([0, 0, 2, 2, 2])).tolist()
     [0, 1, 0, 1, 2]

@@ -22,6 +22,7 @@ from torch.export import Dim, ExportedProgram
 
 from fewshot.core.errors import InputError
 from fewshot.core.files import read_json
+from fewshot.core.modes import check_inference
 from fewshot.model.backbones.layers import in_channels
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.model.model_card import RESULT, model_card
@@ -30,11 +31,10 @@ Format = Literal["onnx", "torch"]
 Inputs = tuple[Tensor, ...]
 Run = Callable[[Inputs], list[Tensor]]
 SUFFIX = {"onnx": "onnx", "torch": "pt2"}
-MODES = ("inductive", "joint")
 ONNX = ("onnx", "onnxruntime", "onnxscript")
 TOLERANCE = 1e-4
 CHECKED = ((2, 1, 1), (5, 1, 75), (5, 5, 75), (20, 5, 100))  # way, shot, queries
-TRACED = (3, 4, 6)  # likewise; all different and none of them 1, so that nothing is taken for a constant
+TRACED = (3, 4, 6)  # likewise; all different and none of them 1, so that tracing takes none for a constant
 
 
 class Encoder(nn.Module):
@@ -51,13 +51,13 @@ class Encoder(nn.Module):
 class Classifier(nn.Module):
     """The class graph in one mode, from supports ``[B, N, K, D]`` and queries ``[B, M, D]``.
 
-    Supports of nan are padding, as where ``support_mask`` is False. A mask would be an input more, which
-    every call had to give.
+    Supports that are nan count as padding, like those where ``support_mask`` is False: a mask would be one
+    more input that every call has to give.
     """
 
     def __init__(self, graph: nn.Module, joint: bool) -> None:
         super().__init__()
-        # Not named graph: a program of torch.export has an attribute of that name already.
+        # Not named graph, since a program of torch.export already has an attribute of that name.
         self.method, self.joint = graph, joint
 
     def forward(self, support: Tensor, query: Tensor) -> tuple[Tensor, ...]:
@@ -73,8 +73,8 @@ class Part:
     module: nn.Module
     inputs: Mapping[str, Mapping[int, str]]
     outputs: Sequence[str]
-    example: Inputs  # by which it is traced
-    checks: Sequence[Inputs]  # by which the result is compared with the module
+    example: Inputs  # for tracing
+    checks: Sequence[Inputs]  # for comparing the result with the module
 
 
 def export_model(
@@ -89,11 +89,11 @@ def export_model(
 
     The backbone takes images, with normalisation, base mean and transform inside; the graph takes its
     features. Numbers of images, episodes, classes, shots and queries are free, and the graph takes features
-    of any size. What is written is run, and compared with the model's own outputs in float32.
+    of any size. The exported programs are run and compared with the model's own outputs in float32.
 
     Args:
         model: a `GraphFewShot` whose images have a size, ``preprocess.size``.
-        folder: a new one, or an empty one; it appears whole or not at all.
+        folder: a new or an empty one; it is written whole or not at all.
         format: "onnx" (default), or "torch": programs of torch.export.
         mode: of the graph: "inductive" (default) or "joint".
         results: rows of ``results.json``, for the card; default none.
@@ -103,7 +103,7 @@ def export_model(
 
     Raises:
         InputError: a folder with files in it, a model whose images have no size or that cannot be traced,
-            outputs that differ by more than 1e-4, or packages that ONNX needs and that are missing.
+            outputs that differ by more than 1e-4, or missing packages that ONNX needs.
 
     >>> import tempfile
     >>> from fewshot import ClassGraph, backbones
@@ -126,23 +126,22 @@ def export_model(
 
 
 def check_target(folder: Path, format: str, mode: str) -> None:
-    """Raise an InputError for a folder with files in it, or for what is unknown or not installed."""
+    """Raise an InputError if the folder has files in it, or a format or mode is unknown or not installed."""
     if format not in SUFFIX:
         raise InputError(f"format: expected one of {', '.join(SUFFIX)}, got {format!r}")
-    if mode not in MODES:
-        raise InputError(f"mode: expected one of {', '.join(MODES)}, got {mode!r}")
+    check_inference(mode)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise InputError(f"out: expected a new or an empty folder, got {folder}, which is not")
+        raise InputError(f"out: expected a new or an empty folder, got {folder}, which is neither")
     missing = [name for name in ONNX if importlib.util.find_spec(name) is None] if format == "onnx" else []
     if missing:
         raise InputError(
-            f"format: {' and '.join(missing)} not installed (pip install 'fewshot[export]'), "
-            "or take --format torch"
+            f"format: onnx needs {' and '.join(missing)} (pip install {' '.join(missing)}); "
+            "or use --format torch"
         )
 
 
 def read_results(checkpoint: Path) -> list[dict[str, Any]]:
-    """The rows of the ``results.json`` beside a checkpoint; none where there is no such file.
+    """The rows of the ``results.json`` next to a checkpoint; none if there is no such file.
 
     Raises:
         InputError: the file holds something else.
@@ -154,22 +153,22 @@ def read_results(checkpoint: Path) -> list[dict[str, Any]]:
         rows = read_json(path)
         if all(row.keys() >= RESULT for row in rows):
             return rows
-    except (ValueError, AttributeError, TypeError):  # no JSON, no list, no rows
+    except (ValueError, AttributeError, TypeError):  # not JSON, not a list, not rows
         pass
-    raise InputError(f"{path}: not the results of a run, as `fewshot train` writes them")
+    raise InputError(f"{path}: expected the results of a run as `fewshot train` writes them")
 
 
 def _image_shape(model: GraphFewShot) -> tuple[int, int, int]:
     size, channels = model.preprocess.size, model.preprocess.channels or in_channels(model.backbone)
     if size is None or channels is None:
-        raise InputError("model: expected one whose preprocessing says the images' size and channels")
+        raise InputError("model: expected one whose preprocessing gives the images' size and channels")
     return channels, size, size
 
 
 def _parts(model: GraphFewShot, mode: str, image: tuple[int, int, int]) -> tuple[Part, Part]:
     model = copy.deepcopy(model).cpu().eval()
     model.precision = "32-true"
-    graph, model.graph = model.graph, nn.Identity()  # its weights are the other part's
+    graph, model.graph = model.graph, nn.Identity()  # its weights belong to the other part
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (7, *image), dtype=torch.uint8, generator=generator)
     with torch.no_grad():
@@ -199,7 +198,7 @@ def _parts(model: GraphFewShot, mode: str, image: tuple[int, int, int]) -> tuple
 
 
 def _write(part: Part, path: Path, format: Format) -> float:
-    """Write a part; returns by how much its outputs differ from the module's at most, see `_difference`."""
+    """Write a part; returns the largest difference of its outputs from the module's, see `_difference`."""
     dims = {name: Dim(name) for free in part.inputs.values() for name in free.values()}
     shapes = {name: {axis: dims[dim] for axis, dim in free.items()} for name, free in part.inputs.items()}
     try:
@@ -210,15 +209,13 @@ def _write(part: Part, path: Path, format: Format) -> float:
             run = _save_onnx(part, program, shapes, path) if format == "onnx" else _save_torch(program, path)
     except Exception as error:  # tracing, translating and serialising each raise their own
         cause: BaseException = error
-        while cause.__cause__:  # which says more than what exporters say of their own steps
+        while cause.__cause__:  # it is more specific than the exporter's own error
             cause = cause.__cause__
         reason = " ".join(str(cause).split()[:30])
         raise InputError(f"{part.name}: cannot be exported ({type(cause).__name__}: {reason})") from error
     difference = max(_difference(part.module, run, inputs) for inputs in part.checks)
     if not difference <= TOLERANCE:
-        raise InputError(
-            f"{part.name}: what was exported gives other outputs than the model, by {difference:.1g}"
-        )
+        raise InputError(f"{part.name}: the exported outputs differ from the model's by {difference:.1g}")
     return difference
 
 
@@ -257,7 +254,7 @@ def _save_torch(program: ExportedProgram, path: Path) -> Run:
 
 @torch.no_grad()
 def _difference(module: nn.Module, run: Run, inputs: Inputs) -> float:
-    """The largest difference of any output, as a share of its largest number where that is above 1."""
+    """The largest difference in any output, relative to its largest number if that is above 1."""
     expected = module(*inputs)
     expected = [expected] if isinstance(expected, Tensor) else expected
     pairs = zip(run(inputs), expected, strict=True)
@@ -266,13 +263,13 @@ def _difference(module: nn.Module, run: Run, inputs: Inputs) -> float:
 
 @contextmanager
 def _tracing() -> Iterator[None]:
-    """How a module is traced: quietly, with gradients, and without checks of shapes at run time."""
+    """Settings for tracing a module: quietly, with gradients, and without checks of shapes at run time."""
     logger, disabled = logging.getLogger("torch.onnx"), jaxtyping.config.jaxtyping_disable
     level = logger.level
-    logger.setLevel(logging.ERROR)  # exporters remark on their own workings
-    jaxtyping.config.update("jaxtyping_disable", True)  # where checks are on, they would fix free dimensions
+    logger.setLevel(logging.ERROR)  # exporters log their internals
+    jaxtyping.config.update("jaxtyping_disable", True)  # the checks would fix free dimensions
     try:
-        # Without gradients a backbone may take a way that is good on this processor only.
+        # Without gradients a backbone may take a path that is only good on this processor.
         with torch.enable_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
@@ -283,14 +280,14 @@ def _tracing() -> Iterator[None]:
 
 @contextmanager
 def _appearing(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder beside it; at the end without error it becomes ``folder``, or fills it."""
+    """Yield a temporary folder, which replaces or fills ``folder`` at the end unless there was an error."""
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     temporary.mkdir(parents=True)
     try:
         yield temporary
         if not folder.exists():
             temporary.rename(folder)
-        else:  # and empty; it may be where somebody works
+        else:  # and empty; kept, as it may be a working directory
             for file in temporary.iterdir():
                 file.rename(folder / file.name)
     finally:

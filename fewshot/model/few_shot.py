@@ -1,4 +1,4 @@
-"""GraphFewShot: a backbone, and a class graph on its features; with what turns images into its input."""
+"""GraphFewShot: preprocessing, a backbone, and a class graph on its features."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class GraphFewShot(nn.Module):
             backbone the channels that it takes.
         base_mean: ``[D]``, the mean of the base classes' features; default None is zero.
         mirror: average the features of an image and of its mirror image; default False.
-        precision: what images are encoded in where no gradient is asked for: "32-true", "bf16-mixed", or
-            "auto" (default), which is bfloat16 where the machine has it.
+        precision: what images are encoded in without gradients: "32-true", "bf16-mixed", or "auto" (default),
+            which is bfloat16 if the machine has it.
 
-    Shapes: support uint8 ``[B, N, K, C, H, W]``, query uint8 ``[B, M, C, H, W]``, of any sizes where the
+    Shapes: support uint8 ``[B, N, K, C, H, W]``, query uint8 ``[B, M, C, H, W]``, of any sizes if the
     preprocessing resizes them; the output is the graph's: logits ``[B, M, N]``, prototypes ``[B, N, D]``,
     dependencies ``[B, N, N]``.
 
@@ -75,7 +75,7 @@ class GraphFewShot(nn.Module):
         self.precision: Precision = precision
         self.extra: dict[str, Any] = {}
         self.transform = PowerTransform()  # none until training fits it
-        # Without elements until it is known, as D is known only once there are images.
+        # Empty until it is known, since D is known only once there are images.
         self.register_buffer("base_mean", torch.zeros(0) if base_mean is None else base_mean.detach().float())
 
     def forward(self, support_images: Tensor, query_images: Tensor, **options: Any) -> GraphOutput:
@@ -109,12 +109,16 @@ class GraphFewShot(nn.Module):
         return self.classify(support.unflatten(0, (b, n, k)), query.unflatten(0, (b, m)), **options)
 
     @property
-    def classify(self) -> Transformed:
-        """The model without its backbone: the graph's call, on features minus the base mean."""
+    def classifier(self) -> Transformed:
+        """The model without its backbone: a module with the graph's call that shares its weights."""
         return Transformed(self.transform, self.graph)
 
+    def classify(self, support: Tensor, query: Tensor, **options: Any) -> Any:
+        """Classify the queries of B episodes by features minus the base mean, as `encode` gives them."""
+        return self.classifier(support, query, **options)
+
     def encode(self, images: Tensor) -> Float[Tensor, "n D"]:
-        """Features of uint8 images ``[n, C, H, W]``, minus the base mean; what `classify` takes."""
+        """Features of uint8 images ``[n, C, H, W]``, minus the base mean; the input of `classify`."""
         # A training loop chooses its precision itself.
         with nullcontext() if torch.is_grad_enabled() else autocast(images.device, self.precision):
             return self._encode(self.backbone, images)
@@ -133,9 +137,9 @@ class GraphFewShot(nn.Module):
 
         Args:
             data: images uint8 ``[n, C, H, W]`` with labels, such as `fewshot.PackedDataset`.
-            batch: images at a time; default None is 512 on a GPU, and on a processor so few that what the
-                backbone computes of them stays in its cache.
-            device: where to compute (the model moves there); default where the model is.
+            batch: images at a time; default None is 512 on a GPU, and on a CPU so few that the backbone's
+                activations stay in its cache.
+            device: where to compute (the model moves there); default is the model's device.
         """
         if device is not None:
             self.to(device)
@@ -150,16 +154,16 @@ class GraphFewShot(nn.Module):
                 parts = [self._encode(backbone, images.to(here)) for images in data.items.split(batch)]
         finally:
             self.train(training)
-        # Made outside inference mode, so that a graph can be trained on it.
+        # Created outside inference mode, so that a graph can be trained on it.
         names = {field.name: getattr(data, field.name) for field in fields(LabelledSet)}
         return FeatureSet(**{**names, "items": torch.cat(parts).cpu()})
 
     def save(self, path: str | Path, extra: dict[str, Any] | None = None) -> None:
-        """Write a checkpoint, atomically: plain values and tensors only, so that it is safe to load.
+        """Write a checkpoint atomically: plain values and tensors only, so that it is safe to load.
 
         Args:
             path: the file.
-            extra: further plain values to keep beside the weights; `load` gives them as ``model.extra``.
+            extra: further plain values to keep with the weights; `load` returns them as ``model.extra``.
         """
         content = {
             "format": "fewshot",
@@ -183,10 +187,11 @@ class GraphFewShot(nn.Module):
 
         Args:
             path: a file that `save` wrote.
-            backbone: takes the checkpoint's weights; needed only where it is not one of `fewshot.backbones`.
+            backbone: takes the checkpoint's weights; needed only if it is not one of `fewshot.backbones`.
 
         Raises:
-            InputError: no such file, a truncated or foreign one, one of another version, or another backbone.
+            InputError: the file is missing, truncated, foreign or of another version, or the backbone
+                differs.
         """
         content = _read(Path(path))
         try:
@@ -195,7 +200,7 @@ class GraphFewShot(nn.Module):
             raise
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             reason = f"{type(error).__name__}: {error}"
-            raise InputError(f"{path}: not a whole checkpoint of fewshot ({reason})") from error
+            raise InputError(f"{path}: not a complete checkpoint of fewshot ({reason})") from error
 
     @classmethod
     def _from_content(
@@ -206,7 +211,7 @@ class GraphFewShot(nn.Module):
     ) -> GraphFewShot:
         if backbone is None:
             if content["backbone"] is None:
-                raise InputError(f"backbone: expected the module that {path} was saved with, got none")
+                raise InputError(f"backbone: expected the module that {path} was saved with, got None")
             backbone = backbones.build(content["backbone"])
         model = cls(
             backbone,
@@ -224,7 +229,7 @@ class GraphFewShot(nn.Module):
         return model.eval()
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        # The base mean has the size of the features, which only the state knows.
+        # The base mean has the size of the features, which only the state dict has.
         incoming = state_dict.get(f"{prefix}base_mean", self.base_mean)
         self.base_mean = self.base_mean.new_empty(incoming.shape)
         super()._load_from_state_dict(state_dict, prefix, *args)
@@ -232,11 +237,11 @@ class GraphFewShot(nn.Module):
 
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise InputError(f"checkpoint: expected a file that `fewshot train` wrote, got {path}, which is none")
+        raise InputError(f"checkpoint: expected a file that `fewshot train` wrote, got {path}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch, zipfile and pickle each raise their own for a broken file
-        raise InputError(f"{path}: not a checkpoint of fewshot, or not the whole of one") from error
+        raise InputError(f"{path}: not a checkpoint of fewshot, or a truncated one") from error
     if not isinstance(content, dict) or content.get("format") != "fewshot":
         raise InputError(f"{path}: not a checkpoint of fewshot")
     if content.get("version") != FORMAT:
@@ -252,7 +257,8 @@ def _fitting_batch(images: Tensor, size: int | None, device: torch.device) -> in
     if device.type != "cpu":
         return 512
     height, width = (size, size) if size else images.shape[-2:]
-    # 9 images of 84×84 a thread: 64 channels of them take 8 MB in bfloat16. Less is slow in the last layers.
+    # 9 images of 84×84 per thread, whose 64 channels take 8 MB in bfloat16. Fewer are slow in the last
+    # layers.
     return max(1, 2**16 // (height * width)) * torch.get_num_threads()
 
 

@@ -1,4 +1,4 @@
-"""The model card beside an exported model: what it is, how to call it, what it can do and what not."""
+"""The model card of an exported model: what it is, how to call it, its results and its limits."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import yaml
 
 from fewshot import __version__
 from fewshot.core import shipped
+from fewshot.core.modes import Mode
 from fewshot.model.few_shot import GraphFewShot
 
 CALL = {
@@ -47,11 +48,10 @@ classes = logits[0].argmax(-1)  # of each query
 }
 RESULT = {"method", "mode", "way", "shot", "accuracy", "ci95", "ece", "episodes", "fingerprint"}
 KINDS = {"onnx": ("ONNX", "onnx"), "torch": ("programs of torch.export", "pt2")}
-MODES = {
-    "inductive": "each query is classified on its own",
-    "joint": "all queries of an episode inform one another (transductive),\n"
-    "so give all of them at once; on a part of them a query's class may be another",
-}
+ALONE = "each query is classified on its own"
+TOGETHER = """\
+all queries of an episode inform one another (transductive),
+so give all of them at once; given only a part of them, a query's class may change"""
 
 
 def model_card(
@@ -66,24 +66,25 @@ def model_card(
     """The card as Markdown.
 
     Args:
-        model: what was exported; of ``model.extra`` what training wrote there is told.
+        model: what was exported; the card reports what training wrote into ``model.extra``.
         format: "onnx" or "torch".
         mode: "inductive" or "joint".
         image: channels, height and width of the backbone's images.
         features: D, the size of its features.
-        difference: the largest between what was exported and the model, as a share of an output's largest
-            number where that is above 1.
+        difference: the largest between the exported outputs and the model's, relative to an output's largest
+            number if that is above 1.
         results: rows of ``results.json``; default none.
     """
     config = model.extra.get("config", {})
     kind, suffix = KINDS[format]
     shape = ", ".join(map(str, image))
     backbone = getattr(model.backbone, "config", {}).get("name", type(model.backbone).__name__)
+    looks = TOGETHER if Mode(mode).joint else ALONE
     sections = [
         f"# {config.get('name', backbone)}\n\n"
         f"Few-shot image classification: a backbone ({backbone}) and a class graph, exported as {kind} by\n"
-        f"fewshot {__version__}. A call brings its own classes, by a few labelled images each; they\n"
-        f"need not be any that the model was trained on. Mode *{mode}*: {MODES[mode]}.",
+        f"fewshot {__version__}. Each call defines its own classes by a few labelled images of each; they\n"
+        f"need not be classes that the model was trained on. Mode *{mode}*: {looks}.",
         _calls(suffix, shape, features) + f"\n\n```python\n{CALL[format].format(shape=shape)}```",
         _images(image, model.mirror),
         _data(model.extra),
@@ -104,19 +105,19 @@ def _calls(suffix: str, shape: str, features: int) -> str:
 | `graph.{suffix}` | `support` float32 [B, N, K, D], `query` float32 [B, M, D] | `logits` float32 [B, M, N], \
 `prototypes` float32 [B, N, D], `dependencies` float32 [B, N, N] |
 
-B episodes, N classes, K labelled images a class, M queries, D features: all free. Row i of the dependencies
-is how much class i listens to each other class; it sums to 1. Where classes have fewer than K images, fill up
-their rows of `support` with nan."""
+B episodes, N classes, K labelled images per class, M queries, D features: all free. Row i of the dependencies
+is how much class i listens to each other class; it sums to 1. If a class has fewer than K images, fill its
+rows of `support` up with nan."""
 
 
 def _images(image: tuple[int, int, int], mirror: bool) -> str:
     channels, height, width = image
     colour = "Grey (the luminance 0.299 R + 0.587 G + 0.114 B)" if channels == 1 else "Colour (RGB)"
-    both = ", so is the mean over an image and its mirror image" if mirror else ""
+    both = ", as is the mean over an image and its mirror image" if mirror else ""
     return f"""\
 ## Images
 
-{colour}, values from 0 to 255, channels first. Cut out the middle square and
+{colour}, values from 0 to 255, channels first. Crop the middle square and
 resize it to {height}×{width} pixels, bilinearly with antialiasing. The scaling of the values, the mean
 feature of the training classes and the transform of the features are inside the backbone{both}."""
 
@@ -124,18 +125,18 @@ feature of the training classes and the transform of the features are inside the
 def _data(extra: Mapping[str, Any]) -> str:
     config = extra.get("config", {})
     if "data" not in config:
-        return "## Training data\n\nThe checkpoint does not say what it was trained on."
+        return "## Training data\n\nThe checkpoint does not record what it was trained on."
     kind, _, path = config["data"].partition(":")
-    name = f"{kind}:{PurePath(path).name}" if path else kind  # not where it lay
-    told = [f"The training classes of `{name}`"]
-    told += [f"content hash `{extra['data']}`"] if "data" in extra else []
-    told += [f"seed {config['seed']}"] if "seed" in config else []
-    return f"## Training data\n\n{', '.join(told)}. No class of its test split was trained on."
+    name = f"{kind}:{PurePath(path).name}" if path else kind  # without the path on this machine
+    facts = [f"The training classes of `{name}`"]
+    facts += [f"content hash `{extra['data']}`"] if "data" in extra else []
+    facts += [f"seed {config['seed']}"] if "seed" in config else []
+    return f"## Training data\n\n{', '.join(facts)}. No class of its test split was trained on."
 
 
 def _results(results: Sequence[Mapping[str, Any]]) -> str:
     if not results:
-        return "## Results\n\nNo results lay beside the checkpoint."
+        return "## Results\n\nThere were no results next to the checkpoint."
     lines = [
         f"| {r['method']} | {r['mode']} | {r['way']} | {r['shot']} | {r['accuracy']:.1f} ± {r['ci95']:.1f} "
         f"| {r['ece']:.3f} | {r['episodes']} | `{r['fingerprint']}` |"
@@ -146,8 +147,8 @@ def _results(results: Sequence[Mapping[str, Any]]) -> str:
 ## Results
 
 Accuracy in percent on test classes, with its 95 % interval over episodes; *prototypes* is ProtoNet on the
-same backbone, and *joint-known* was told the classes' shares of the queries, which the exported graph is not.
-The fingerprint is that of the episodes.
+same backbone, and *joint-known* was given the classes' shares of the queries, which the exported graph does
+not take. The fingerprint identifies the episodes.
 
 | method | mode | way | shot | accuracy | calibration error | episodes | fingerprint |
 |---|---|---|---|---|---|---|---|
@@ -158,25 +159,25 @@ def _limits(difference: float) -> str:
     return f"""\
 ## Limits
 
-- Outputs differ from the model's own in float32 by about {max(difference, 1e-7):.0e} at most, or by that
-  share of the largest where it is above 1; measured at several ways and shots when this was exported. Where
-  the package computes in bfloat16, its features differ by more.
-- Every query is given to one of the N classes; there is no answer "none of them".
-- What is known of the queries (which classes are there, their shares), a similarity of the classes from
-  outside, and sparse graphs of many classes need the package itself.
-- The results hold for images like those of the test classes. On others, measure before you rely on it."""
+- Outputs differ from the model's own in float32 by about {max(difference, 1e-7):.0e} at most, relative to the
+  largest number if that is above 1; measured at several ways and shots when this was exported. If the package
+  computes in bfloat16, its features differ by more.
+- Every query is assigned to one of the N classes; there is no answer "none of them".
+- Knowledge of the queries (which classes are there, their shares), a similarity of the classes from another
+  source, and sparse graphs of many classes need the package itself.
+- The results hold for images like those of the test classes. Measure before you rely on it for others."""
 
 
 def _licence(config: Mapping[str, Any]) -> str:
     kind = str(config.get("data", "")).partition(":")[0]
     known = kind in shipped.names("datasets")
     licence = _terms(kind) if known else None
-    told = f" Those of {kind}: {licence}." if licence else ""
+    terms = f" Those of {kind}: {licence}." if licence else ""
     return f"""\
 ## Licence
 
-The code is under the MIT licence. The weights come from training images, whose terms may bear on their
-use.{told}"""
+The code is under the MIT licence. The weights come from training images, whose terms may restrict their
+use.{terms}"""
 
 
 def _terms(name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Where a backbone computes in bfloat16, and where in float32."""
+"""Whether a backbone computes in bfloat16 or in float32."""
 
 from typing import Literal
 
@@ -10,10 +10,10 @@ Precision = Literal["auto", "32-true", "bf16-mixed"]
 def resolve(
     precision: Precision = "auto", device: str | torch.device = "cpu"
 ) -> Literal["32-true", "bf16-mixed"]:
-    """The precision to compute in: ``auto`` is bfloat16 autocast where the device has it in hardware.
+    """The precision to compute in: ``auto`` is bfloat16 autocast if the device has it in hardware.
 
-    That is AVX512-BF16 or AMX on a processor, and compute capability 8.0 or more on an NVIDIA GPU; elsewhere
-    bfloat16 is emulated and slower than float32.
+    That is AVX512-BF16 or AMX on a CPU, and compute capability 8.0 or more on an NVIDIA GPU; other devices
+    emulate bfloat16, which is slower than float32.
 
     >>> resolve("32-true")
     '32-true'

@@ -1,4 +1,4 @@
-"""Classification of one's own images: a folder of support images a class, any number of query images."""
+"""Classification of your own images: one folder of support images per class, any number of query images."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from fewshot.core.errors import InputError
+from fewshot.core.modes import check_inference
 from fewshot.data.labelled import LabelledSet
 from fewshot.data.readers.images import decode
 from fewshot.data.readers.source import EXTENSIONS
 from fewshot.graph.class_graph import GraphOutput
 from fewshot.model.few_shot import GraphFewShot
 
-MODES = ("inductive", "joint")
 BATCH = 256  # images decoded at a time
 SHOWN = 96  # pixels of a class's image in a picture
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a query image is taken for: its file, the class, that class's probability, and all classes'."""
+    """The prediction for a query image: file, class, that class's probability, and all probabilities."""
 
     file: Path
     name: str
@@ -43,28 +43,27 @@ def predict(
     absent: Sequence[str] = (),
     present: Sequence[str] = (),
 ) -> list[Prediction]:
-    """Classify image files by the classes of a support folder.
+    """Assign image files to the classes of a support folder.
 
     Images of any size are cropped and resized as when a data set is packed.
 
     Args:
         model: a trained `GraphFewShot`.
-        support: a folder with a folder a class, named as the class, with at least one image below it; classes
-            may have different numbers of images.
+        support: a folder with one folder per class, named like the class and with at least one image below
+            it; classes may have different numbers of images.
         query: an image file, a folder (all images below it), or several of them.
         mode: "inductive" (default): each query on its own; "joint": all queries together.
         absent: classes known not to be among the queries.
         present: classes known to be among the queries.
 
     Returns:
-        One `Prediction` a query, in the order given; files of a folder by path.
+        One `Prediction` per query, in the given order; files of a folder by path.
 
     Raises:
-        InputError: a folder or file that is missing or empty, an image that cannot be decoded, a class that
-            is not among the supports, or one both absent and present.
+        InputError: a folder or file is missing or empty, an image cannot be decoded, a class is not among the
+            supports, or is both absent and present.
     """
-    if mode not in MODES:
-        raise InputError(f"mode: expected one of {', '.join(MODES)}, got {mode!r}")
+    check_inference(mode)
     classes = support_files(support)
     evidence = _evidence(list(classes), absent, present)
     files = query_files(query)
@@ -89,7 +88,7 @@ def support_files(folder: str | Path) -> dict[str, list[Path]]:
     """
     folder = _existing("support", folder)
     if not folder.is_dir():
-        raise InputError(f"support: expected a folder with a folder a class, got the file {folder}")
+        raise InputError(f"support: expected a folder with one folder per class, got the file {folder}")
     homes = sorted(home for home in folder.iterdir() if home.is_dir() and not home.name.startswith("."))
     classes = {home.name: _images_below(home) for home in homes}
     for name, files in classes.items():
@@ -97,13 +96,13 @@ def support_files(folder: str | Path) -> dict[str, list[Path]]:
             raise InputError(f"support: class {name!r} has no image in {folder / name}")
     if len(classes) < 2:
         raise InputError(
-            f"support: expected at least 2 folders, one a class, in {folder}, got {len(classes)}"
+            f"support: expected at least 2 folders, one per class, in {folder}, got {len(classes)}"
         )
     return classes
 
 
 def query_files(query: str | Path | Sequence[str | Path]) -> list[Path]:
-    """The query files that are meant by files and folders, each once.
+    """The query files that files and folders stand for, each once.
 
     Raises:
         InputError: a path that does not exist, a folder without images, no path at all.
@@ -125,7 +124,7 @@ def encode_files(model: GraphFewShot, files: Sequence[Path]) -> Float[Tensor, "n
     parts = []
     for start in range(0, len(files), BATCH):
         images = _read(model, files[start : start + BATCH])
-        # All under one label: only the features are of interest.
+        # All have the same label, as only the features matter.
         data = LabelledSet(images, torch.zeros(len(images), dtype=torch.int64), ("image",))
         parts.append(model.features(data).items)
     return torch.cat(parts)
@@ -134,7 +133,7 @@ def encode_files(model: GraphFewShot, files: Sequence[Path]) -> Float[Tensor, "n
 def encode_support(
     model: GraphFewShot, classes: dict[str, list[Path]]
 ) -> tuple[Float[Tensor, "1 N K D"], Bool[Tensor, "1 N K"]]:
-    """The features of the classes' images, padded to the most shots, and the mask of those that are there."""
+    """The features of the classes' images, padded to the most shots, and the mask of the actual ones."""
     counts = [len(files) for files in classes.values()]
     features = encode_files(model, [file for files in classes.values() for file in files])
     padded = torch.nn.utils.rnn.pad_sequence(list(features.split(counts)), batch_first=True)  # [N, K, D]
@@ -165,7 +164,7 @@ def classify(
 
 
 def _evidence(names: list[str], absent: Sequence[str], present: Sequence[str]) -> Float[Tensor, "1 N"] | None:
-    """What is known of the query set: 1 a class is there, 0 it is not, NaN unknown."""
+    """What is known of the query set: 1 if a class is there, 0 if it is not, NaN if unknown."""
     if not absent and not present:
         return None
     known = torch.full((1, len(names)), math.nan)
@@ -174,10 +173,10 @@ def _evidence(names: list[str], absent: Sequence[str], present: Sequence[str]) -
             if name not in names:
                 raise InputError(f"{option}: expected one of {', '.join(names)}, got {name!r}")
             if known[0, names.index(name)] == 1 - value:
-                raise InputError(f"{option}: class {name!r} was said to be both absent and present")
+                raise InputError(f"{option}: class {name!r} is given as both absent and present")
             known[0, names.index(name)] = value
     if (known == 0).all():
-        raise InputError("absent: expected at least one class to be left, got all of them")
+        raise InputError("absent: expected at least one class to remain, got all of them")
     return known
 
 
@@ -186,7 +185,7 @@ def _read(model: GraphFewShot, files: Sequence[Path]) -> Tensor:
     channels, size = model.preprocess.channels or 3, model.preprocess.size
     images = [decode(file.read_bytes(), str(file), channels, size) for file in files]
     for file, image in zip(files, images, strict=True):
-        if image.shape != images[0].shape:  # only where the model keeps the images' own size
+        if image.shape != images[0].shape:  # only if the model keeps the images' own size
             raise InputError(
                 f"{file}: this model does not resize; expected {list(images[0].shape[1:])} pixels as in "
                 f"{files[0]}, got {list(image.shape[1:])}"
@@ -197,7 +196,7 @@ def _read(model: GraphFewShot, files: Sequence[Path]) -> Tensor:
 def _existing(argument: str, path: str | Path) -> Path:
     path = Path(path).expanduser()
     if not path.exists():
-        raise InputError(f"{argument}: there is no file or folder {path}")
+        raise InputError(f"{argument}: no such file or folder: {path}")
     return path
 
 

@@ -1,4 +1,4 @@
-"""From uint8 images to what a backbone takes."""
+"""From uint8 images to the input of a backbone."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as PIL's mode "L"
 
 
 class Preprocess(nn.Module):
-    """Turn images of 8 bits into a backbone's input: channels, size, values.
+    """Turn 8-bit images into a backbone's input: channels, size, values.
 
-    Grey becomes colour by repeating it, colour becomes grey by its luminance; then the middle square, resized
-    bilinearly with antialiasing; then ``(image / 255 - mean) / std``.
+    Grey becomes colour by repeating the channel, colour becomes grey by its luminance; the middle square is
+    cropped and resized bilinearly with antialiasing; the values become ``(image / 255 - mean) / std``.
 
     Args:
-        size: the side in pixels, of both height and width; default None leaves images as large as they are.
-        channels: 1 or 3; default None leaves them as many as there are.
-        mean, std: of values from 0 to 1, one for all channels or one a channel; default 0.5 and 0.5, which
+        size: height and width in pixels; default None leaves the size of the images.
+        channels: 1 or 3; default None leaves the channels of the images.
+        mean, std: of values from 0 to 1, one for all channels or one per channel; default 0.5 and 0.5, which
             gives values from -1 to 1.
 
     Shapes: uint8 ``[n, C, H, W]`` to float ``[n, channels, size, size]``.

@@ -21,7 +21,7 @@ from fewshot.report.html import framed, image_uri, page, short_names
 
 DECIMALS = 4
 DPI = 160  # of a PNG
-SVG_SCALE = 0.605  # an SVG's pixels to a PNG's
+SVG_SCALE = 0.605  # ratio of an SVG's pixels to a PNG's
 INK, SOFT, ACCENT = "#1c2128", "#667080", "#1f6feb"
 
 
@@ -30,9 +30,9 @@ class Picture:
     """A class graph to draw.
 
     Args:
-        names: one a class.
+        names: one per class.
         dependencies: **[N, N]**, row i: how much class i listens to each class j.
-        images: an image of each class, uint8 **[C, H, W]** with 1 or 3 channels.
+        images: one per class, uint8 **[C, H, W]** with 1 or 3 channels.
 
     Raises:
         InputError: lengths that do not fit.
@@ -46,12 +46,12 @@ class Picture:
         n = len(self.names)
         if self.dependencies.shape != (n, n) or len(self.images) != n:
             raise InputError(
-                f"dependencies: expected [{n}, {n}] and {n} images, one a class, "
+                f"dependencies: expected [{n}, {n}] and {n} images, one per class, "
                 f"got {list(self.dependencies.shape)} and {len(self.images)}"
             )
 
     def edges(self, most: int | None = None) -> list[tuple[int, int, float]]:
-        """The edges (from j, to i, weight): class i listens to class j; all, or the strongest of each class.
+        """The edges (from j, to i, weight), where i listens to j: all, or the strongest of each class.
 
         >>> image = np.zeros((1, 8, 8), np.uint8)
         >>> Picture(["a", "b"], np.array([[0.0, 1.0], [1.0, 0.0]]), [image, image]).edges()
@@ -65,7 +65,7 @@ class Picture:
 
 
 def save(path: str | Path, picture: Picture) -> Path:
-    """Write a class graph in the form that the file's extension names, atomically.
+    """Write a class graph atomically, in the format of the file's extension.
 
     Raises:
         InputError: another extension than .png, .html, .graphml or .json.
@@ -79,13 +79,13 @@ def save(path: str | Path, picture: Picture) -> Path:
 
 
 def check_extension(path: Path) -> None:
-    """Raise an InputError for a file that `save` could not write."""
+    """Raise an InputError for a file that `save` cannot write."""
     if path.suffix.lower() not in WRITERS:
         raise InputError(f"out: expected a file that ends in {', '.join(WRITERS)}, got {path.name!r}")
 
 
 def to_networkx(picture: Picture) -> networkx.DiGraph:
-    """All edges as a directed graph, from the class that is listened to, to the one that listens."""
+    """All edges as a directed graph, from the class that is listened to to the one that listens."""
     graph = networkx.DiGraph()
     graph.add_nodes_from((i, {"name": name}) for i, name in enumerate(picture.names))
     graph.add_weighted_edges_from(picture.edges())
@@ -115,12 +115,12 @@ def drawn_edges(picture: Picture) -> int:
 
 
 def caption(picture: Picture) -> str:
-    """What the arrows of a picture mean, and which are drawn."""
+    """The meaning of a picture's arrows, and which are drawn."""
     most, others = drawn_edges(picture), len(picture.names) - 1
-    which = "All" if most >= others else f"Of each class's {others} the {most} strongest"
+    which = "All" if most >= others else f"The {most} strongest of each class's {others}"
     largest = max((weight for *_, weight in picture.edges()), default=0.0)
     return (
-        "Arrows run from a class to the class that listens to it; the wider and darker, the more "
+        "Arrows run from a class to the class that listens to it, wider and darker the more it listens "
         f"(widest: {largest:.2f}). {which} are drawn."
     )
 
@@ -174,7 +174,7 @@ def write_png(path: Path, picture: Picture) -> None:
 
 
 def _labels(picture: Picture) -> list[str]:
-    """The names, as long as there is room."""
+    """The names, shortened to the room that there is."""
     return short_names(picture.names, 27 if len(picture.names) <= 12 else 34)
 
 
@@ -186,7 +186,7 @@ def _strokes(picture: Picture) -> list[tuple[int, int, float, float]]:
 
 
 def to_svg(picture: Picture) -> str:
-    """The graph as an SVG element, in the colours of the page it stands in; see `fewshot.report.html`.
+    """The graph as an SVG element, in the colours of the page around it; see `fewshot.report.html`.
 
     Each class is a ``.node`` with its number in ``data-i``, each arrow an ``.edge`` with ``data-from`` and
     ``data-to``.
@@ -208,7 +208,7 @@ def to_svg(picture: Picture) -> str:
             f"<title>{weight:.2f}</title>{_arrow(first, bend, last, strength)}</g>"
         )
     size = unit * side
-    scrolled = "max-width: none" if radius(n) > radius(1) else ""  # shrunk to the page it could not be read
+    scrolled = "max-width: none" if radius(n) > radius(1) else ""  # shrunk to the page it would be unreadable
     short = _labels(picture)
     for i, (spot, name, image) in enumerate(zip(spots, picture.names, picture.images, strict=True)):
         (x, y), (lx, ly) = at((spot.x, spot.y)), at(spot.label)
@@ -253,7 +253,7 @@ HOVER = """
 #weights { display: grid; grid-template-columns: 1fr 1fr; gap: 2rem; min-height: 6rem; }
 #weights td { padding: .1rem .9rem .1rem 0; }
 </style>
-<div id="weights"><p class="soft">Hold the pointer over a class to see its weights.</p></div>
+<div id="weights"><p class="soft">Hover over a class to see its weights.</p></div>
 <script>
 const {classes, dependencies} = JSON.parse(document.getElementById("graph").textContent);
 const svg = document.querySelector("svg"), panel = document.getElementById("weights");
@@ -284,12 +284,12 @@ for (const node of svg.querySelectorAll(".node")) {
 
 
 def write_html(path: Path, picture: Picture) -> None:
-    """Write a self-contained page with the graph; the pointer over a class shows all its weights."""
+    """Write a self-contained page with the graph; hovering over a class shows all its weights."""
     data = {
         "classes": list(picture.names),
         "dependencies": np.round(picture.dependencies.astype(float), DECIMALS).tolist(),
     }
-    # A "<" in a name could end the element; JSON reads its escape the same.
+    # A "<" in a name could end the element; JSON reads its escape as the same character.
     text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
     body = (
         f"<h1>Class graph</h1>{to_figure(picture)}"

@@ -1,4 +1,4 @@
-"""Where the classes and the arrows of a class graph go: the geometry that its pictures share."""
+"""The positions of a class graph's classes and arrows: the geometry that its pictures share."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a class stands, on a circle of radius 1 with y upwards, and where its label does."""
+    """The position of a class and of its label, on a circle of radius 1 with y upwards."""
 
     x: float
     y: float
@@ -22,33 +22,33 @@ class Place:
 
 
 def radius(n: int) -> float:
-    """Pixels of the circle's radius, so that images and labels of many classes too can be made out."""
+    """The circle's radius in pixels, large enough for the images and labels of many classes."""
     return max(364.0, 10.5 * n)
 
 
 def span(n: int) -> float:
-    """Of the picture, in radii: the circle, and 436 pixels on either side of it for labels."""
+    """The width of the picture in radii: the circle, and 436 pixels on either side of it for labels."""
     return 2 + 2 * 436 / radius(n)
 
 
 def thumbnail_size(n: int) -> float:
-    """The side of a class's image, for a circle of radius 1: as large as n of them have room for."""
+    """The side of a class's image for a circle of radius 1, as large as n of them allow."""
     return min(0.42, 0.66 * 2 * math.sin(math.pi / max(n, 3)))
 
 
 def places(dependencies: Float[np.ndarray, "N N"]) -> list[Place]:
-    """The classes on a circle, those that depend on each other near each other as far as that can be."""
+    """Places for the classes on a circle, with classes that depend on each other as close as possible."""
     n = len(dependencies)
     order = spectral_order(dependencies) if n > 3 else list(range(n))
-    start = math.pi if n == 2 else math.pi / 2  # two stand side by side
+    start = math.pi if n == 2 else math.pi / 2  # two classes are side by side
     found = {i: _place(start - 2 * math.pi * position / n, n) for position, i in enumerate(order)}
     return [found[i] for i in range(n)]
 
 
 def spectral_order(weights: Float[np.ndarray, "N N"]) -> list[int]:
-    """An order in which what is tied by large weights, either way, stands together (Fiedler, 1973).
+    """An order that puts nodes with large weights between them next to each other (Fiedler, 1973).
 
-    By the eigenvector of the second smallest eigenvalue of the graph's Laplacian.
+    It is the order of the eigenvector of the second smallest eigenvalue of the graph's Laplacian.
 
     >>> spectral_order(np.array([[0.0, 0.0, 1.0], [0.0, 0.0, 1.0], [1.0, 1.0, 0.0]]))
     [0, 2, 1]
@@ -74,7 +74,7 @@ def _place(angle: float, n: int) -> Place:
 
 
 def curve(start: Place, end: Place, n: int) -> tuple[Point, Point, Point]:
-    """An arrow's first, control and last point; the two directions of a pair lie apart."""
+    """An arrow's first, control and last point; the two arrows of a pair do not overlap."""
     side = thumbnail_size(n)
     if n <= 5:  # from image to image, bent to one side
         dx, dy = end.x - start.x, end.y - start.y
@@ -84,7 +84,8 @@ def curve(start: Place, end: Place, n: int) -> tuple[Point, Point, Point]:
             bend,
             _toward((end.x, end.y), bend, 0.62 * side),
         )
-    # Inside the circle, where neighbours too have room: out on one side of an image, in on the other.
+    # Inside the circle, where there is room between neighbours too; out on one side of an image, in on the
+    # other.
     (x0, y0), (x2, y2) = _port(start, side, -0.22), _port(end, side, 0.22)
     return (x0, y0), (0.3 * (x0 + x2), 0.3 * (y0 + y2)), (x2, y2)
 
@@ -96,14 +97,14 @@ def _port(place: Place, side: float, shift: float) -> Point:
 
 
 def _toward(point: Point, goal: Point, way: float) -> Point:
-    """The point that lies ``way`` from ``point`` on the way to ``goal``."""
+    """The point at distance ``way`` from ``point`` in the direction of ``goal``."""
     dx, dy = goal[0] - point[0], goal[1] - point[1]
     share = way / math.hypot(dx, dy)
     return point[0] + share * dx, point[1] + share * dy
 
 
 def extent(spots: Sequence[Place]) -> tuple[float, float]:
-    """From where to where the picture goes in y, with room for the labels."""
+    """The lowest and highest y of the picture, with room for the labels."""
     n = len(spots)
     margin = 346 / radius(n) if n > 12 else 0.5
     return min(spot.y for spot in spots) - margin, max(spot.y for spot in spots) + margin

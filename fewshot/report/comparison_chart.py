@@ -12,14 +12,10 @@ from matplotlib.figure import Figure
 
 from fewshot.core.errors import InputError
 from fewshot.core.files import replacing
+from fewshot.core.modes import Mode
 from fewshot.report.class_graph import ACCENT, INK, SOFT
 
 EXTENSIONS = (".png", ".svg", ".pdf")
-MODES = {
-    "inductive": "Inductive: each query on its own",
-    "joint": "Joint: all queries together",
-    "joint-known": "Joint, the classes' shares known",
-}
 AMBER = "#b35900"
 
 
@@ -45,7 +41,7 @@ def save_comparison(path: str | Path, rows: Sequence[Mapping[str, Any]], title: 
     """
     path = Path(path)
     check_extension(path)
-    blocks = {mode: _best_first(rows, mode) for mode in MODES if _best_first(rows, mode)}
+    blocks = {mode: _best_first(rows, mode) for mode in Mode if _best_first(rows, mode)}
     lines = len(rows) + 1.4 * len(blocks)
     figure = Figure(figsize=(10, 1.5 + 0.27 * lines), dpi=160, facecolor="white", layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.15, 1))
@@ -57,7 +53,7 @@ def save_comparison(path: str | Path, rows: Sequence[Mapping[str, Any]], title: 
         "bbox": {"fc": "white", "ec": "none", "pad": 1.5},
     }
     for mode, block in blocks.items():
-        left.text(0, y, MODES[mode], transform=left.get_yaxis_transform(), **heading)
+        left.text(0, y, mode.heading, transform=left.get_yaxis_transform(), **heading)
         y += 1
         for row in block:
             ticks[y] = f"{row['title']} ✗" if row["audit"] else row["title"]

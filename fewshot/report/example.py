@@ -28,10 +28,10 @@ class Example:
         names: of the classes.
         support_images, query_images: uint8.
         labels: of the queries, 0 to N − 1.
-        support, query: features as the graph takes them.
-        parts: of the logits in inductive mode, of a batch of this one episode.
+        support, query: features in the form that the graph takes.
+        parts: of the logits in inductive mode, for a batch of this one episode.
         dependencies: between the classes, row i: how much class i listens to each class j.
-        joint_logits, joint_prototypes: what all queries together come to.
+        joint_logits, joint_prototypes: the output of the joint mode.
     """
 
     names: tuple[str, ...]
@@ -60,7 +60,7 @@ class Example:
 def draw_example(
     model: GraphFewShot, data: LabelledSet, *, way: int = 5, shot: int = 1, query: int = 15, seed: int = 0
 ) -> Example:
-    """The first episode of these classes, of as many classes and images as there are, up to the given ones.
+    """The first episode of a data set, with the given way, shot and queries or as many as the data allow.
 
     Args:
         model: whose graph is a `ClassGraph`.
@@ -95,14 +95,14 @@ def draw_example(
 
 
 def class_picture(model: GraphFewShot, support: str | Path) -> Picture:
-    """The class graph of a support folder, with the first image of each class, ready to be drawn.
+    """The class graph of a support folder, with the first image of each class, ready to draw.
 
     Raises:
-        InputError: as `predict` for the support folder.
+        InputError: as for the support folder of `predict`.
     """
     classes = support_files(support)
     features, mask = encode_support(model, classes)
-    # The supports are as good queries as any: without `joint`, dependencies do not depend on them.
+    # Any queries will do, such as the supports: without `joint`, dependencies do not depend on them.
     output = classify(model, features, mask, features[0, :, 0])
     channels = model.preprocess.channels or 3
     images = [decode(files[0].read_bytes(), str(files[0]), channels, SHOWN) for files in classes.values()]

@@ -1,4 +1,4 @@
-"""Pictures of a training run, beside the class graph: curves, mistakes, calibration, features, and why."""
+"""Further pictures of a training run: curves, mistakes, calibration, features, and an explained query."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from fewshot.report.class_graph_layout import spectral_order
 from fewshot.report.example import Example
 from fewshot.report.html import short_names, shorten
 
-INK = "#010203"  # black; in a page, where it stands for the page's own colour of text, replaced by that
+INK = "#010203"  # black; in a page it is replaced by the page's own text colour
 LINES = {"accuracy": "training", "val_accuracy": "validation"}
-MOST = 25  # classes of a table of confusions
+MOST = 25  # classes in a table of confusions
 RED, BLUE = "#c8371b", "#1f6feb"
 
 
@@ -35,9 +35,9 @@ def save_png(path: Path, figure: Figure) -> None:
 
 
 def to_svg(figure: Figure) -> str:
-    """A picture as an SVG element in the page's colours, the same each time for the same picture."""
+    """A picture as an SVG element in the page's colours; the same picture always gives the same text."""
     stream = io.StringIO()
-    # Text stays text; a fixed salt keeps the names of its parts the same.
+    # Text stays text; a fixed salt keeps the ids of its parts the same.
     with matplotlib.rc_context(
         {"svg.fonttype": "none", "svg.hashsalt": "fewshot", "font.family": "sans-serif"}
     ):
@@ -76,10 +76,10 @@ def _curve(axis: Axes, rows: Sequence[Mapping[str, Any]], key: str, label: str, 
 
 
 def confusions(counts: Int[Tensor, "classes classes"], names: Sequence[str]) -> Figure:
-    """What each class's queries were taken for, in percent; of many classes those of the hardest pairs.
+    """The predictions for each class's queries, in percent; for many classes, only the hardest pairs.
 
     Args:
-        counts: row the true class, column the predicted one.
+        counts: rows are true classes, columns predicted ones.
         names: of the classes.
     """
     chosen = _most_confused(counts, names)
@@ -103,11 +103,11 @@ def _most_confused(counts: Int[Tensor, "classes classes"], names: Sequence[str])
         return seen
     pairs = hardest_pairs(counts, names, top=MOST)
     chosen = list(dict.fromkeys(names.index(pair[end]) for pair in pairs for end in ("a", "b")))
-    return (chosen or seen)[:MOST]  # none where no class was taken for another
+    return (chosen or seen)[:MOST]  # none if no class was confused with another
 
 
 def reliability(scores: Sequence[Scores]) -> Figure:
-    """How often each method is right, by how sure it says it is, and how its probabilities spread."""
+    """How often each method is right by the probability that it gives, and the histogram of these."""
     figure = Figure(figsize=(6, 6.5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], color=INK, lw=0.8, ls=":")
@@ -145,7 +145,7 @@ def features(example: Example) -> Figure:
     own = np.arange(n).repeat(len(support) // n)
     for axes, title, stars, answer in zip(halves, titles, prototypes, answers, strict=True):
         wrong = (answer != example.labels).numpy()
-        axes.set_title(f"{title}\n{wrong.sum()} of {m} queries taken for another class", fontsize=10)
+        axes.set_title(f"{title}\n{wrong.sum()} of {m} queries assigned to another class", fontsize=10)
         for c in range(n):
             color, here = f"C{c}", (example.labels == c).numpy()
             axes.scatter(*queries[here].T, s=22, color=color, alpha=0.75, lw=0)
@@ -227,7 +227,7 @@ def _cells(axes: Axes, shade: Float[np.ndarray, "rows columns"], text: Sequence[
     axes.imshow((255 * pixels).astype(np.uint8), aspect="auto", interpolation="nearest")
     for i, row in enumerate(text):
         for j, word in enumerate(row):
-            # Out of the layout, which would measure each of them several times.
+            # Excluded from the layout, which would measure each of them several times.
             axes.text(j, i, word, ha="center", va="center", fontsize=8, color=INK, in_layout=False)
     axes.xaxis.tick_top()
     axes.tick_params(length=0, colors=INK, labelsize=8)

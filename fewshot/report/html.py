@@ -1,4 +1,4 @@
-"""Self-contained HTML pages: no script, font or picture from elsewhere; dark where the reader's system is."""
+"""Self-contained HTML pages: no external script, font or picture; dark if the reader's system is."""
 
 import base64
 import io
@@ -58,7 +58,7 @@ def table(rows: Iterable[Mapping[str, Any]], names: Mapping[str, str]) -> str:
     """An HTML table.
 
     Args:
-        rows: one mapping a row; a value that is `Markup` is HTML already.
+        rows: one mapping per row; a value that is `Markup` is already HTML.
         names: the columns: key to heading.
 
     >>> table([{"way": 5}], {"way": "Way"}).count("<td")
@@ -80,7 +80,7 @@ def framed(content: str, caption: str) -> str:
 
 
 class Markup(str):
-    """Text that is HTML already."""
+    """Text that is already HTML."""
 
 
 def _cell(value: Any) -> str:
@@ -89,7 +89,7 @@ def _cell(value: Any) -> str:
 
 
 def shorten(name: str, most: int = 25) -> str:
-    """A name that fits beside its image; its end often tells it from others.
+    """A name that fits next to its image; it keeps the end, which often distinguishes names.
 
     >>> shorten("canadian syllabics carrier je")
     'canadian syl…s carrier je'
@@ -99,7 +99,7 @@ def shorten(name: str, most: int = 25) -> str:
 
 
 def short_names(names: Sequence[str], most: int = 34) -> list[str]:
-    """Names that fit beside their images, as few of them alike as can be.
+    """Names that fit next to their images, with as few equal ones as possible.
 
     >>> short_names(["ant", "a letter of many words medial form", "a letter of other words medial form"], 20)
     ['ant', 'a lett…many w…l form', 'a lett…other …l form']
@@ -115,7 +115,7 @@ def short_names(names: Sequence[str], most: int = 34) -> list[str]:
 
 
 def larger(image: UInt8[np.ndarray, "C H W"], least: int = 96) -> UInt8[np.ndarray, "C h w"]:
-    """An image about so wide, its pixels repeated so that a browser does not blur a small one.
+    """A small image enlarged to about this width by repeating its pixels, so that a browser does not blur it.
 
     >>> larger(np.zeros((1, 32, 32), np.uint8)).shape
     (1, 96, 96)
@@ -125,7 +125,7 @@ def larger(image: UInt8[np.ndarray, "C H W"], least: int = 96) -> UInt8[np.ndarr
 
 
 def image_uri(image: UInt8[np.ndarray, "C H W"]) -> str:
-    """An image of one or three channels as a data URI that an ``<img>`` or an SVG shows.
+    """An image of one or three channels as a data URI for an ``<img>`` or an SVG.
 
     >>> image_uri(np.zeros((1, 2, 2), np.uint8))[:22]
     'data:image/png;base64,'

@@ -1,4 +1,4 @@
-"""The report of a training run: one HTML page with its results and pictures; the pictures as files, too."""
+"""The report of a training run: one HTML page with its results and pictures, and the pictures as files."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ COLUMNS = {
 }
 WHY = (
     "The query whose probabilities the messages between classes change most. A row is the logit of a class; "
-    "own supports, handicap and messages add up to what stands after the graph. Before: without messages."
+    "own supports, handicap and messages add up to the logit after the graph. Before: without messages."
 )
 FEATURES = (
     "t-SNE. Squares: supports; dots: queries, in the colour of their class; stars: prototypes. A ring: a "
-    "query taken for the class of its colour. Distances on such a plane mean little, neighbourhoods do."
+    "query assigned to the class of its colour. On such a plane, neighbourhoods mean more than distances."
 )
 CALIBRATION = (
-    "On the dotted line, probabilities are what they say. Below: how the answers' probabilities spread."
+    "On the dotted line, probabilities are right. Below: the histogram of the answers' probabilities."
 )
 CONFUSIONS = "Percent of a class's queries."
-SAMPLES = 3  # images of a class beside its name
+SAMPLES = 3  # images of a class next to its name
 
 
 def write_report(
@@ -55,18 +55,18 @@ def write_report(
     splits: Splits,
     example: Example | None = None,
 ) -> dict[str, Path]:
-    """Write ``report.html``, a page that needs nothing beside it, and its pictures, ``pictures/NAME.png``.
+    """Write ``report.html``, a self-contained page, and its pictures, ``pictures/NAME.png``.
 
     Args:
         folder: of the run.
         config: of the run, as plain values.
         metrics: the rows of ``metrics.jsonl``: each with ``stage`` and ``step``, and some with ``loss``,
             ``accuracy`` or ``val_accuracy`` (percent).
-        scores: on the test classes. Mistakes and calibration are shown of those in the way and shot of the
-            first one, mistakes of the last of these.
+        scores: on the test classes. Calibration is shown for all scores with the way and shot of the first
+            one,
+            mistakes for the last of these.
         splits: the data.
-        example: a test episode, see `fewshot.report.example.draw_example`; default None leaves its
-            pictures out.
+        example: a test episode, see `fewshot.report.example.draw_example`; default None omits its pictures.
 
     Returns:
         The files of the pictures, by name.
@@ -123,7 +123,7 @@ def results_table(scores: Sequence[Scores]) -> str:
 
 
 def data_table(spec: str, splits: Splits) -> str:
-    """What the data is, with hashes of its content: two copies that differ have different ones."""
+    """The data with hashes of its content, which differ between copies that differ."""
     rows = [
         {
             "split": split,
@@ -140,7 +140,7 @@ def data_table(spec: str, splits: Splits) -> str:
 
 
 def _hardest(confusion: Int[Tensor, "classes classes"], data: PackedDataset, what: str) -> str:
-    """The pairs of classes most often taken for each other, with images of both."""
+    """The pairs of classes most often confused with each other, with images of both."""
     rows = [
         {
             "a": _with_samples(pair["a"], data),
@@ -152,7 +152,7 @@ def _hardest(confusion: Int[Tensor, "classes classes"], data: PackedDataset, wha
     ]
     if not rows:
         return ""
-    names = {"a": "Class", "b": "Class", "percent": "Taken for the other, % of both", "count": "Queries"}
+    names = {"a": "Class", "b": "Class", "percent": "Confused, % of both", "count": "Queries"}
     return f'<h2>Hardest pairs of classes</h2><p class="soft">{escape(what)}</p>{table(rows, names)}'
 
 

@@ -1,61 +1,29 @@
-"""What `fewshot train` is told: typed sections, read from YAML and written back.
+"""The config of a training run: typed sections, read from YAML and written back.
 
-This file imports nothing heavy, as the command line makes its ``--help`` from it.
+Imports nothing heavy, since the command line makes its ``--help`` from it.
 """
 
 from __future__ import annotations
 
-import types
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from difflib import get_close_matches
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal
 
 import yaml
 
 from fewshot.core import shipped
 from fewshot.core.errors import InputError
 from fewshot.core.files import replacing
-
-
-class _Section:
-    """Checks of values that all sections share; `_name` stands in front of the key in an error."""
-
-    _name: ClassVar[str] = ""
-
-    def _require(self, key: str, holds: bool, expected: str) -> None:
-        if not holds:
-            where = f"{self._name}.{key}" if self._name else key
-            raise InputError(f"{where}: expected {expected}, got {getattr(self, key)!r}")
-
-    def _at_least(self, least: int, *keys: str) -> None:
-        for key in keys:
-            value = getattr(self, key)
-            values = value if isinstance(value, tuple) else (value,)
-            self._require(key, len(values) > 0 and min(values) >= least, f"at least {least}")
-
-    def _positive(self, *keys: str) -> None:
-        for key in keys:
-            self._require(key, getattr(self, key) > 0, "a number above 0")
-
-    def _not_negative(self, *keys: str) -> None:
-        for key in keys:
-            self._require(key, getattr(self, key) >= 0, "a number from 0 up")
-
-    def _share(self, *keys: str) -> None:
-        for key in keys:
-            value = getattr(self, key)
-            values = value if isinstance(value, tuple) else (value,)
-            self._require(key, all(0 <= v <= 1 for v in values), "a share from 0 to 1")
+from fewshot.training.typed import Section, convert, flat, merged
 
 
 @dataclass(frozen=True)
-class Images(_Section):
+class Images(Section):
     """The images as the backbone sees them."""
 
-    size: int | None = None  # side, pixels; null: the backbone's own where it has one, else the data's
-    channels: int | None = None  # 1 grey, 3 colour; null: as the data has them
+    size: int | None = None  # side in pixels; null: the backbone's own if it has one, else the data's
+    channels: int | None = None  # 1 grey, 3 colour; null: those of the data
 
     _name: ClassVar[str] = "images"
 
@@ -65,17 +33,17 @@ class Images(_Section):
 
 
 @dataclass(frozen=True)
-class Augment(_Section):
-    """Random changes of the training images, each image its own; all off by default."""
+class Augment(Section):
+    """Random changes of the training images, drawn for each image; all off by default."""
 
-    crop: int = 0  # reflect-padded crops moved by up to so many pixels
-    flip: bool = False  # mirror every second image
-    brightness: float = 0.0  # values times 1 ± so much
-    noise: float = 0.0  # largest standard deviation of added noise, in those of the images' values
+    crop: int = 0  # reflect-padded crops, moved by up to this many pixels
+    flip: bool = False  # mirror half of the images
+    brightness: float = 0.0  # values times 1 ± up to this much
+    noise: float = 0.0  # largest standard deviation of added noise; the images' values have 1
     rotate: float = 0.0  # degrees either way
-    scale: float = 0.0  # zoom by 1 ± so much
+    scale: float = 0.0  # zoom by 1 ± up to this much
     shear: float = 0.0  # degrees either way
-    translate: float = 0.0  # share of the image's side either way, beside the moves of crop
+    translate: float = 0.0  # share of the image's side either way, in addition to crop
 
     _name: ClassVar[str] = "augment"
 
@@ -87,31 +55,31 @@ class Augment(_Section):
 
 
 @dataclass(frozen=True)
-class Backbone(_Section):
-    """A backbone of `fewshot.backbones` and its arguments; null takes the backbone's own default."""
+class Backbone(Section):
+    """A backbone of `fewshot.backbones` and its arguments; null: the backbone's own default."""
 
     name: str = "conv4"  # or resnet12, wrn28_10, timm:NAME, torchvision:NAME
     width: int | None = None  # of conv4: channels of each layer
     widths: tuple[int, ...] | None = None  # of resnet12: channels of each block; of wrn28_10: of each group
-    pretrained: bool | None = None  # of timm:NAME and torchvision:NAME: with the weights that they come with
-    frozen: bool | None = None  # likewise: left as it is, so that the graph alone is trained
+    pretrained: bool | None = None  # of timm:NAME and torchvision:NAME: start from their published weights
+    frozen: bool | None = None  # likewise: keep the backbone as it is and train the graph alone
 
     _name: ClassVar[str] = "backbone"
 
     def arguments(self) -> dict[str, Any]:
-        """What `fewshot.model.backbones.build.build` takes, but for the channels of the images."""
+        """The arguments of `fewshot.model.backbones.build.build`, except for the channels of the images."""
         return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
-class Pretrain(_Section):
+class Pretrain(Section):
     """Classification of all base classes: a cosine classifier; SGD with Nesterov momentum 0.9, one-cycle."""
 
     epochs: int = 24
     batch: int = 128  # images
-    images: int | None = None  # images an epoch; null: all of the training split
-    lr: float = 0.2  # the highest of the cycle
-    warmup: float = 0.15  # share of the steps before the highest
+    images: int | None = None  # images per epoch; null: all of the training split
+    lr: float = 0.2  # highest learning rate of the cycle
+    warmup: float = 0.15  # share of the steps before the highest rate
     weight_decay: float = 5e-4
     label_smoothing: float = 0.1
     validate_every: int = 1  # epochs
@@ -128,18 +96,18 @@ class Pretrain(_Section):
 
 
 @dataclass(frozen=True)
-class Meta(_Section):
-    """Episodes of base classes through the whole model, from the images on; AdamW, one-cycle."""
+class Meta(Section):
+    """Episodes of base classes, from images through the whole model; AdamW, one-cycle."""
 
-    method: Literal["prototypes", "class-graph"] = "prototypes"  # what the episodes are classified with
+    method: Literal["prototypes", "class-graph"] = "prototypes"  # classifies the episodes
     steps: int = 900
-    batch: int = 4  # episodes a step
-    way: int = 10  # classes an episode
-    shot: int = 1  # supports a class
-    query: int = 5  # queries a class
-    hard: float = 0.0  # share of the episodes whose classes are near each other
-    lr: float = 4e-3  # the highest of the cycle
-    warmup: float = 0.15  # share of the steps before the highest
+    batch: int = 4  # episodes per step
+    way: int = 10  # classes per episode
+    shot: int = 1  # supports per class
+    query: int = 5  # queries per class
+    hard: float = 0.0  # share of episodes whose classes are near each other
+    lr: float = 4e-3  # highest learning rate of the cycle
+    warmup: float = 0.15  # share of the steps before the highest rate
     weight_decay: float = 1e-2
     validate_every: int = 150  # steps
 
@@ -152,20 +120,25 @@ class Meta(_Section):
         self._not_negative("weight_decay")
         self._share("hard", "warmup")
 
+    @property
+    def trains_graph(self) -> bool:
+        """Whether the class graph classifies the episodes, and is trained with the backbone."""
+        return self.method == "class-graph"
+
 
 @dataclass(frozen=True)
-class Graph(_Section):
-    """The graph alone, on features of the base classes; the steps go round all combinations of conditions."""
+class Graph(Section):
+    """The graph alone, on features of base classes; the steps take all combinations of conditions in turn."""
 
     steps: int = 300
-    batch: int = 16  # episodes a step
-    ways: tuple[int, ...] = (5, 20)  # classes an episode
-    shots: tuple[int, ...] = (1, 5)  # supports a class
-    query: int = 15  # queries a class, on average
+    batch: int = 16  # episodes per step
+    ways: tuple[int, ...] = (5, 20)  # classes per episode
+    shots: tuple[int, ...] = (1, 5)  # supports per class
+    query: int = 15  # queries per class, on average
     queries: tuple[str, ...] = ("balanced", "dirichlet:2", "dirichlet:1")  # the shares of the classes
     noise: tuple[float, ...] = (0.0, 0.4)  # share of wrong support labels
-    lr: float = 1e-2  # the highest of the cycle
-    warmup: float = 0.15  # share of the steps before the highest
+    lr: float = 1e-2  # highest learning rate of the cycle
+    warmup: float = 0.15  # share of the steps before the highest rate
     weight_decay: float = 0.0
     validate_every: int = 50  # steps
 
@@ -182,12 +155,12 @@ class Graph(_Section):
 
 
 @dataclass(frozen=True)
-class Evaluate(_Section):
-    """The test classes, scored once at the end: each way with each shot."""
+class Evaluate(Section):
+    """Scores of the test classes, once at the end: each way with each shot."""
 
-    ways: tuple[int, ...] = (5, 20)  # classes an episode
-    shots: tuple[int, ...] = (1, 5)  # supports a class
-    query: int = 15  # queries a class
+    ways: tuple[int, ...] = (5, 20)  # classes per episode
+    shots: tuple[int, ...] = (1, 5)  # supports per class
+    query: int = 15  # queries per class
     episodes: int = 2000
     seed: int = 0  # of the episodes
 
@@ -201,25 +174,23 @@ class Evaluate(_Section):
 
 
 @dataclass(frozen=True)
-class Config(_Section):
-    """A training run. The stages pretrain, meta and graph run in this order; null leaves one out.
+class Config(Section):
+    """A training run. The stages pretrain, meta and graph run in this order; null leaves a stage out.
 
     >>> Config(meta=Meta(steps=100)).meta.way
     10
     """
 
-    name: str = "run"  # of the run; its folder's name where no other is given
+    name: str = "run"  # of the run, and of its folder unless another one is given
     seed: int = 0  # of the weights, the batches and the episodes
     data: str = "glyphs"  # SPEC: KIND[:PATH]
     images: Images = field(default_factory=Images)
     augment: Augment = field(default_factory=Augment)
     backbone: Backbone = field(default_factory=Backbone)
-    weights: str | None = None  # file of a state dict the backbone starts from; null: random weights
+    weights: str | None = None  # file of a state dict that the backbone starts from; null: random weights
     mirror: bool = False  # average the features of an image and its mirror image
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"  # auto: bfloat16 where it is faster
-    compile: bool = (
-        False  # train the backbone with torch.compile; pays for conv4, see fewshot.model.backbones.compiled
-    )
+    compile: bool = False  # train the backbone with torch.compile; see fewshot.model.backbones.compiled
     pretrain: Pretrain | None = None
     meta: Meta | None = None
     graph: Graph | None = None
@@ -235,16 +206,21 @@ class Config(_Section):
                 f"augment.crop: expected less than images.size ({self.images.size}), got {self.augment.crop}"
             )
 
+    @property
+    def trains_graph(self) -> bool:
+        """Whether the class graph is trained, with the backbone or alone."""
+        return self.graph is not None or (self.meta is not None and self.meta.trains_graph)
+
 
 def read(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:
     """Read a config from a YAML file, or from the package by its name.
 
     Args:
         path: the file, or the name of a config that comes with the package.
-        overrides: values by dotted key (``{"meta.steps": 100}``) that take the place of the file's.
+        overrides: values by dotted key (``{"meta.steps": 100}``) that replace the file's.
 
     Raises:
-        InputError: no such file, no YAML, an unknown key, or a value of the wrong type or out of range.
+        InputError: no such file, not YAML, an unknown key, or a value of the wrong type or out of range.
     """
     file = shipped.find("configs", path)
     try:
@@ -279,7 +255,7 @@ def to_dict(config: Config) -> dict[str, Any]:
 
 
 def from_dict(content: Mapping[str, Any]) -> Config:
-    """A config from plain dictionaries and lists, every key and type checked.
+    """A config from plain dictionaries and lists, with every key and type checked.
 
     >>> from_dict({"seed": 1, "graph": {"ways": 5, "lr": "1e-2"}}).graph.ways
     (5,)
@@ -288,82 +264,18 @@ def from_dict(content: Mapping[str, Any]) -> Config:
     ...
     fewshot.InputError: meta.step: no such key (did you mean meta.steps?)
     """
-    return _convert(dict(content), Config, "")
-
-
-def merged(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain dictionaries with the values of dotted keys put in.
-
-    >>> merged({"meta": {"steps": 900}}, {"meta.lr": 0.1, "seed": 3})
-    {'meta': {'steps': 900, 'lr': 0.1}, 'seed': 3}
-    """
-    result = dict(content)
-    for key, value in overrides.items():
-        head, _, rest = key.partition(".")
-        result[head] = merged(result.get(head) or {}, {rest: value}) if rest else value
-    return result
+    return convert(dict(content), Config)
 
 
 def differences(config: Config, other: Config) -> list[str]:
-    """Where two configs differ, one entry a key.
+    """How two configs differ, one entry per key.
 
     >>> differences(Config(seed=1), Config())
     ['seed: 1 instead of 0']
     """
-    ours, theirs = (_flat(to_dict(c)) for c in (config, other))
+    ours, theirs = (flat(to_dict(c)) for c in (config, other))
     return [
         f"{key}: {ours.get(key)} instead of {theirs.get(key)}"
         for key in [*ours, *(key for key in theirs if key not in ours)]
         if ours.get(key) != theirs.get(key)
     ]
-
-
-def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for key, value in content.items():
-        result |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return result
-
-
-def _convert(value: Any, kind: Any, where: str) -> Any:
-    """The value as the annotated type, or an InputError that names the key."""
-    origin, arguments = get_origin(kind), get_args(kind)
-    if is_dataclass(kind):
-        return _section(value, kind, where)
-    if origin in (Union, types.UnionType):  # X | None
-        return None if value is None else _convert(value, arguments[0], where)
-    if origin is tuple:
-        values = value if isinstance(value, (list, tuple)) else [value]
-        return tuple(_convert(v, arguments[0], where) for v in values)
-    if origin is Literal:
-        if value not in arguments:
-            raise InputError(f"{where}: expected one of {', '.join(arguments)}, got {value!r}")
-        return value
-    if kind is float:
-        try:  # YAML 1.1 takes 1e-3, without a point, for a string
-            return float(value) if not isinstance(value, bool) else _mistyped(value, kind, where)
-        except (TypeError, ValueError):
-            return _mistyped(value, kind, where)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        return _mistyped(value, kind, where)
-    return value
-
-
-def _section(value: Any, kind: Any, where: str) -> Any:
-    if is_dataclass(value):
-        return value
-    if not isinstance(value, dict):
-        raise InputError(f"{where or 'config'}: expected keys and values, got {value!r}")
-    hints = get_type_hints(kind)
-    known = [f.name for f in fields(kind)]
-    prefix = f"{where}." if where else ""
-    for key in value:
-        if key not in known:
-            near = get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
-            raise InputError(f"{prefix}{key}: no such key (did you mean {prefix}{near}?)")
-    return kind(**{key: _convert(v, hints[key], prefix + key) for key, v in value.items()})
-
-
-def _mistyped(value: Any, kind: type, where: str) -> Any:
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    raise InputError(f"{where}: expected {names[kind]}, got {value!r}")

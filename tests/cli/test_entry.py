@@ -113,7 +113,7 @@ def test_evaluate(checkpoint, tmp_path, capsys):
     for needed in (
         graph["fingerprint"],
         f"{graph['accuracy']:.2f} ± {graph['ci95']:.2f}",
-        "Accuracy by class",
+        "Accuracy per class",
     ):
         assert needed in shown
     assert set(content["per_class"]) <= set(LETTERS)
@@ -247,14 +247,14 @@ def test_audit(features, checkpoint, tmp_path, capsys):
     content = json.loads((tmp_path / "a.json").read_text())
     assert content["failed"] == {"inductive": [], "joint": [], "joint-known": []}
     assert {row["name"] for row in content["rows"] if row["passed"] is None} == {"other queries"}
-    assert "not asked of joint methods" in capsys.readouterr().out
+    assert "skipped for joint methods" in capsys.readouterr().out
     assert run("audit", "base", "--features", features, "--seed", 1) == 0
     assert capsys.readouterr().err == "base: learning\n"
     assert run("audit", "cheat", "--json", tmp_path / "a.json") == 1
     shown = capsys.readouterr()
     assert "FAILED" in shown.out
     assert "predictions changed" in shown.out
-    assert shown.err == f"{tmp_path / 'a.json'} is there and will be replaced\n"
+    assert shown.err == f"{tmp_path / 'a.json'} exists and will be replaced\n"
     assert json.loads((tmp_path / "a.json").read_text())["failed"] == {"inductive": ["other queries"]}
     assert run("audit", checkpoint) == 0
     shown = capsys.readouterr()
@@ -354,7 +354,7 @@ def test_data_commands(letters, tmp_path, capsys):
     assert (content["size"], content["channels"]) == (16, 1)
     assert sum(split["classes"] for split in content["splits"].values()) == len(LETTERS)
     assert run("data", "check", f"packed:{tmp_path / 'pack'}") == 0
-    assert "whole; there is no benchmark to compare it with" in capsys.readouterr().out
+    assert "intact; there is no benchmark to compare it with" in capsys.readouterr().out
     assert run("data", "check", f"packed:{tmp_path / 'pack'}", "--against", "miniimagenet") == 2
     shown = capsys.readouterr()
     assert "is missing" in shown.out

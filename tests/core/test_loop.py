@@ -1,4 +1,5 @@
 import signal
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 
@@ -12,7 +13,7 @@ from fewshot.core.loop import Stage, fit
 
 
 class Line(nn.Module):
-    """Fits y = a·x; its batches' targets have a = 3."""
+    """Fits y = a·x to targets with a = 3."""
 
     def __init__(self):
         super().__init__()
@@ -36,7 +37,7 @@ class Notes:
         self.at(step)
 
     def save(self, stage, state):
-        # As a file would: the tensors of a state must not change later on.
+        # Copied, as a file would be: the tensors of a saved state must not change later.
         self.states.append(
             torch.utils._pytree.tree_map(lambda x: x.clone() if torch.is_tensor(x) else x, state)
         )
@@ -74,7 +75,7 @@ def test_learns(fabric):
 
 
 @pytest.mark.parametrize("cut", [1, 5, 13, 19])
-def test_going_on_from_a_saved_state_ends_the_same(fabric, cut):
+def test_resuming_from_a_saved_state_ends_the_same(fabric, cut):
     whole, notes = line(), Notes()
     fit(whole, fabric, notes)
 
@@ -116,6 +117,27 @@ def test_ends_with_the_weights_that_were_best(fabric):
     assert stage.module.a.item() == seen[1]  # the first of the two best
 
 
+def test_what_is_kept_is_the_module_as_it_is_validated(fabric):
+    plain, notes = line(), Notes()
+    fit(plain, fabric, notes)
+    stage, seen = line(), []
+    stage.module.register_buffer("statistic", torch.zeros(()))
+
+    @contextmanager
+    def calibrated():
+        stage.module.statistic += 1
+        yield
+        seen.append(stage.module.statistic.item())
+        stage.module.statistic.zero_()
+
+    again = Notes()
+    fit(replace(stage, calibrated=calibrated), fabric, again)
+    assert seen == [1.0] * 5  # the start and every fifth of 20 steps
+    assert stage.module.statistic == 1.0
+    assert torch.equal(stage.module.a, plain.module.a)  # nothing of it is left for training
+    assert again.rows == notes.rows
+
+
 def test_the_weights_before_the_first_step_count_too(fabric):
     scores = iter([50.0, 1.0, 1.0, 1.0, 1.0])
     stage = line(validate=lambda: {"val_accuracy": next(scores)})
@@ -133,18 +155,18 @@ def test_the_rate_is_one_cycle(fabric):
     assert rates[-1] < 1e-3 * 0.5
 
 
-def test_a_loss_that_is_no_number_is_told(fabric):
+def test_a_loss_that_is_not_finite_is_reported(fabric):
     stage = line(lr=1e30)
     with pytest.raises(InputError, match=r"line\.lr: the loss became (inf|nan) by step \d+"):
         fit(stage, fabric, Notes())
 
 
-def test_weights_that_cannot_be_validated_are_told(fabric):
+def test_weights_that_cannot_be_validated_are_reported(fabric):
     calls = []
 
     def validate():
         calls.append(1)
-        if len(calls) > 1:  # as of logits that are nan
+        if len(calls) > 1:  # as logits that are nan do
             raise InputError("validation: expected logits that are numbers, got nan")
         return {"val_accuracy": 0.0}
 

@@ -1,4 +1,4 @@
-"""Memory is kept as long as somebody uses it so."""
+"""Freed memory stays in the process as long as anything asks for that."""
 
 import ctypes
 import sys
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(not GLIBC, reason="the C library is not glibc")
 
 
 def faults() -> int:
-    """How many pages come from the system for one step, that makes its matrices and drops them."""
+    """The page faults of one step, which makes its matrices and drops them."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     matrices = [torch.ones(rows, WIDTH) for rows in ROWS]
     del matrices
@@ -31,7 +31,7 @@ def faults() -> int:
 
 
 def while_kept() -> int:
-    """Of ten steps after the first, the latter five after an inner ``kept`` has ended."""
+    """The page faults of ten steps after the first; an inner ``kept`` ends after five."""
     with kept():
         faults()
         with kept():
@@ -40,7 +40,7 @@ def while_kept() -> int:
 
 
 def left_over() -> float:
-    """How much larger the process is when ``kept`` has ended, in steps' memory."""
+    """By how much the process has grown when ``kept`` has ended, as a multiple of a step's memory."""
     before = resident()
     with kept():
         faults()
@@ -54,23 +54,23 @@ def resident() -> int:
 
 
 def in_a_new_process(function: Callable[[], T]) -> T:
-    """What it returns where no other test's threads and blocks of memory are."""
+    """Its result in a process without the threads and memory blocks of other tests."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function).result()
 
 
-def test_steps_take_up_what_others_left() -> None:
-    # A block may miss the hole of its like by a few bytes, since glibc 2.36 aligns it within a larger one, so
-    # that a part of some steps' pages is new. Without ``kept`` all of all ten are.
+def test_steps_reuse_the_memory_of_earlier_ones() -> None:
+    # A block may not fit the gap of an equal one by a few bytes, since glibc 2.36 aligns it within a larger
+    # one, so some pages of some steps are new. Without ``kept`` all pages of all ten steps are.
     assert in_a_new_process(while_kept) < 5 * PAGES
 
 
-def test_elsewhere_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_glibc_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setattr(ctypes, "CDLL", lambda name: pytest.fail("no C library has this name there"))
     with kept():
         pass
 
 
-def test_afterwards_memory_goes_back() -> None:
+def test_afterwards_memory_is_returned() -> None:
     assert in_a_new_process(left_over) < 0.1

@@ -1,4 +1,4 @@
-"""What a training step does on a GPU, told by tensors that only claim to be on one: nothing waits for it."""
+"""A training step does not wait for the GPU; tested with fake tensors that claim to be on one."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ GPU = torch.device("cuda")
 
 
 class NoWaiting(TorchDispatchMode):
-    """Refuses copies to a GPU that the host waits for; fake tensors themselves refuse to be read."""
+    """Refuses copies to a GPU that the host waits for; fake tensors already refuse to be read."""
 
     def __torch_dispatch__(self, function, types, arguments=(), options=None):
         options = options or {}
@@ -73,7 +73,7 @@ def test_a_step_waits_for_nothing(fake, monkeypatch, method, rotate):
     assert {t.device.type for t in (x, *rest[:2], loss, accuracy)} == {"cuda"}
 
 
-def test_images_stay_on_a_gpu_where_they_fit(monkeypatch):
+def test_images_stay_on_a_gpu_if_they_fit(monkeypatch):
     data = PackedDataset(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.arange(4) // 2, ("a", "b"))
     sent = []
     monkeypatch.setattr(torch.Tensor, "to", lambda x, device: (sent.append(device), x)[1])

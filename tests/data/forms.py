@@ -1,4 +1,4 @@
-"""Small files in the forms that data sets come in, for the tests of the readers."""
+"""Small files in the forms in which data sets are distributed, for the tests of the readers."""
 
 import io
 import tarfile

@@ -1,4 +1,4 @@
-"""Each benchmark as it lies on disks: its own format, all its classes, few images of each."""
+"""Each benchmark as files: its own format, all its classes, few images of each."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ def _omniglot(path: Path) -> Path:
     return test_omniglot.as_zips(test_omniglot.parts(drawings=2, last=2), path / "zips")
 
 
-# Omniglot's with the fixture `two_of_each` of test_omniglot; tieredImageNet's has three classes a split.
+# Omniglot's with the fixture `two_of_each` of test_omniglot; tieredImageNet's has three classes per split.
 FILES: dict[str, Callable[[Path], Path]] = {
     "cifar-fs": _cifar,
     "cub": lambda path: as_folder(test_cub.birds(), path),

@@ -1,4 +1,4 @@
-"""Augmentation: each image its own, nothing more than was asked for."""
+"""Augmentation: each image differently, and nothing that was not asked for."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_with_all_off_images_stay() -> None:
+def test_with_everything_off_images_are_unchanged() -> None:
     images = torch.randn(4, 3, 8, 8)
     assert torch.equal(Augment(**OFF)(images, generator()), images)
 
@@ -45,7 +45,7 @@ def test_flip_mirrors_about_half() -> None:
     assert 150 < same.sum() < 250
 
 
-def test_brightness_is_one_factor_an_image() -> None:
+def test_brightness_is_one_factor_per_image() -> None:
     images = torch.rand(200, 3, 4, 4) + 1
     factors = (Augment(**OFF | {"brightness": 0.3})(images, generator()) / images).flatten(1)
     torch.testing.assert_close(factors, factors[:, :1].expand_as(factors))

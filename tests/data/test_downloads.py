@@ -1,4 +1,4 @@
-"""Downloads from a site on this machine, and all that a site may answer in place of a file."""
+"""Downloads from a site on this machine, and what a site may answer in place of a file."""
 
 import hashlib
 from dataclasses import replace
@@ -26,7 +26,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A folder that is served as the sites of both sets."""
+    """A folder that is served as the sites of both data sets."""
     (folder := tmp_path / "site").mkdir()
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
     Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
@@ -39,14 +39,14 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def published(monkeypatch: pytest.MonkeyPatch, *files: Path) -> None:
-    """Let these files' checksums be the published ones."""
+    """Make these files' checksums the published ones."""
     sums = {file.name: f"md5:{hashlib.md5(file.read_bytes()).hexdigest()}" for file in files}
     monkeypatch.setattr(
         "fewshot.data.downloads.read_benchmark", lambda kind: replace(read_benchmark(kind), checksums=sums)
     )
 
 
-def test_what_was_fetched_is_loaded(
+def test_what_was_downloaded_is_loaded(
     site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     archive = as_tar_gz(cifar(), site / "cifar-100-python")
@@ -59,7 +59,7 @@ def test_what_was_fetched_is_loaded(
     assert [file.name for file in to.iterdir()] == [archive.name]
 
 
-def test_a_whole_file_is_kept_and_a_part_of_one_started_over(
+def test_a_complete_file_is_kept_and_an_incomplete_one_downloaded_again(
     site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     parts = [as_zip({"a.png": b"x" * 999}, site / f"images_{name}") for name in ("background", "evaluation")]
@@ -67,10 +67,10 @@ def test_a_whole_file_is_kept_and_a_part_of_one_started_over(
     (to := tmp_path / "to").mkdir()
     (to / parts[0].name).write_bytes(parts[0].read_bytes()[:50])
     assert download("omniglot", to) == f"omniglot:{to}"
-    assert "images_background.zip: not whole" in capsys.readouterr().err
+    assert "images_background.zip: incomplete" in capsys.readouterr().err
     assert {file.name: file.read_bytes() for file in to.iterdir()} == {p.name: p.read_bytes() for p in parts}
     for part in parts:
-        part.unlink()  # from the site: not asked for again
+        part.unlink()  # from the site, to see that it is not requested again
     download("omniglot-lake", to)
 
 
@@ -78,8 +78,8 @@ def test_a_whole_file_is_kept_and_a_part_of_one_started_over(
     ("content", "message"),
     [
         (PAGE, "a web page (HTML), not the file itself"),
-        (b"half of it", "not the published file, or not all of it (checksum)"),
-        (None, "cannot be fetched (HTTP Error 404"),
+        (b"half of it", "not the published file, or only part of it (checksum)"),
+        (None, "cannot be downloaded (HTTP Error 404"),
     ],
 )
 def test_another_answer_than_the_file_is_named_and_not_kept(
@@ -99,5 +99,5 @@ def test_another_answer_than_the_file_is_named_and_not_kept(
 def test_other_sets_are_not_downloaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = fails(capsys, "data", "download", "miniimagenet", "--to", tmp_path / "to")
     assert "got 'miniimagenet'; " in line
-    assert "datasets/miniimagenet.yaml says where" in line
+    assert "datasets/miniimagenet.yaml says where to get miniimagenet" in line
     assert not (tmp_path / "to").exists()

@@ -1,4 +1,4 @@
-"""Packs from torch data sets, with images of every kind that such sets give."""
+"""Packs from torch data sets, with images of every type that they return."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +27,7 @@ KINDS = {
 
 
 class Pictures(Dataset):
-    """As torchvision's: images and labels by index, ``classes`` and ``targets`` beside them."""
+    """Like torchvision's: images and labels by index, with ``classes`` and ``targets``."""
 
     def __init__(self, kind: str = "pillow", first: int = 0, last: int = 24) -> None:
         self.kind, self.first = kind, first
@@ -72,13 +72,21 @@ class Stream(IterableDataset):
     ("dataset", "options", "message"),
     [
         (Stream(), {}, "dataset: expected one with a length, got Stream"),
-        (Pictures(), {"labels": [0, 1]}, r"labels: expected one an image \(24\), got 2"),
-        (Pictures(), {"splits": {"train": ["z"]}}, "splits: class z of train has no image, or is no class"),
-        (Pictures(), {"splits": {"train": ["a"], "val": ["a"]}}, "splits: class a is in train and in val"),
+        (Pictures(), {"labels": [0, 1]}, r"labels: expected one per image \(24\), got 2"),
+        (
+            Pictures(),
+            {"splits": {"train": ["z"]}},
+            "splits: class z of train has no image, or is not a class",
+        ),
+        (
+            Pictures(),
+            {"splits": {"train": ["a"], "val": ["a"]}},
+            "splits: class a is both in train and in val",
+        ),
         (Pictures(), {"splits": {"valid": ["a"]}}, "splits: expected train, val, test, got valid"),
     ],
 )
-def test_what_is_amiss_is_named(tmp_path: Path, dataset: Any, options: dict[str, Any], message: str) -> None:
+def test_what_is_wrong_is_named(tmp_path: Path, dataset: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         pack_dataset(dataset, tmp_path / "pack", **({"splits": SPLITS} | options), progress=False)
     assert not list(tmp_path.iterdir())
@@ -95,7 +103,7 @@ def test_what_is_amiss_is_named(tmp_path: Path, dataset: Any, options: dict[str,
         ("a path", "image 0: expected a Pillow image, .*got str"),
     ],
 )
-def test_items_that_are_no_images_are_named(
+def test_items_that_are_not_images_are_named(
     tmp_path: Path, image: object, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(KINDS, "wrong", lambda _: image)

@@ -21,7 +21,7 @@ def test_counts_are_of_each_class_also_of_the_last_empty_one() -> None:
     [
         ([0, 1, 0], ("a", "b"), {}, "labels: expected ascending"),
         ([0, 1, 2], ("a", "b"), {}, r"labels: expected 0\.\.1 \(classes\), got 0\.\.2"),
-        ([0, 1, 1], ("a", "b"), {"taxonomy": ("x",)}, r"taxonomy: expected one a class \(2\), got 1"),
+        ([0, 1, 1], ("a", "b"), {"taxonomy": ("x",)}, r"taxonomy: expected one per class \(2\), got 1"),
     ],
 )
 def test_what_does_not_fit_is_named(

@@ -1,4 +1,4 @@
-"""Packs: what is written is what is read, all or nothing, and damage is told."""
+"""Packs: what is written is what is read, all or nothing, and damage is reported."""
 
 import json
 import pickle
@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from fewshot.core.errors import InputError
 from fewshot.data.loading import check, info, load, pack
-from fewshot.data.packed import Splits
+from fewshot.data.packed import PackedDataset, Splits
 
 
 @pytest.fixture
@@ -43,6 +43,14 @@ def test_pixels_labels_and_names_survive(pictures: Path, splits: Splits) -> None
         pixels = np.asarray(Image.open(pictures / split / f"{split} dog" / "1.png"))
         assert np.array_equal(data[3][0].permute(1, 2, 0).numpy(), pixels)
         assert data[3][1] == 1
+
+
+def test_a_set_and_its_splits_are_shown_in_one_line(splits: Splits) -> None:
+    assert repr(splits.train) == 'PackedDataset(2 classes, 5 images 3×8×8, "pictures")'
+    assert repr(splits) == 'Splits("pictures", classes: 2 train, 2 val, 2 test)'
+    assert repr(pickle.loads(pickle.dumps(splits.train))) == repr(splits.train)
+    one = PackedDataset(torch.zeros(9500, 1, 2, 2, dtype=torch.uint8), torch.zeros(9500).long(), ("a",))
+    assert repr(one) == "PackedDataset(1 class, 9,500 images 1×2×2)"
 
 
 def test_opening_gives_the_same_and_maps_the_file(splits: Splits) -> None:
@@ -87,14 +95,14 @@ def test_the_hash_follows_pixels_and_names(pictures: Path, splits: Splits, tmp_p
     assert hashes("inverted")[1] != same[1]
 
 
-def test_truncation_is_told_when_opened(splits: Splits) -> None:
+def test_truncation_is_reported_when_opened(splits: Splits) -> None:
     file = splits.path / "images.npy"
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(InputError, match=r"images\.npy: missing or truncated"):
         load(f"packed:{splits.path}")
 
 
-def test_altered_pixels_are_told_by_check(splits: Splits) -> None:
+def test_altered_pixels_are_reported_by_check(splits: Splits) -> None:
     file = splits.path / "images.npy"
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
@@ -103,7 +111,7 @@ def test_altered_pixels_are_told_by_check(splits: Splits) -> None:
         check(str(splits.path))
 
 
-def test_altered_description_is_told_when_opened(splits: Splits) -> None:
+def test_altered_description_is_reported_when_opened(splits: Splits) -> None:
     file = splits.path / "meta.json"
     file.write_text(file.read_text().replace("test cat", "test cow"))
     with pytest.raises(InputError, match=r"meta\.json: altered"):
@@ -114,13 +122,13 @@ def test_altered_description_is_told_when_opened(splits: Splits) -> None:
 
 
 def test_pack_overwrites_nothing(pictures: Path, splits: Splits) -> None:
-    with pytest.raises(InputError, match=r"out: .*pack exists"):
+    with pytest.raises(InputError, match=r"out: expected a path where nothing exists yet, got .*pack"):
         pack(f"folder:{pictures}", splits.path, progress=False)
     splits.verify()
 
 
 def test_a_pack_has_one_size(splits: Splits) -> None:
-    with pytest.raises(InputError, match=r"size: .* is packed with 8, 32 was asked for"):
+    with pytest.raises(InputError, match=r"size: expected 8, with which .* is packed, got 32"):
         load(f"packed:{splits.path}", size=32)
     with pytest.raises(InputError, match="expected a pack"):
         load(f"packed:{splits.path.parent}")

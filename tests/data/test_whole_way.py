@@ -1,4 +1,4 @@
-"""The whole way of each reader: packed, checked, an episode drawn, a training step made."""
+"""Each reader from end to end: packed, checked, an episode drawn, a training step made."""
 
 import gzip
 from dataclasses import replace
@@ -32,7 +32,7 @@ def test_packed_checked_trained(
     read = loading.read_benchmark
 
     def as_here(name: str) -> object:
-        """The benchmark with as many images as there are here; of tieredImageNet also the classes."""
+        """The benchmark with the numbers of images in these files; for tieredImageNet also their classes."""
         classes = {split: data.class_ids for split, data in splits}
         expected = read(name).classes if kind != "tieredimagenet" else classes
         images = {split: len(data) for split, data in splits}
@@ -53,7 +53,7 @@ def test_a_compressed_file_that_ends_at_once_is_named(kind: str, tmp_path: Path)
     path = tmp_path / "set.tar.gz"
     for content in (b"\x1f\x8b\x08\x04", b"\x1f\x8b\x08\x00" + bytes(20), b"BZh9", b"\xfd7zXZ\x00", b""):
         path.write_bytes(content)
-        with refused(tmp_path, r"set\.tar\.gz: expected a folder, a \.tar or a \.zip \(truncated"):
+        with refused(tmp_path, r"set\.tar\.gz: expected a folder, a \.tar or a \.zip \(is it truncated"):
             load(f"{kind}:{path}", cache=tmp_path / "cache", progress=False)
 
 
@@ -66,4 +66,4 @@ def test_an_archive_cut_between_two_files_is_named(
     whole = gzip.decompress(path.read_bytes()) if compressed else path.read_bytes()
     half = whole[:3072]  # three files, of a header and a block each
     path.write_bytes(gzip.compress(half) if compressed else half)
-    assert "not a whole .tar file (its end is missing)" in fails(capsys, "data", "info", f"folder:{path}")
+    assert "not a complete .tar file (its end is missing)" in fails(capsys, "data", "info", f"folder:{path}")

@@ -1,4 +1,4 @@
-"""The drawing of indices: uniform by chi-square over whole sample spaces, and sums that must come out."""
+"""Drawing indices: uniform by chi-square tests over whole sample spaces, and exact sums."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_rows_of_different_sizes(rng: np.random.Generator) -> None:
     assert (drawn < population[..., None]).all()
 
 
-def test_a_small_row_is_uniform_beside_a_large_one(rng: np.random.Generator) -> None:
+def test_a_small_row_is_uniform_next_to_a_large_one(rng: np.random.Generator) -> None:
     population, size = np.tile([5, 40], (ROWS, 1)), np.tile([2, 12], (ROWS, 1))
     drawn = subsets(rng, population, size, 12)
     assert equally_often(np.sort(drawn[:, 0, :2], 1), 10)
@@ -68,7 +68,7 @@ def test_hard_classes_come_from_the_anchor_s_neighbours(rng: np.random.Generator
     assert equally_often(drawn[:, 2:], 40)  # the anchor's place is random
 
 
-# --- uneven queries
+# --- unequal queries
 
 
 @pytest.mark.parametrize("alpha", [0.3, 1.0, 4.0])
@@ -118,7 +118,7 @@ def test_swapped_labels_by_hand(rng: np.random.Generator) -> None:
     assert true.tolist() == [[[1], [0]], [[0], [1]]]
 
 
-def test_swaps_are_every_cycle_of_the_classes_that_are_there(rng: np.random.Generator) -> None:
+def test_swaps_are_every_cycle_of_the_existing_classes(rng: np.random.Generator) -> None:
     labels = np.tile(np.array([[0], [1], [2], [3], [-1]]), (ROWS, 1, 1))
     _, true = swap_labels(rng, labels, labels, np.ones(ROWS, dtype=np.int64))
     assert (true[:, 4] == -1).all()

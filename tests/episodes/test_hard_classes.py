@@ -1,4 +1,4 @@
-"""Near classes: a taxonomy by hand, scikit-learn's cosine, and which of the grounds wins."""
+"""Near classes: a taxonomy by hand, scikit-learn's cosine, and which of the sources is used."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_cosine_of_class_means() -> None:
     np.testing.assert_allclose(cosine_of_means(items, counts), cosine_similarity(means), atol=1e-6)
 
 
-def test_which_ground_wins() -> None:
+def test_which_source_is_used() -> None:
     similarity = torch.rand(4, 4, generator=torch.Generator().manual_seed(1))
     groups = ("reptile", "reptile", "mammal", "plant")
     features = FeatureSet(torch.eye(4), torch.arange(4), NAMES)

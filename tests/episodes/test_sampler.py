@@ -344,7 +344,7 @@ def test_label_noise_is_uniform_over_other_classes_and_positions() -> None:
 
 @pytest.mark.parametrize("alpha", [0.5, 2.0, 10.0])
 def test_dirichlet_shares(alpha: float) -> None:
-    """Mean 1/N and variance (1/N)(1−1/N)/(N·A+1), beside the rounding to whole queries."""
+    """Mean 1/N and variance (1/N)(1−1/N)/(N·A+1), up to rounding to whole queries."""
     data = numbered([200] * 8)
     e = whole(EpisodeSampler(data, query=30, queries=f"dirichlet:{alpha}", episodes=3000, gather=False))
     shares = e.proportions.double()
@@ -445,7 +445,7 @@ def test_items_on_a_gpu() -> None:
         ({"way": 25}, "way: expected at most 24 (the classes of the data), got 25"),
         ({"way": 1}, "way: expected a whole number of at least 2, got 1"),
         ({"way": (5, 1)}, "way: expected a whole number of at least 2, got 1"),
-        ({"way": ()}, "way, shot: expected one number or several, got none"),
+        ({"way": ()}, "way, shot: expected one number or several, got no number"),
         ({"shot": 0}, "shot: expected a whole number of at least 1, got 0"),
         ({"query": 0}, "query: expected a whole number of at least 1, got 0"),
         ({"batch": 0}, "batch: expected a whole number of at least 1, got 0"),
@@ -464,7 +464,7 @@ def test_items_on_a_gpu() -> None:
         ({"shot": 13, "queries": "dirichlet:2"}, "expected at least 13 images (13 supports), got 12"),
         (
             {"shot": 10, "queries": "dirichlet:2"},
-            "expected at least 20 images beside the supports in any 5 classes, got 10 in the smallest",
+            "expected at least 20 images besides the supports in any 5 classes, got 10 in the smallest",
         ),
         ({"similarity": torch.eye(24)}, "similarity: expected classes=\"hard\" with it, got 'uniform'"),
         (

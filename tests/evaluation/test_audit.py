@@ -9,7 +9,7 @@ from fewshot.data.labelled import LabelledSet
 from fewshot.data.synthetic import made_up_features
 from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.evaluation.audit import RULES, Check, audit, audit_modes, failures, fitting_sampler, small_batch
-from fewshot.evaluation.inputs import made_up_source
+from fewshot.evaluation.inputs import made_up_data
 from fewshot.evaluation.scores import as_predict
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.methods.catalogue import METHODS
@@ -87,7 +87,7 @@ def test_a_failure_says_how_far_it_goes(episode):
     assert failures(checks) == ["class order"]
     [failed] = [check for check in checks if check.passed is False]
     assert failed.deviation == pytest.approx(1.0)
-    assert failed.explanation == "classes in another order: other results, 80 of 80 predictions changed"
+    assert failed.explanation == "classes in another order: different results, 80 of 80 predictions changed"
 
 
 def test_equal_probabilities_are_no_change(episode):
@@ -106,7 +106,7 @@ def test_what_is_not_asked_is_said(episode):
         "support order",
         "other queries",
     ]
-    assert checks["other queries"].explanation == "not asked of joint methods"
+    assert checks["other queries"].explanation == "skipped for joint methods"
 
 
 @pytest.mark.parametrize("joint", [False, True])
@@ -133,7 +133,7 @@ def test_labels_and_shares_move_with_their_classes(episode):
 
 @pytest.mark.parametrize("method", [m for m in METHODS if m.needs == "features"], ids=lambda m: m.name)
 def test_the_methods_of_the_package_pass(method):
-    source = made_up_source()
+    source = made_up_data()
     sampler = fitting_sampler(source.features("test"))
     call = method.make(source.material(sampler, "test", base=False))
     checks = audit_modes(call, method.modes, small_batch(sampler))
@@ -154,7 +154,7 @@ LEARNERS = {  # before training, which changes weights and not what is looked at
 def test_methods_that_learn_do_what_is_said_of_them(name):
     make, modes, expected = LEARNERS[name]
     torch.manual_seed(0)
-    source = made_up_source()
+    source = made_up_data()
     sampler = fitting_sampler(source.features("test"))
     call = make(source.features("test").items.shape[1], sampler.way, source.features("train"))
     checks = audit_modes(call, modes, small_batch(sampler))

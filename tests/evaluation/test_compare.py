@@ -16,7 +16,7 @@ from fewshot.data.synthetic import made_up_images
 from fewshot.evaluation import compare as comparison
 from fewshot.evaluation.audit import failures
 from fewshot.evaluation.compare import choose, choose_modes, compare
-from fewshot.evaluation.inputs import Source, made_up_source, open_source
+from fewshot.evaluation.inputs import ScoredData, made_up_data, open_source
 from fewshot.evaluation.scores import as_predict, evaluate
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.graph.transform import PowerTransform
@@ -58,7 +58,7 @@ def of_all_queries(support, query, **_):
 
 @pytest.fixture(scope="module")
 def source():
-    return made_up_source()
+    return made_up_data()
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def photos():
     images = Splits(*sets, name="made up", hash="abc", path=Path("made-up"))
     backbone = backbones.conv4(in_channels=1, width=8)
     model = GraphFewShot(backbone, ClassGraph(), preprocess=Preprocess(16, 1), precision="32-true").eval()
-    return Source(model.graph, dict(images), model, images)
+    return ScoredData(model.graph, dict(images), model, images)
 
 
 def test_all_score_the_very_same_episodes(source):
@@ -188,7 +188,7 @@ def test_nothing_is_learned_from_what_is_scored(source, photos):
     assert set(source.lacks("test")) == {"images"}
     assert set(source.lacks("train")) == set(photos.lacks("train")) == {"base", "images"}
     assert photos.lacks("val") == {}
-    without = Source(source.graph, {"test": source.splits["test"]})
+    without = ScoredData(source.graph, {"test": source.splits["test"]})
     assert set(without.lacks("test")) == {"base", "images"}
 
 

@@ -30,10 +30,9 @@ def reference(support, query):
     return np.stack(rectified)
 
 
-def test_equals_the_papers_steps():
-    rng = np.random.default_rng(0)
-    support, query = rng.normal(size=(5, 3, 8)), rng.normal(size=(12, 8))
-    logits = bd_cspn(torch.tensor(support)[None], torch.tensor(query)[None])[0]
+def test_equals_the_papers_steps(episode):
+    logits = bd_cspn(*episode)[0]
+    support, query = (x[0].numpy() for x in episode)
     expected = [[10 * cosine(q, p) for p in reference(support, query)] for q in query]
     torch.testing.assert_close(logits, torch.tensor(expected, dtype=torch.float64))
 

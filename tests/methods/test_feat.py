@@ -1,4 +1,4 @@
-"""FEAT: its attention against torch's, its contrast against the paper's formula, and what changes nothing."""
+"""FEAT: its attention against torch's, its contrast against the paper's formula."""
 
 import pytest
 import torch
@@ -12,13 +12,7 @@ from fewshot.methods.prototypes import prototypes
 @pytest.fixture
 def feat():
     torch.manual_seed(0)
-    return FEAT(features=8, heads=2).eval()
-
-
-@pytest.fixture
-def episode():
-    generator = torch.Generator().manual_seed(1)
-    return torch.randn(3, 4, 5, 8, generator=generator), torch.randn(3, 6, 8, generator=generator)
+    return FEAT(features=8, heads=2).eval().double()
 
 
 def test_one_head_equals_torchs_attention():
@@ -55,7 +49,7 @@ def test_without_attention_it_is_prototypes_of_vectors_without_their_mean(feat, 
 
 def test_contrast_equals_the_papers_formula(feat, episode):
     support, query = episode
-    labels = torch.tensor([[0, 3, 1, 1, 2, 3]] * 3)
+    labels = torch.tensor([[0, 3, 1, 1, 2, 3, 0, 2, 2, 1, 0]] * 3)
     total = []
     for b in range(3):
         images = nn.functional.normalize(torch.cat([support[b].flatten(0, 1), query[b]]), dim=-1) * 8**0.5
@@ -71,39 +65,8 @@ def test_contrast_equals_the_papers_formula(feat, episode):
     torch.testing.assert_close(loss, own + 0.1 * torch.stack(total).mean())
 
 
-def test_queries_and_classes_permute(feat, episode):
-    support, query = episode
-    logits = feat(support, query)
-    queries, classes = torch.tensor([3, 0, 5, 1, 4, 2]), torch.tensor([2, 0, 3, 1])
-    torch.testing.assert_close(
-        feat(support[:, classes], query[:, queries]), logits[:, queries][:, :, classes]
-    )
-
-
-def test_each_query_and_each_episode_by_itself(feat, episode):
-    support, query = episode
-    logits = feat(support, query, joint=True)
-    for b in range(3):
-        for m in range(6):
-            alone = feat(support[b : b + 1], query[b : b + 1, m : m + 1])
-            torch.testing.assert_close(alone[0, 0], logits[b, m])
-
-
 def test_prototypes_depend_on_the_other_classes(feat, episode):
     support, query = episode
     moved = support.clone()
     moved[:, 3] += 1
     assert not torch.allclose(feat(moved, query)[..., :3], feat(support, query)[..., :3], atol=1e-3)
-
-
-def test_padded_equals_unpadded(feat, episode):
-    support, query = episode
-    support_mask = torch.ones(3, 4, 5, dtype=torch.bool)
-    support_mask[:, :, 3:] = False
-    class_mask = torch.tensor([[True, True, True, False]] * 3)
-    garbage = support.clone()
-    garbage[:, :, 3:] = 1e6
-    garbage[:, 3] = torch.nan
-    padded = feat(garbage, query, support_mask=support_mask, class_mask=class_mask)
-    torch.testing.assert_close(padded[..., :3], feat(support[:, :3, :3], query))
-    assert (padded[..., 3] == -torch.inf).all()

@@ -1,4 +1,4 @@
-"""The graph neural network: each formula in a loop over nodes, and what must change nothing."""
+"""The graph neural network: each formula in a loop over nodes, and padding with a fixed way."""
 
 import pytest
 import torch
@@ -10,32 +10,13 @@ from fewshot.methods.gnn import GNN, GraphConvolution, PairNetwork
 from fewshot.methods.shared import nodes
 
 
-def lively(module):
-    """In eval mode and float64, with weights and statistics as if trained: nothing is nearly zero."""
-    torch.manual_seed(0)
-    for part in module.modules():
-        if isinstance(part, nn.BatchNorm1d):
-            for tensor in (part.weight.data, part.bias.data, part.running_mean, part.running_var):
-                tensor.uniform_(0.5, 1.5)
-        if isinstance(part, nn.Linear):
-            part.weight.data *= 3
-    return module.eval().double()
-
-
 @pytest.fixture
-def gnn():
+def gnn(lively):
     torch.manual_seed(0)
-    return lively(GNN(features=8, way=3, embedding=6, width=4))
+    return lively(GNN(features=8, way=4, embedding=6, width=4))
 
 
-@pytest.fixture
-def episode():
-    generator = torch.Generator().manual_seed(1)
-    shapes = (2, 3, 4, 8), (2, 5, 8)
-    return tuple(torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)
-
-
-def test_pairs_equal_the_formula_in_a_loop():
+def test_pairs_equal_the_formula_in_a_loop(lively):
     pairs = lively(PairNetwork(5, (7, 3)))
     x = torch.randn(2, 4, 5, dtype=torch.float64)
     for g in range(2):
@@ -63,7 +44,7 @@ def test_convolution_of_nodes_that_all_sound_alike():
 def test_a_query_equals_the_papers_formulas_in_a_loop(gnn, episode):
     support, query = episode
     images = torch.cat([query[1, 2:3], support[1].flatten(0, 1)])
-    labels = torch.cat([torch.full((1, 3), 1 / 3), torch.eye(3).repeat_interleave(4, 0)])
+    labels = torch.cat([torch.full((1, 4), 1 / 4), torch.eye(4).repeat_interleave(5, 0)])
     unit = images / images.norm(dim=1, keepdim=True) * 8**0.5
     x = torch.cat([gnn.embed(unit), labels.double()], 1)
 
@@ -81,51 +62,35 @@ def test_a_query_equals_the_papers_formulas_in_a_loop(gnn, episode):
     torch.testing.assert_close(gnn(support, query)[1, 2], convolve(gnn.last, x)[0])
 
 
-def test_each_query_and_each_episode_by_itself(gnn, episode):
-    support, query = episode
-    logits = gnn(support, query, joint=True)
-    order = torch.tensor([3, 0, 4, 1, 2])
-    torch.testing.assert_close(gnn(support, query[:, order]), logits[:, order])
-    for b in range(2):
-        for m in range(5):
-            alone = gnn(support[b : b + 1], query[b : b + 1, m : m + 1])
-            torch.testing.assert_close(alone[0, 0], logits[b, m])
-
-
-def test_the_order_of_a_classs_supports_changes_nothing(gnn, episode):
-    support, query = episode
-    torch.testing.assert_close(gnn(support[:, :, [2, 0, 3, 1]], query), gnn(support, query))
-
-
 def test_a_few_graphs_at_a_time_are_the_same(gnn, episode, monkeypatch):
     logits = gnn(*episode)
-    monkeypatch.setattr(nodes, "PAIRS", 13**2 * 3)  # three of the ten graphs
+    monkeypatch.setattr(nodes, "PAIRS", 21**2 * 5)  # five of the 33 graphs
     with torch.no_grad():
         torch.testing.assert_close(gnn(*episode), logits)
 
 
 def test_padded_equals_unpadded(gnn, episode):
     support, query = episode
-    support_mask = torch.ones(2, 3, 4, dtype=torch.bool)
+    support_mask = torch.ones(3, 4, 5, dtype=torch.bool)
     support_mask[:, :, 2:] = False
     garbage = support.clone()
     garbage[:, :, 2] = 1e6
-    garbage[:, :, 3] = torch.nan
+    garbage[:, :, 3:] = torch.nan
     padded = gnn(garbage, query, support_mask=support_mask)
     torch.testing.assert_close(padded, gnn(support[:, :, :2], query))
 
 
 def test_a_padded_class_says_nothing(gnn, episode):
     support, query = episode
-    class_mask = torch.tensor([[True, True, False]] * 2)
+    class_mask = torch.tensor([[True, True, True, False]] * 3)
     logits = gnn(support, query, class_mask=class_mask)
-    assert (logits[..., 2] == -torch.inf).all()
+    assert (logits[..., 3] == -torch.inf).all()
     garbage = support.clone()
-    garbage[:, 2] = torch.nan
+    garbage[:, 3] = torch.nan
     torch.testing.assert_close(gnn(garbage, query, class_mask=class_mask), logits)
-    assert not torch.allclose(gnn(support, query)[..., :2], logits[..., :2])
+    assert not torch.allclose(gnn(support, query)[..., :3], logits[..., :3])
 
 
 def test_another_way_is_refused(gnn):
-    with pytest.raises(InputError, match=r"support: expected 3 classes, .* got 4"):
-        gnn(torch.randn(1, 4, 1, 8), torch.randn(1, 2, 8))
+    with pytest.raises(InputError, match=r"support: expected 4 classes, .* got 5"):
+        gnn(torch.randn(1, 5, 1, 8), torch.randn(1, 2, 8))

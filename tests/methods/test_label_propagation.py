@@ -34,11 +34,10 @@ def reference(support, query, alpha, knn, width):
 
 
 @pytest.mark.parametrize("options", [{}, {"alpha": 0.5, "knn": 5, "width": 0.6}])
-def test_equals_the_limit_of_the_iteration(options):
-    rng = np.random.default_rng(0)
-    support, query = rng.normal(size=(4, 2, 6)), rng.normal(size=(13, 6))
-    logits = label_propagation(torch.tensor(support)[None], torch.tensor(query)[None], **options)
-    expected = reference(support, query, **({"alpha": 0.99, "knn": 20, "width": 0.3} | options))
+def test_equals_the_limit_of_the_iteration(episode, options):
+    logits = label_propagation(*episode, **options)
+    options = {"alpha": 0.99, "knn": 20, "width": 0.3} | options
+    expected = reference(*(x[0].numpy() for x in episode), **options)
     torch.testing.assert_close(logits[0].exp(), torch.tensor(expected), atol=1e-8, rtol=1e-6)
 
 

@@ -26,9 +26,8 @@ def bound_updates(query, prototypes, smoothness, knn, steps):
 
 
 @pytest.mark.parametrize("rectify", [False, True])
-def test_equals_the_papers_updates(rectify):
-    rng = np.random.default_rng(0)
-    support, query = torch.tensor(rng.normal(size=(1, 5, 2, 8))), torch.tensor(rng.normal(size=(1, 12, 8)))
+def test_equals_the_papers_updates(episode, rectify):
+    support, query = episode
     options = {"smoothness": 0.9, "knn": 4, "steps": 7}
     if rectify:
         prototypes = rectified_prototypes(make_ready(support, query), 10.0)[0]
@@ -39,9 +38,8 @@ def test_equals_the_papers_updates(rectify):
     torch.testing.assert_close(logits.softmax(-1), torch.tensor(expected))
 
 
-def test_without_smoothness_it_is_the_nearest_class_mean():
-    torch.manual_seed(0)
-    support, query = torch.randn(1, 4, 3, 8), torch.randn(1, 9, 8)
+def test_without_smoothness_it_is_the_nearest_class_mean(episode):
+    support, query = episode
     logits = laplacian_shot(support, query, smoothness=0.0, rectify=False)
     distances = torch.cdist(normalize(query), normalize(support).mean(2)).square()
     torch.testing.assert_close(-logits, distances)

@@ -45,15 +45,10 @@ def reference(support, query, shares, lam=10.0, rate=0.2, epochs=20):
 
 
 @pytest.mark.parametrize("shares", [None, [0.1, 0.5, 0.15, 0.25]])
-def test_equals_the_papers_algorithm(shares):
-    rng = np.random.default_rng(0)
-    centres = rng.normal(size=(4, 1, 6))
-    support = centres + rng.normal(size=(4, 2, 6))
-    query = centres[rng.integers(4, size=13), 0] + rng.normal(size=(13, 6))
-    told = None if shares is None else torch.tensor(shares, dtype=torch.float64)[None]
-    options = {"tolerance": 1e-14, "iterations": 5000}
-    logits = pt_map(torch.tensor(support)[None], torch.tensor(query)[None], proportions=told, **options)
-    expected = reference(support, query, shares or [0.25] * 4)
+def test_equals_the_papers_algorithm(episode, shares):
+    known = None if shares is None else torch.tensor([shares] * 3, dtype=torch.float64)
+    logits = pt_map(*episode, proportions=known, tolerance=1e-14, iterations=5000)
+    expected = reference(*(x[0].numpy() for x in episode), shares or [0.25] * 4)
     torch.testing.assert_close(logits[0].exp(), torch.tensor(expected), atol=1e-8, rtol=1e-6)
 
 

@@ -36,14 +36,10 @@ def reference(support, query, shares, tau=15.0, lam=0.1, alpha=0.1, steps=150):
 
 
 @pytest.mark.parametrize("shares", [None, [0.1, 0.5, 0.15, 0.25]])
-def test_equals_the_papers_updates(shares):
-    rng = np.random.default_rng(0)
-    centres = rng.normal(size=(4, 1, 6))
-    support = centres + rng.normal(size=(4, 2, 6))
-    query = centres[rng.integers(4, size=11), 0] + rng.normal(size=(11, 6))
-    told = None if shares is None else torch.tensor(shares, dtype=torch.float64)[None]
-    logits = tim(torch.tensor(support)[None], torch.tensor(query)[None], proportions=told, steps=12)
-    expected = reference(support, query, shares or [0.25] * 4, steps=12)
+def test_equals_the_papers_updates(episode, shares):
+    known = None if shares is None else torch.tensor([shares] * 3, dtype=torch.float64)
+    logits = tim(*episode, proportions=known, steps=12)
+    expected = reference(*(x[0].numpy() for x in episode), shares or [0.25] * 4, steps=12)
     torch.testing.assert_close(logits[0].softmax(-1), torch.tensor(expected), atol=1e-8, rtol=1e-6)
 
 

@@ -21,12 +21,12 @@ from fewshot.data.synthetic import made_up_features, made_up_images
 from fewshot.model import estimator
 
 README = Path(__file__).parents[2] / "README.md"
-# The checks that scikit-learn itself leaves out, and why.
+# The checks that scikit-learn itself skips, and why.
 SKIPPED = {
-    "check_array_api_input": "SCIPY_ARRAY_API is not set",  # it has to be set before scipy is imported
+    "check_array_api_input": "SCIPY_ARRAY_API is not set",  # it must be set before scipy is imported
     "check_classifier_data_not_an_array": "pandas is not installed",
 }
-# A prediction depends on the whole query set, so that of a part of it may be another.
+# A prediction depends on the whole query set, so it may change if only a part of it is given.
 JOINT_FAILS = {"check_methods_subset_invariance": "joint inference looks at all queries of a call together"}
 
 
@@ -41,7 +41,7 @@ def points(classes: int = 4, images: int = 6, seed: int = 0) -> tuple[np.ndarray
 QUERIES = points(4, 5, seed=1)[0]
 
 
-@pytest.mark.filterwarnings("ignore")  # of scikit-learn's, which its checks provoke
+@pytest.mark.filterwarnings("ignore")  # warnings of scikit-learn that its checks provoke
 @pytest.mark.parametrize(("joint", "fails"), [(False, {}), (True, JOINT_FAILS)])
 def test_it_passes_the_checks_of_scikit_learn(joint: bool, fails: dict[str, str]):
     results = check_estimator(FewShotClassifier(joint=joint), expected_failed_checks=fails, on_skip=None)
@@ -99,7 +99,7 @@ def test_the_order_of_supports_changes_nothing_nor_do_pieces(joint: bool, shots:
         np.testing.assert_allclose(other.class_graph_, whole.class_graph_, atol=1e-9)
 
 
-def test_shots_are_the_most_that_are_kept_of_a_class():
+def test_shots_are_the_most_that_are_kept_per_class():
     X, y = points()
     X, y = X[5:], y[5:]
     clf = FewShotClassifier(shots=3).fit(X, y)
@@ -149,7 +149,7 @@ def test_queries_on_their_own_or_together():
     assert "depends on the whole query set" in " ".join(str(FewShotClassifier.__doc__).split())
 
 
-def test_many_queries_are_classified_some_at_a_time(monkeypatch: pytest.MonkeyPatch):
+def test_many_queries_are_classified_in_parts(monkeypatch: pytest.MonkeyPatch):
     X, y = points()
     clf = FewShotClassifier().fit(X, y)
     whole = clf.predict_proba(QUERIES)
@@ -269,7 +269,7 @@ def test_bad_input_is_named(model: GraphFewShot):
     images = made_up_images(2, 3, 32, 1)
     small = made_up_images(2, 3, 16, 1)
     seen = FewShotClassifier(model).fit(images.items.numpy(), images.labels.numpy())
-    with pytest.raises(InputError, match="X: expected images of the size of those before"):
+    with pytest.raises(InputError, match="X: expected images of the same size as before"):
         seen.predict(small.items.numpy())
 
 

@@ -1,4 +1,4 @@
-"""What is exported gives the model's own outputs, in other runtimes, at any way and shot."""
+"""Exported models give the model's own outputs in other runtimes, at any way and shot."""
 
 import importlib.util
 import json
@@ -25,7 +25,7 @@ from fewshot.model.preprocess import Preprocess
 EPISODES = [(1, 2, 1, 1), (3, 5, 1, 30), (1, 5, 5, 7), (2, 20, 3, 25)]  # B, N, K, M
 needs_onnx = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxruntime", "onnxscript")),
-    reason="onnx, onnxruntime and onnxscript are not installed (pip install 'fewshot[export]')",
+    reason="onnx, onnxruntime and onnxscript are not installed",
 )
 EXPORTS = [
     pytest.param(("conv4", "onnx", "joint"), marks=needs_onnx),
@@ -35,9 +35,9 @@ EXPORTS = [
 
 
 def small_model(name: str) -> GraphFewShot:
-    """A model of made-up weights, every part of it away from where it does nothing."""
+    """A model with random weights, chosen so that every part has an effect."""
     torch.manual_seed(0)
-    graph = ClassGraph(steps=4)  # the fewest with which each kind of round is there
+    graph = ClassGraph(steps=4)  # the fewest that have each kind of round
     graph.load_state_dict(ClassGraph.pretrained().state_dict())
     if name == "conv4":
         backbone, preprocess = backbones.conv4(in_channels=1, width=8), Preprocess(32, 1)
@@ -66,7 +66,7 @@ def images(*shape: int) -> Tensor:
 
 @cache
 def load(file: Path) -> Callable[[dict[str, Tensor]], list[Tensor]]:
-    """An exported part, as its runtime calls it."""
+    """A function that runs an exported part in its runtime."""
     if file.suffix == ".pt2":
         program = torch.export.load(file).module()
 
@@ -145,14 +145,14 @@ def test_card_says_what_it_is_and_its_code_runs_without_the_package(exported) ->
     for fact in ("# mine", f"*{mode}*", "`omniglot:photos`", "`0123abcd`", "61.2 ± 0.5", shape, terms):
         assert fact in card
     (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
-    code = "import sys\nsys.modules['fewshot'] = None  # not to be had\n" + code + "\nprint(classes.shape)"
+    code = "import sys\nsys.modules['fewshot'] = None  # unavailable\n" + code + "\nprint(classes.shape)"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout in ("(20,)\n", "torch.Size([20])\n")
 
 
-def test_files_do_not_tell_where_they_were_made(exported) -> None:
+def test_files_hold_no_path_of_this_machine(exported) -> None:
     _, folder, *_ = exported
     home = os.fsencode(Path(__file__).parents[2])
     assert not any(home in file.read_bytes() for file in folder.iterdir())
@@ -162,8 +162,8 @@ def test_nothing_is_overwritten(exported, capsys) -> None:
     _, folder, format, mode = exported
     before = {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
     assert main(["export", f"{folder.parent}/checkpoint.pt", "--format", format, "--mode", mode]) == 2
-    told = f"out: expected a new or an empty folder, got {folder}, which is not"
-    assert capsys.readouterr().err == f"fewshot export: error: {told}\n"
+    reason = f"out: expected a new or an empty folder, got {folder}, which is neither"
+    assert capsys.readouterr().err == f"fewshot export: error: {reason}\n"
     assert before == {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
 
 
@@ -174,8 +174,7 @@ def test_missing_packages_are_named(monkeypatch, tmp_path, capsys) -> None:
     )
     assert main(["export", f"{tmp_path}/checkpoint.pt"]) == 2
     assert capsys.readouterr().err == (
-        "fewshot export: error: format: onnx not installed (pip install 'fewshot[export]'), "
-        "or take --format torch\n"
+        "fewshot export: error: format: onnx needs onnx (pip install onnx); or use --format torch\n"
     )
 
 
@@ -184,7 +183,7 @@ def test_foreign_results_are_refused(tmp_path, content, capsys) -> None:
     small_model("conv4").save(tmp_path / "checkpoint.pt")
     (tmp_path / "results.json").write_text(content)
     assert main(["export", f"{tmp_path}/checkpoint.pt", "--format", "torch"]) == 2
-    assert "results.json: not the results of a run" in capsys.readouterr().err
+    assert "results.json: expected the results of a run" in capsys.readouterr().err
     assert sorted(file.name for file in tmp_path.iterdir()) == ["checkpoint.pt", "results.json"]
 
 
@@ -201,5 +200,5 @@ def test_model_that_cannot_be_traced_is_refused_and_leaves_nothing(tmp_path) -> 
 
 def test_model_without_a_size_is_refused(tmp_path) -> None:
     model = GraphFewShot(backbones.conv4(width=4), ClassGraph())
-    with pytest.raises(InputError, match=r"^model: expected one whose preprocessing says the images' size"):
+    with pytest.raises(InputError, match=r"^model: expected one whose preprocessing gives the images' size"):
         export_model(model, tmp_path / "out", format="torch")

@@ -19,7 +19,7 @@ def images(*shape, seed=0):
 def model():
     torch.manual_seed(0)
     model = GraphFewShot(backbones.conv4(width=8), ClassGraph(), precision="32-true")
-    model(images(2, 3, 2, 3, 32, 32), images(2, 6, 3, 32, 32))  # moves the batch norms' statistics
+    model(images(2, 3, 2, 3, 32, 32), images(2, 6, 3, 32, 32))  # updates the batch norms' statistics
     return model.eval()
 
 
@@ -98,7 +98,9 @@ def test_features_are_the_encoded_images(model, batch):
     torch.testing.assert_close(features.items, model.eval().encode(data.items))
     assert features.class_names == data.class_names
     assert torch.equal(features.labels, data.labels)
-    model.graph(features.items[None, :3, None], features.items[None]).logits.sum().backward()  # trainable on
+    model.graph(
+        features.items[None, :3, None], features.items[None]
+    ).logits.sum().backward()  # can be trained on
 
 
 def test_bfloat16_keeps_the_features_direction(model):
@@ -112,7 +114,7 @@ def test_bfloat16_keeps_the_features_direction(model):
         assert features.dtype == torch.float32
         assert not torch.equal(features, expected), name
         assert torch.cosine_similarity(features, expected).min() > 0.999, name
-    assert torch.equal(model.encode(x), expected)  # for training the caller chooses
+    assert torch.equal(model.encode(x), expected)  # in training the caller chooses
 
 
 def test_save_and_load(model, tmp_path):
@@ -126,7 +128,7 @@ def test_save_and_load(model, tmp_path):
     assert [p.name for p in (tmp_path / "a").iterdir()] == ["model.pt"]
 
 
-def test_a_fitted_transform_stands_before_the_graph_and_is_saved(model, tmp_path):
+def test_a_fitted_transform_comes_before_the_graph_and_is_saved(model, tmp_path):
     model.transform.fit(torch.rand(200, 32, generator=torch.Generator().manual_seed(0)) ** 4)
     support, query = images(1, 3, 2, 3, 32, 32), images(1, 6, 3, 32, 32)
     encoded = (model.encode(support.flatten(0, 2)).unflatten(0, (1, 3, 2)), model.encode(query[0])[None])
@@ -156,7 +158,7 @@ class Stranger(nn.Module):
 def test_a_backbone_from_outside_takes_its_weights_from_the_checkpoint(tmp_path):
     model = GraphFewShot(Stranger(), ClassGraph()).eval()
     model.save(tmp_path / "model.pt")
-    with pytest.raises(InputError, match=r"backbone: expected the module that .* was saved with, got none"):
+    with pytest.raises(InputError, match=r"backbone: expected the module that .* was saved with, got None"):
         GraphFewShot.load(tmp_path / "model.pt")
     loaded = GraphFewShot.load(tmp_path / "model.pt", backbone=Stranger())
     x = images(4, 3, 16, 16)
@@ -165,7 +167,7 @@ def test_a_backbone_from_outside_takes_its_weights_from_the_checkpoint(tmp_path)
         GraphFewShot.load(tmp_path / "model.pt", backbone=Stranger(7))
 
 
-def test_loading_what_is_no_checkpoint(model, tmp_path):
+def test_a_file_that_is_not_a_checkpoint_is_refused(model, tmp_path):
     path = tmp_path / "model.pt"
     with pytest.raises(InputError, match=r"checkpoint: expected a file .*model\.pt"):
         GraphFewShot.load(path)
@@ -173,7 +175,7 @@ def test_loading_what_is_no_checkpoint(model, tmp_path):
     whole = path.read_bytes()
     for broken in (b"", b"GIF89a", whole[: len(whole) // 2], whole[:-1]):
         path.write_bytes(broken)
-        with pytest.raises(InputError, match="not a checkpoint of fewshot, or not the whole of one") as error:
+        with pytest.raises(InputError, match="not a checkpoint of fewshot, or a truncated one") as error:
             GraphFewShot.load(path)
         assert "\n" not in str(error.value)
     torch.save({"state_dict": {}}, path)
@@ -218,6 +220,6 @@ def test_bad_images_are_named(model, support, query, message):
 def test_part_of_a_checkpoint_is_refused_in_one_line(tmp_path):
     torch.save({"format": "fewshot", "version": 2}, tmp_path / "part.pt")
     with pytest.raises(
-        InputError, match=r"part\.pt: not a whole checkpoint of fewshot \(KeyError: 'backbone'\)"
+        InputError, match=r"part\.pt: not a complete checkpoint of fewshot \(KeyError: 'backbone'\)"
     ):
         GraphFewShot.load(tmp_path / "part.pt")

@@ -1,4 +1,4 @@
-"""Prediction on image files: letters drawn to folders, and everything that can be amiss with them."""
+"""Prediction on image files: letters drawn to folders, and everything that can be wrong with them."""
 
 import shutil
 
@@ -59,7 +59,7 @@ def model():
 
 
 @pytest.mark.parametrize("mode", ["inductive", "joint"])
-def test_letters_are_told_apart(model, folders, mode):
+def test_letters_are_distinguished(model, folders, mode):
     found = predict(model, folders / "support", folders / "query", mode=mode)
     assert [p.file.name for p in found] == ["A0.png", "A1.png", "O0.png", "O1.png", "T0.png", "T1.png"]
     assert [p.name for p in found] == list("AAOOTT")
@@ -138,14 +138,14 @@ def test_refusals(model, folders):
     for arguments, options, message in [
         ((support, a), {"mode": "both"}, "mode: expected one of inductive, joint, got 'both'"),
         ((support, a), {"absent": ["Z"]}, "absent: expected one of A, O, T, got 'Z'"),
-        ((support, a), {"absent": ["A"], "present": ["A"]}, "class 'A' was said to be both"),
+        ((support, a), {"absent": ["A"], "present": ["A"]}, "class 'A' is given as both"),
         ((support, a), {"absent": list(LETTERS)}, "at least one class to be left"),
         ((support, folders / "empty"), {}, "query: no image in"),
-        ((support, query / "none.png"), {}, "query: there is no file or folder"),
+        ((support, query / "none.png"), {}, "query: no such file or folder"),
         ((support, []), {}, "query: expected at least one file or folder"),
-        ((folders / "none", a), {}, "support: there is no file or folder"),
-        ((a, a), {}, "support: expected a folder with a folder a class, got the file"),
-        ((query, a), {}, "support: expected at least 2 folders, one a class"),
+        ((folders / "none", a), {}, "support: no such file or folder"),
+        ((a, a), {}, "support: expected a folder with one folder per class, got the file"),
+        ((query, a), {}, "support: expected at least 2 folders, one per class"),
     ]:
         with pytest.raises(InputError, match=message):
             predict(model, *arguments, **options)
@@ -155,7 +155,7 @@ def test_refusals(model, folders):
         predict(model, support, a)
 
 
-def test_a_model_that_does_not_resize_wants_one_size(folders):
+def test_a_model_that_does_not_resize_needs_one_size(folders):
     plain = GraphFewShot(backbones.conv4(in_channels=1, width=4), ClassGraph()).eval()
     files = query_files(folders / "query")
     assert len(encode_files(plain, files)) == 6

@@ -1,28 +1,47 @@
-"""The README's figures are those of the result files."""
+"""The figures of the README and of the documentation are those of the result files."""
 
-import json
+import re
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from fewshot import ClassGraph
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / "experiments"), str(ROOT / "experiments" / "benchmark")]
-main_job = pytest.importorskip("main_job")
-rivals = pytest.importorskip("rivals")
-speed = pytest.importorskip("summary")
+sys.path.append(str(ROOT / "experiments"))
+tables = pytest.importorskip("tables")
 
 
-@pytest.mark.parametrize("name", ["glyphs", "tiny-imagenet-fs"])
-def test_tables_are_those_of_the_result_files(name: str) -> None:
-    result = json.loads((ROOT / "experiments" / "results" / f"{name}.json").read_text())
-    assert main_job.table(result) in (ROOT / "README.md").read_text()
+@pytest.mark.parametrize("page", tables.PAGES)
+def test_tables_are_those_of_the_result_files(page: str) -> None:
+    assert (ROOT / page).read_text() == tables.filled(page), "run python experiments/tables.py"
 
 
-def test_methods_are_those_of_the_result_file() -> None:
-    result = json.loads((ROOT / "experiments" / "results" / "rivals.json").read_text())
-    assert rivals.summary(result) in (ROOT / "README.md").read_text()
+def test_tables_are_not_empty() -> None:
+    for of_page in tables.PAGES.values():
+        for table in of_page.values():
+            header, rule, *rows = table().splitlines()
+            assert rows
+            assert {line.count("|") for line in (header, rule, *rows)} == {header.count("|")}
 
 
-def test_times_are_those_of_the_result_files() -> None:
-    assert speed.markdown() in (ROOT / "README.md").read_text()
+def test_a_table_without_its_marks_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(tables.PAGES, "README.md", {"nothing": tables.headline})
+    with pytest.raises(ValueError, match=re.escape("README.md: expected one <!-- nothing -->")):
+        tables.filled("README.md")
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/graph.md"])
+def test_as_many_scalars_are_tuned_as_the_page_says(page: str) -> None:
+    start, shipped = ClassGraph().state_dict(), ClassGraph.pretrained().state_dict()
+    tuned = sum(int((shipped[name] != value).sum()) for name, value in start.items())
+    every = sum(value.numel() for value in start.values())
+    text = " ".join((ROOT / page).read_text().split())
+    assert f"The graph has {every} scalars, {tuned} of them tuned; those of the edges" in text
+    assert all(
+        torch.equal(shipped[name], start[name])
+        for name in start
+        if "conv." in name or name.split(".")[-1] == "message"
+    )

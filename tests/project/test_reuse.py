@@ -1,4 +1,4 @@
-"""The examples of the graph in other models run, are short, and show what they say."""
+"""The examples of the graph in other models run, are short, and show what they claim."""
 
 import importlib
 import sys
@@ -28,7 +28,7 @@ def test_behind_a_torchvision_network_joint_beats_prototypes(example) -> None:
     assert abs(found["class graph, inductive"] - found["prototypes"]) < 2
 
 
-def test_layer_of_a_pyg_model_helps_where_few_classes_are_known(example) -> None:
+def test_layer_of_a_pyg_model_helps_if_few_classes_are_known(example) -> None:
     found = example("pyg_layer").main(graphs=2)
     assert found["with ClassGraphConv"] > found["without messages"] + 5
 
@@ -45,6 +45,6 @@ def test_tables_and_text_are_classified_as_well_as_by_logistic_regression(exampl
         assert scores["class graph"] > scores["logistic regression"] - 6
 
 
-def test_descriptions_as_prior_bring_dependencies_nearer_to_likeness(example) -> None:
+def test_descriptions_as_prior_bring_dependencies_closer_to_similarity(example) -> None:
     found = example("descriptions").main(episodes=10)
     assert found["with prior"] > found["without prior"] + 0.1

@@ -47,7 +47,7 @@ def test_graphml_and_json_hold_the_same_weights(tmp_path):
     }
 
 
-def test_html_needs_nothing_beside_it_and_escapes_names(tmp_path):
+def test_html_is_self_contained_and_escapes_names(tmp_path):
     text = save(tmp_path / "graph.html", picture(5)).read_text()
     assert "http://" not in text.replace("http://www.w3.org", "")
     assert "https://" not in text
@@ -76,11 +76,11 @@ def test_images_do_not_overlap_and_curves_are_finite(n):
     for i, a in enumerate(spots):
         for b in spots[:i]:
             assert max(abs(a.x - b.x), abs(a.y - b.y)) > side
-            assert n < 13 or radius(n) * side > 40  # pixels: what is on the image can be made out
+            assert n < 13 or radius(n) * side > 40  # pixels: the content of the image is visible
             assert np.isfinite(curve(a, b, n)).all()
 
 
-def test_layout_puts_a_pair_that_depends_on_each_other_side_by_side():
+def test_layout_puts_a_pair_that_depends_on_each_other_next_to_each_other():
     weights = np.full((8, 8), 0.01)
     for i, j in [(0, 5), (1, 4), (2, 7), (3, 6)]:
         weights[i, j] = weights[j, i] = 1.0
@@ -94,7 +94,7 @@ def test_layout_puts_a_pair_that_depends_on_each_other_side_by_side():
 def test_caption_says_which_edges_are_drawn():
     assert "listens" in caption(picture(5))
     assert "All are drawn" in caption(picture(5))
-    assert "Of each class's 19 the 2 strongest are drawn" in caption(picture(20))
+    assert "The 2 strongest of each class's 19 are drawn" in caption(picture(20))
 
 
 def test_a_class_that_listens_to_no_one_has_no_edge():

@@ -1,4 +1,4 @@
-"""The pictures of a run: they show what they are given, the same each time."""
+"""The pictures of a run: they show their data, the same each time."""
 
 import xml.etree.ElementTree as ElementTree
 
@@ -30,7 +30,7 @@ def example():
 
 def test_example_is_an_episode_as_the_model_sees_it(example):
     assert example.support_images.shape == (5, 2, 3, 16, 16)
-    assert example.query_images.shape == (20, 3, 16, 16)  # as many as there are
+    assert example.query_images.shape == (20, 3, 16, 16)  # all that exist
     out = ClassGraph()(example.support[None], example.query[None])
     torch.testing.assert_close(example.parts.after, out.logits, atol=1e-4, rtol=0)
     torch.testing.assert_close(example.dependencies, out.dependencies[0])
@@ -42,7 +42,7 @@ def test_example_is_an_episode_as_the_model_sees_it(example):
     assert 0 <= example.most_moved() < 20
 
 
-def test_curves_have_a_column_a_stage():
+def test_curves_have_a_column_per_stage():
     svg = pictures.to_svg(pictures.curves(METRICS))
     ElementTree.fromstring(svg)
     assert svg.count(">meta<") == svg.count(">graph<") == 1
@@ -65,7 +65,7 @@ def test_features_are_the_same_each_time_and_count_the_mistakes(example):
     svg = pictures.to_svg(pictures.features(example))
     ElementTree.fromstring(svg)
     wrong = int((example.joint_logits.argmax(-1) != example.labels).sum())
-    assert f"{wrong} of 20 queries taken for another class" in svg
+    assert f"{wrong} of 20 queries assigned to another class" in svg
     assert pictures.to_svg(pictures.features(example)) == svg
 
 

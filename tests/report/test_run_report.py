@@ -1,4 +1,4 @@
-"""The report: it holds what it was given and needs nothing beside it; its pictures are files, too."""
+"""The report: it holds its data and is self-contained; its pictures are also files."""
 
 import re
 from dataclasses import replace
@@ -46,7 +46,7 @@ def scores(splits):
     return [evaluate(as_predict(prototypes), sampler, method="prototypes")]
 
 
-def test_report_holds_it_all_and_needs_nothing_beside_it(tmp_path, splits, scores):
+def test_report_holds_everything_and_is_self_contained(tmp_path, splits, scores):
     torch.manual_seed(0)
     model = GraphFewShot(backbones.conv4(in_channels=1, width=4), ClassGraph()).eval()
     example = draw_example(model, splits.test, query=4)

@@ -1,4 +1,4 @@
-"""Folders, .tar and .zip files behind one face: the files in them, and their bytes in one pass."""
+"""Folders, .tar and .zip files behind one interface: the files in them, and their bytes in one pass."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from typing import Protocol, runtime_checkable
 
 from fewshot.core.errors import InputError
 
-# What tarfile and the decompressors raise for a file that is not whole.
+# What tarfile and the decompressors raise for an incomplete file.
 BROKEN_TAR = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
 HTML = (
-    "a web page (HTML), not the file itself; fetch it again, with a browser where the site asks for a login"
+    "a web page (HTML), not the file itself; download it again, with a browser if the site asks for a login"
 )
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What lies in an archive: relative POSIX paths of its files and of its folders, hidden ones left out."""
+    """The content of an archive: relative POSIX paths of its files and folders, without hidden ones."""
 
     files: tuple[str, ...]
     folders: frozenset[str]
@@ -39,17 +39,17 @@ class Archive(Protocol):
         """The files and the folders in it."""
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
-        """Those files and their bytes, in the archive's own order, in one pass."""
+        """These files and their bytes, in the archive's own order, in one pass."""
 
     def stamp(self) -> str:
-        """Text that changes when the content does: sizes and times of change, without reading any file."""
+        """Text that changes when the content does: sizes and modification times; no file is read."""
 
 
 def open_archive(path: str | Path) -> Archive:
-    """The archive at that path.
+    """Open the archive at a path.
 
     Raises:
-        InputError: nothing is there, or neither a folder, a .tar (plain or compressed) nor a .zip.
+        InputError: the path does not exist, or is neither a folder, a .tar (plain or compressed) nor a .zip.
 
     Example:
         >>> import tempfile
@@ -71,11 +71,11 @@ def open_archive(path: str | Path) -> Archive:
         return ZipArchive(path)
     if _is_tar(path):
         return TarArchive(path)
-    raise InputError(f"{path}: expected a folder, a .tar or a .zip (truncated, or another format?)")
+    raise InputError(f"{path}: expected a folder, a .tar or a .zip (is it truncated, or of another format?)")
 
 
 class FolderArchive:
-    """Files of a folder."""
+    """The files of a folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -86,7 +86,7 @@ class FolderArchive:
             inner, real = Path(root).relative_to(self.path), Path(root).resolve()
             folders.append(inner.as_posix())
             files += [(inner / name).as_posix() for name in names]
-            above = {real, *real.parents}  # a link to one of these would be followed for ever
+            above = {real, *real.parents}  # following a link to one of these would never end
             subfolders[:] = [name for name in subfolders if Path(root, name).resolve() not in above]
         return _listing(files, folders)
 
@@ -116,7 +116,7 @@ class TarArchive:
                 if not _ended(tar):
                     raise tarfile.ReadError("its end is missing")
         except BROKEN_TAR as error:
-            raise InputError(f"{self.path}: not a whole .tar file ({error})") from None
+            raise InputError(f"{self.path}: not a complete .tar file ({error})") from None
 
     def listing(self) -> Listing:
         files, folders = [], []
@@ -149,7 +149,7 @@ class ZipArchive:
             with zipfile.ZipFile(self.path) as file:
                 names = file.namelist()
         except zipfile.BadZipFile as error:
-            raise InputError(f"{self.path}: not a whole .zip file ({error})") from None
+            raise InputError(f"{self.path}: not a complete .zip file ({error})") from None
         return _listing([n for n in names if not n.endswith("/")], [n for n in names if n.endswith("/")])
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
@@ -167,7 +167,7 @@ class ZipArchive:
 
 
 def base_of(files: Collection[str], name: str) -> str | None:
-    """The folder, at the top or one below, where a file of that name lies, with its slash; None if in none.
+    """The folder of a file of that name, at the top or one level below, with its slash; or None.
 
     Example:
         >>> base_of(["cifar/meta", "cifar/train"], "meta")
@@ -178,7 +178,7 @@ def base_of(files: Collection[str], name: str) -> str | None:
 
 
 def is_html(content: bytes) -> bool:
-    """Whether a file's first bytes are those of a web page, as sites send in place of a download.
+    """Whether a file's first bytes are those of a web page, which sites send in place of a download.
 
     Example:
         >>> is_html(b"<!DOCTYPE html><title>Quota exceeded</title>")
@@ -189,13 +189,13 @@ def is_html(content: bytes) -> bool:
         False
     """
     start = content[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    before = start.startswith((b"<!--", b"<?xml"))  # what may stand before it
+    before = start.startswith((b"<!--", b"<?xml"))  # what may come before it
     pages = (b"<!doctype html", b"<html")
     return start.startswith(pages) or (before and any(page in start for page in pages))
 
 
 def _ended(tar: tarfile.TarFile) -> bool:
-    """Whether a block of zeros ended it; tarfile does not mind a file that was cut between two members."""
+    """Whether a block of zeros ends it; tarfile accepts a file that was cut between two members."""
     assert tar.fileobj is not None
     tar.fileobj.seek(tar.offset)
     return tar.fileobj.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
@@ -204,7 +204,7 @@ def _ended(tar: tarfile.TarFile) -> bool:
 def _is_tar(path: Path) -> bool:
     try:
         return tarfile.is_tarfile(path)
-    except BROKEN_TAR:  # a compressed file that ends too soon
+    except BROKEN_TAR:  # a truncated compressed file
         return False
 
 
@@ -233,7 +233,7 @@ def _clean(name: str) -> str:
 
 
 def _listing(files: list[str], folders: list[str]) -> Listing:
-    """Without hidden names and what macOS adds; with the folders that only the files' paths tell of."""
+    """Without hidden names and those that macOS adds; with folders that only occur in the files' paths."""
 
     def shown(path: PurePosixPath) -> bool:
         return not any(part.startswith(".") or part == "__MACOSX" for part in path.parts)

@@ -1,10 +1,10 @@
-"""Benchmarks as their YAML files describe them, and how a pack differs from one."""
+"""Benchmarks as their YAML files describe them, and the differences between a pack and its benchmark."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,26 +12,28 @@ from typing import Any
 import yaml
 
 from fewshot.core.errors import InputError
-from fewshot.core.shipped import find
+from fewshot.core.shipped import find, read_yaml
 from fewshot.data.labelled import SPLITS
 from fewshot.data.packed import Splits
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What a benchmark's packs should hold.
+    """What a pack of a benchmark should hold.
 
     Args:
         classes: the identifiers of each split's classes.
-        images_per_class: how many images each class has; None where they differ.
-        images: how many images each split has; None where ``images_per_class`` says it.
-        checksums: ``md5:`` or ``sha256:`` and the digest of the files as published, by their names.
+        images_per_class: how many images each class has; None if that differs.
+        images: how many images each split has; None if ``images_per_class`` is given.
+        checksums: for each published file by name, ``md5:`` or ``sha256:`` and its digest.
+        taxonomy: the path of each class from the root of a taxonomy, by identifier; empty if none is given.
     """
 
     classes: dict[str, tuple[str, ...]]
     images_per_class: int | None
     images: dict[str, int] | None
     checksums: dict[str, str]
+    taxonomy: dict[str, str] = field(default_factory=dict)
 
     def split_of(self) -> dict[str, str]:
         """Each class's split."""
@@ -39,13 +41,13 @@ class Benchmark:
 
 
 def read_benchmark(name_or_path: str | Path) -> Benchmark:
-    """The benchmark of a YAML file, or of a name among those that come with the package.
+    """Read a benchmark from its YAML file, given by path or by the name of one that comes with the package.
 
-    ``like: NAME`` takes over what another file says. Braces in a class's identifier stand for several:
+    ``like: NAME`` takes over the content of another file. Braces in a class's identifier stand for several:
     ``a{01..03}`` and ``a{01,02,03}`` are the same.
 
     Raises:
-        InputError: no such file, or one that does not say which classes and how many images.
+        InputError: no such file, or one without classes or numbers of images.
 
     Example:
         >>> benchmark = read_benchmark("miniimagenet")
@@ -60,6 +62,7 @@ def read_benchmark(name_or_path: str | Path) -> Benchmark:
             int(content["images_per_class"]) if "images_per_class" in content else None,
             None if "images_per_class" in content else {s: int(content["images"][s]) for s in SPLITS},
             dict(content.get("checksums", {})),
+            {str(name): str(path) for name, path in content.get("taxonomy", {}).items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError, yaml.YAMLError):
         raise InputError(
@@ -68,10 +71,10 @@ def read_benchmark(name_or_path: str | Path) -> Benchmark:
 
 
 def differences(splits: Splits, benchmark: Benchmark) -> list[str]:
-    """How a pack differs from a benchmark: one line for each class or count that is off.
+    """How a pack differs from a benchmark: one line for each class or count that differs.
 
-    Some copies name classes by words or numbers. Where no identifier is the benchmark's, but each split has
-    as many classes, images are counted alone.
+    Some copies name classes by words or numbers. If no identifier is the benchmark's but each split has the
+    right number of classes, only images are counted.
     """
     lines = []
     foreign = _is_foreign(splits, benchmark)
@@ -91,7 +94,7 @@ def differences(splits: Splits, benchmark: Benchmark) -> list[str]:
 
 
 def wrong_files(path: Path, benchmark: Benchmark) -> list[str]:
-    """Files at a path, or in that folder or one below it, that bear a published file's name but differ."""
+    """Files at a path, in that folder or one level below, that have a published file's name but differ."""
     lines = []
     for name, published in benchmark.checksums.items():
         for file in (path if path.name == name else path / name, *path.glob(f"*/{name}")):
@@ -113,7 +116,7 @@ def _is_foreign(splits: Splits, benchmark: Benchmark) -> bool:
 
 
 def _content(file: Path) -> dict[str, Any]:
-    content = yaml.safe_load(file.read_text())
+    content = read_yaml(file)
     return _content(find("datasets", content["like"])) | content if "like" in content else content
 
 
@@ -131,7 +134,7 @@ def _expanded(names: list[Any]) -> tuple[str, ...]:
 
 
 def _choices(part: str, index: int) -> list[str]:
-    """What a part of a name can be: every second part was in braces."""
+    """The values of a part of a name; every second part was in braces."""
     if index % 2 == 0:
         return [part]
     first, dots, last = part.partition("..")

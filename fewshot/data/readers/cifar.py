@@ -18,7 +18,7 @@ PARTS = ("train", "test")
 
 
 def cifar_fs(path: Path) -> Source:
-    """Bertinetto et al., ICLR 2019: 64, 16 and 20 classes. As :func:`fc100`."""
+    """Bertinetto et al., ICLR 2019: 64, 16 and 20 classes. Arguments as for :func:`fc100`."""
     return _source(path, "cifar-fs")
 
 
@@ -26,11 +26,11 @@ def fc100(path: Path) -> Source:
     """Oreshkin et al., NeurIPS 2018: 60, 20 and 20 classes of 12, 4 and 4 superclasses.
 
     Args:
-        path: ``cifar-100-python.tar.gz`` as published, or the folder in it, or one that holds either.
+        path: ``cifar-100-python.tar.gz`` as published, the folder in it, or a folder that holds either.
 
     Raises:
-        InputError: a file is missing, is not a whole pickle or would run code; images and labels that do not
-            fit; a class without images.
+        InputError: a file is missing, is not a complete pickle or would run code; images and labels do not
+            fit; a class has no images.
     """
     return _source(path, "fc100")
 

@@ -20,21 +20,21 @@ TABLES = ("images.txt", "classes.txt", "image_class_labels.txt", "bounding_boxes
 
 
 def cub(path: Path) -> Source:
-    """Welinder et al., 2010, in the split of Chen et al., ICLR 2019: every second class trains.
+    """Welinder et al., 2010, in the split of Chen et al., ICLR 2019: every second class is for training.
 
     Args:
-        path: ``CUB_200_2011.tgz``, the folder in it, or the one around that: ``images/``, ``images.txt``,
+        path: ``CUB_200_2011.tgz``, the folder in it, or a folder around that: ``images/``, ``images.txt``,
             ``image_class_labels.txt``, ``classes.txt``, and ``bounding_boxes.txt`` for :func:`cub_cropped`.
 
     Raises:
-        InputError: a file or an image is missing, a line that cannot be read, a class without images.
+        InputError: a file or an image is missing, a line cannot be read, or a class has no images.
     """
     layout = _opened(path)
     return Source("cub", str(path), _splits(layout), layout.archive.read)
 
 
 def cub_cropped(path: Path) -> Source:
-    """As :func:`cub`, each image cut to its bird's box."""
+    """As :func:`cub`, with each image cropped to its bird's box."""
     layout = _opened(path)
     splits = _splits(layout)
     images = _table(layout, "images.txt", lambda words: layout.base + "images/" + words[0])
@@ -66,7 +66,7 @@ def _opened(path: Path) -> _Layout:
     base = base_of(files, "images.txt")
     if base is None:
         raise InputError(f"{path}: expected CUB_200_2011 with images/ and images.txt, found no images.txt")
-    # All at once: each look into a .tgz reads it from the start.
+    # All at once, since each access to a .tgz reads it from the start.
     return _Layout(archive, base, files, dict(archive.read({base + name for name in TABLES} & files)))
 
 
@@ -98,7 +98,7 @@ def _splits(layout: _Layout) -> dict[str, list[SourceClass]]:
 
 
 def _table(layout: _Layout, name: str, read: Callable[[list[str]], T]) -> dict[str, T]:
-    """A table's lines by the number that each begins with."""
+    """A table's lines, by the number that each starts with."""
     path, content = layout.archive.path, layout.tables.get(layout.base + name)
     if content is None:
         raise InputError(f"{path}: expected {layout.base}{name}, found none")

@@ -1,4 +1,4 @@
-"""Folders of images, a folder per class."""
+"""Folders of images, one folder per class."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from fewshot.data.labelled import SPLITS
 from fewshot.data.readers.archives import Listing, open_archive
 from fewshot.data.readers.source import EXTENSIONS, Source, SourceClass
 
-SHARES = {"val": 0.16, "test": 0.20}  # of a pool's classes; the rest trains
+SHARES = {"val": 0.16, "test": 0.20}  # of a pool's classes; the rest is for training
 
 
-# Two such folders are meant as splits, not as classes.
+# Two folders of these names are splits, not classes.
 SPLIT_WORDS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 
 
 def folder(path: Path, seed: int = 0) -> Source:
-    """A folder a class, below ``train/ val/ test/`` or as one pool whose classes are split by the seed.
+    """One folder per class, below ``train/ val/ test/`` or as one pool whose classes are split by the seed.
 
-    A class is a folder that holds images; folders above it become its superclass and taxonomy. Of a pool's
-    classes, 64 % train, 16 % validate and 20 % test. Of ``train/ val/ test/`` any may be absent: that split
-    is empty then.
+    A class is a folder that holds images; the folders above it become its superclass and taxonomy. A pool's
+    classes are split 64 % for training, 16 % for validation and 20 % for testing. Any of ``train/ val/
+    test/`` may be missing; that split is then empty.
 
     Raises:
-        InputError: no image, an image outside any class, a folder without images, a class in two splits,
-            a pool of fewer than 3 classes.
+        InputError: no image, an image outside any class, a folder without images, a class in two splits, or a
+            pool of fewer than 3 classes.
     """
     archive = open_archive(path)
     content = archive.listing()
@@ -60,19 +60,19 @@ def _without_images(content: Listing, holders: set[str]) -> list[str]:
 
 
 def _common_top(images: list[str]) -> PurePosixPath:
-    """The one folder around everything that archives often have; empty where there is none."""
+    """The single top folder that archives often have; empty if there is none."""
     tops = {PurePosixPath(name).parts[0] for name in images}
     wrapped = len(tops) == 1 and not tops & set(SPLITS) and all(name.count("/") >= 2 for name in images)
     return PurePosixPath(tops.pop() if wrapped else "")
 
 
 def _by_folder(path: Path, by_class: dict[str, list[str]]) -> dict[str, list[SourceClass]] | None:
-    """The classes of ``train/ val/ test/``; None where the folders are not of that layout."""
+    """The classes of ``train/ val/ test/``; None if the folders do not have that layout."""
     tops = {name.split("/")[0] for name in by_class}
     if strangers := sorted(tops - set(SPLITS)):
         several = len({top for top in tops if top.lower() in SPLIT_WORDS}) > 1
         if several or ("train" in tops and len(tops) <= 3 and all("/" in name for name in by_class)):
-            raise InputError(f"{path}: expected no folder beside train/, val/, test/, got {strangers[0]}/")
+            raise InputError(f"{path}: expected no folder next to train/, val/, test/, got {strangers[0]}/")
         return None
     if any("/" not in name for name in by_class):
         return None

@@ -1,7 +1,7 @@
 """The built-in set: letters of many scripts, drawn from the fonts that come with matplotlib, then distorted.
 
-A class is a letter, a superclass its script; train, val and test are different scripts. Images are 32x32,
-white (255) on black. The task is that of Omniglot (Lake et al., Science 2015), with no download.
+A class is a letter, its superclass a script; train, val and test have different scripts. Images are 32x32,
+white (255) on black. The task is that of Omniglot (Lake et al., Science 2015), without a download.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ FACES = tuple(
     for style in ("", "-Bold", f"-{slant}", f"-Bold{slant}")
 )
 MIN_FACES = 4
-# The first words of Unicode's letter names. Four scripts train, so that there are many letters and shapes of
-# different kinds; the letters of the test scripts resemble none of theirs (look-alikes are left out).
+# The first words of Unicode's letter names. Four scripts are for training, so that there are many letters
+# with different kinds of shapes; the letters of the test scripts resemble none of them (look-alikes are left
+# out).
 SCRIPTS = {
     "LATIN": ("train", "Latin"),
     "GREEK": ("train", "Greek"),
@@ -46,17 +47,17 @@ SCRIPTS = {
     "LISU": ("test", "Lisu"),
     "OLD": ("test", "Old Italic"),
 }
-SAMPLES = 20  # of each letter, as Omniglot has
+SAMPLES = 20  # per letter, as in Omniglot
 SIZE = 32
-CANVAS, INK = 48, 27  # pixels: letters are first drawn on a canvas, their longer side INK long
-MAX_EM = 75.0  # pixels an em at most, lest small marks are blown up to fill the image
-ALIKE = 0.985  # cosine of two blurred letters in the first face from which on they are one
-VERSION = 1  # to be raised when other images come out
+CANVAS, INK = 48, 27  # pixels: letters are first drawn on a canvas, with a longer side of INK
+MAX_EM = 75.0  # the most pixels per em, so that small marks are not enlarged to fill the image
+ALIKE = 0.985  # two letters count as one from this cosine of their blurred drawings in the first face
+VERSION = 1  # to be increased when the images change
 
 
 @dataclass(frozen=True)
 class Letter:
-    """A letter: its code point, and the em in pixels it is drawn with."""
+    """A letter: its code point, and the em in pixels with which it is drawn."""
 
     code: int
     em: float
@@ -75,13 +76,13 @@ class Letter:
 
     @property
     def taxonomy(self) -> str:
-        """Script, case (or block of 256 code points where the script has none), letter."""
+        """Script, case (or block of 256 code points if the script has no case), letter."""
         case = {"Lu": "capital", "Ll": "small", "Lt": "title case"}.get(unicodedata.category(chr(self.code)))
         return f"{self.script}/{case or f'block {self.code >> 8:02X}'}/{self.name}"
 
 
 def stamp() -> str:
-    """What the images depend on besides the seed."""
+    """What the images depend on, apart from the seed."""
     return f"glyphs {VERSION}, matplotlib {version('matplotlib')}"
 
 
@@ -92,7 +93,7 @@ def keys(letter: Letter) -> tuple[str, ...]:
 
 
 def letters() -> list[Letter]:
-    """The letters, train first; of those that look the same, the first alone. Blank ones are left out."""
+    """The letters, train first; if some look the same, only the first of them. Blank ones are left out."""
     faces = _faces()
     found: list[tuple[str, int, str]] = []  # split, code point, script
     for code in _covered(faces):
@@ -112,12 +113,12 @@ def letters() -> list[Letter]:
 
 
 def draw(chosen: list[Letter], wanted: Collection[str], seed: int) -> Iterator[tuple[str, np.ndarray]]:
-    """Samples of letters, each in one of its faces and with an own distortion.
+    """Samples of letters, each in one of its faces and with a distortion of its own.
 
-    A sample's image depends on its letter's place, its number and the seed alone.
+    A sample's image depends only on its letter's place, its number and the seed.
 
     Args:
-        chosen: as :func:`letters` gives them.
+        chosen: as :func:`letters` returns them.
         wanted: keys of samples.
         seed: of faces and distortions.
 
@@ -190,14 +191,14 @@ def _faces() -> list[_Face]:
 
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     fonts = [FT2Font(str(folder / name)) for name in FACES]
-    # Glyph 0 is the box that stands for a missing letter.
+    # Glyph 0 is the box that is drawn for a missing letter.
     return [
         _Face(font, frozenset(code for code, glyph in font.get_charmap().items() if glyph)) for font in fonts
     ]
 
 
 def _covered(faces: list[_Face]) -> list[int]:
-    """The code points that the first face and MIN_FACES in all have, ascending."""
+    """The code points that the first face and at least MIN_FACES faces have, ascending."""
     return [code for code in sorted(faces[0].codes) if sum(code in face.codes for face in faces) >= MIN_FACES]
 
 
@@ -214,7 +215,7 @@ def _ink(face: _Face, code: int, em: float) -> np.ndarray:
 
 
 def _on_canvas(ink: np.ndarray) -> np.ndarray:
-    """The drawing in the middle of a square canvas; what is too large for it is cut off."""
+    """The drawing in the middle of a square canvas, cropped if it is too large."""
     height, width = ink.shape
     ink = ink[max(0, height - CANVAS) // 2 :, max(0, width - CANVAS) // 2 :][:CANVAS, :CANVAS]
     top, left = (CANVAS - ink.shape[0]) // 2, (CANVAS - ink.shape[1]) // 2
@@ -224,7 +225,7 @@ def _on_canvas(ink: np.ndarray) -> np.ndarray:
 
 
 def _distinct(canvases: np.ndarray) -> list[int]:
-    """The letters that resemble none of those kept before them."""
+    """The letters that resemble none of the earlier ones that are kept."""
     blurred = F.avg_pool2d(torch.from_numpy(canvases).float()[:, None], 3).flatten(1)
     directions = F.normalize(blurred, dim=1)
     alike = (directions @ directions.T > ALIKE).numpy()

@@ -14,13 +14,13 @@ from fewshot.data.readers.archives import HTML, is_html
 
 @dataclass(frozen=True)
 class View:
-    """A part of an image, or the image turned or inverted; made when it is decoded.
+    """A part of an image, or the image rotated or inverted; computed when it is decoded.
 
     Args:
         content: an encoded file, or a uint8 array ``[H, W]`` or ``[H, W, 3]``.
         box: left, top, right and bottom in pixels; None for all of it.
         turns: quarter turns, counter-clockwise.
-        inverted: black for white.
+        inverted: black and white exchanged.
     """
 
     content: bytes | np.ndarray
@@ -35,17 +35,17 @@ Content = bytes | np.ndarray | View
 def decode(content: Content, name: str, channels: int, size: int | None = None) -> np.ndarray:
     """An image as uint8 ``[C, H, W]``.
 
-    Turned as its EXIF data say; transparent parts are white; 16-bit grey is scaled to 8 bits.
+    It is rotated as its EXIF data say; transparent parts become white; 16-bit grey is scaled to 8 bits.
 
     Args:
         content: an encoded file, a uint8 array ``[H, W]`` or ``[H, W, 3]``, or a view of either.
         name: the image's name, for messages.
         channels: 1 (grey) or 3 (colour).
-        size: the shorter side is resized to this (antialiased) and the centre cropped to a square; None keeps
-            the image's own height and width.
+        size: the shorter side is resized to this (antialiased) and the centre is cropped to a square; None
+            keeps the image's own height and width.
 
     Raises:
-        InputError: the content is not an image, or a truncated one; a box that holds none of it.
+        InputError: the content is not an image or is truncated, or a box holds none of it.
 
     Example:
         >>> decode(np.zeros((40, 20), np.uint8), "black", channels=3, size=16).shape
@@ -86,7 +86,7 @@ def _viewed(image: Image.Image, view: View, name: str) -> Image.Image:
 
 
 def _flat(image: Image.Image) -> Image.Image:
-    """Eight bits, nothing transparent."""
+    """The image in eight bits, with nothing transparent."""
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.has_transparency_data:

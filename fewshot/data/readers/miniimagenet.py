@@ -1,4 +1,4 @@
-"""miniImageNet in the forms that people have: Ravi's tables with images, pickles, ImageNet's own folders."""
+"""miniImageNet in the forms that circulate: Ravi's tables with images, pickles, ImageNet's own folders."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ CATEGORIES = {
     "test": "miniImageNet_category_split_test.pickle",
 }
 TABLES = {split: f"{split}.csv" for split in SPLITS}
-EACH = 600  # images a class
+EACH = 600  # images per class
 
 Table = list[tuple[str, str]]  # file names and labels
 Groups = tuple[np.ndarray, dict[str, list[int]]]  # images, and each class's rows
 
 
 def miniimagenet(path: Path) -> Source:
-    """Whichever of these lies at the path or a folder below.
+    """Open whichever of these is at the path or one folder below:
 
     - ``images/`` and Ravi's ``train.csv``, ``val.csv``, ``test.csv`` (header ``filename,label``), with an
       optional ``classes.csv`` (``wnid,name,superclass,split,path``) that names the classes
     - ``mini-imagenet-cache-{train,val,test}.pkl``: dicts of ``image_data`` and ``class_dict``
     - ``miniImageNet_category_split_{train_phase_train,val,test}.pickle``: dicts of ``data`` and ``labels``
-    - ImageNet's training images, a folder a wnid, with Ravi's tables beside them, which choose the images; or
-      without, for the first 600 images of each class. These are other images than most papers report on, and
-      the pack says so by its name, ``miniimagenet-first-600``.
+    - ImageNet's training images, one folder per wnid, with Ravi's tables next to them, which choose the
+      images; or without tables, for the first 600 images of each class. These are not the images of most
+      papers, and the pack is named accordingly: ``miniimagenet-first-600``.
 
     Raises:
-        InputError: none of these; a file that is missing or not whole, or would run code; a row without its
-            image; an image or a class that is listed twice.
+        InputError: none of these; a file is missing, incomplete or would run code; a row has no image; an
+            image or a class is listed twice.
     """
     archive = open_archive(path)
     content = archive.listing()
@@ -60,7 +60,7 @@ def miniimagenet(path: Path) -> Source:
     if _has_wnids(content.folders):
         return _by_wnid(archive, base, files)
     if any(re.search(r"n\d{8}\.tar$", file) for file in files):
-        raise InputError(f"{path}: expected ImageNet's folders by wnid, got one .tar a class: unpack them")
+        raise InputError(f"{path}: expected ImageNet's folders by wnid, got one .tar per class: unpack them")
     raise InputError(
         f"{path}: expected train.csv, val.csv, test.csv and images/, or mini-imagenet-cache-*.pkl, or "
         "miniImageNet_category_split_*.pickle, or ImageNet's folders by wnid, found no train.csv"
@@ -89,7 +89,7 @@ def _by_table(archive: Archive, base: str, files: set[str]) -> Source:
 
 
 def _by_wnid(archive: Archive, base: str | None, files: set[str]) -> Source:
-    """Ravi's names end in an image's place, from 1, among its class's images by their numbers."""
+    """Ravi's names end in the rank of an image, from 1, among its class's images sorted by number."""
     classes = read_benchmark("miniimagenet").classes
     images = {
         wnid: sorted(found, key=_number)
@@ -183,7 +183,7 @@ def _pickled(
         splits[split] = [
             SourceClass(name, name, row_keys(names[split], groups[name])) for name in sorted(groups)
         ]
-        del content, images  # a file's images alone are in memory
+        del content, images  # so that the images of only one file are in memory
 
     def rows_of(file: str) -> np.ndarray:
         return read(load_pickle(archive, file), f"{archive.path}: {file}")[0]
@@ -203,7 +203,7 @@ def _cached(content: dict[str, Any], where: str) -> Groups:
 
 
 def _by_category(content: dict[str, Any], where: str) -> Groups:
-    """Classes by their names in ``catname2label`` where it is there, else by their labels."""
+    """Classes by their names in ``catname2label`` if it exists, else by their labels."""
     images = _images(content, "data", where)
     named = content.get("catname2label")
     names = {int(label): text(name) for name, label in named.items()} if isinstance(named, dict) else {}

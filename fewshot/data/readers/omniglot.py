@@ -17,13 +17,13 @@ SIDE = 28
 
 
 def omniglot(path: Path) -> Source:
-    """The split of Vinyals et al., NeurIPS 2016, each character turned by 0, 90, 180 and 270 degrees a class.
+    """The split of Vinyals et al., NeurIPS 2016; each rotation of a character by 90 degrees is a class.
 
-    Images are white on black, as the glyphs are, at 28 x 28 unless another size is asked for.
+    Images are white on black, like the glyphs, at 28 x 28 unless another size is given.
 
     Args:
-        path: a folder that holds ``images_background`` and ``images_evaluation``, as folders or as the .zip
-            files that are distributed, at its top or one below; or one archive of both folders.
+        path: a folder that holds ``images_background`` and ``images_evaluation``, as folders or as the
+            distributed .zip files, at its top or one level below; or one archive of both folders.
 
     Raises:
         InputError: a part or a character is missing.
@@ -32,18 +32,18 @@ def omniglot(path: Path) -> Source:
 
 
 def omniglot_upright(path: Path) -> Source:
-    """As :func:`omniglot`, without the turned characters."""
+    """As :func:`omniglot`, without the rotated characters."""
     return _source(path, "omniglot-upright")
 
 
 def omniglot_lake(path: Path) -> Source:
-    """As :func:`omniglot`, upright, in the split of Lake et al., Science 2015, where no class validates."""
+    """As :func:`omniglot_upright`, in the split of Lake et al., Science 2015, without validation classes."""
     return _source(path, "omniglot-lake")
 
 
 def _source(path: Path, name: str) -> Source:
     archives = _parts(path)
-    images: dict[str, list[tuple[int, str]]] = {}  # of each character: which part, and the file in it
+    images: dict[str, list[tuple[int, str]]] = {}  # for each character: which part, and the file in it
     for part, archive in enumerate(archives):
         for file in archive.listing().files:
             place = PurePosixPath(file)
@@ -88,7 +88,7 @@ def _class(name: str, images: dict[str, list[tuple[int, str]]]) -> SourceClass:
 
 
 def _upright(name: str) -> tuple[str, int]:
-    """A class's character, and by how many degrees it is turned.
+    """A class's character, and by how many degrees it is rotated.
 
     >>> _upright("Greek/character01/rot090"), _upright("Greek/character01")
     (('Greek/character01', 90), ('Greek/character01', 0))
@@ -98,7 +98,7 @@ def _upright(name: str) -> tuple[str, int]:
 
 
 def _read(archives: list[Archive], keys: Collection[str]) -> Iterator[tuple[str, View]]:
-    """Each file is read once, for all its turns."""
+    """Read each file once, for all its rotations."""
     wanted: list[dict[str, list[str]]] = [{} for _ in archives]
     for key in keys:
         part, degrees, file = key.split("#", 2)

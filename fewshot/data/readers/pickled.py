@@ -15,10 +15,10 @@ Rows = Sequence[Any] | np.ndarray
 
 
 def load_pickle(archive: Archive, name: str, *keys: str) -> dict[str, Any]:
-    """A pickled dict in an archive, its keys as text.
+    """A pickled dict of an archive, with its keys as text.
 
     Raises:
-        InputError: not a whole pickle, one that is refused, no dict, or one that lacks some of ``keys``.
+        InputError: an incomplete or refused pickle, not a dict, or a dict without some of ``keys``.
     """
     where = f"{archive.path}: {name}"
     content = unpickle(dict(archive.read([name]))[name], where)
@@ -31,12 +31,12 @@ def load_pickle(archive: Archive, name: str, *keys: str) -> dict[str, Any]:
 
 
 def text(value: Any) -> str:
-    """Text, also of what Python 2 or 3 wrote as bytes."""
+    """Text, also from what Python 2 or 3 wrote as bytes."""
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
 def indexes_by_label(labels: Any, where: str) -> dict[int, list[int]]:
-    """Which rows have each label, labels ascending.
+    """The rows of each label, labels ascending.
 
     Raises:
         InputError: the labels are not whole numbers in one row.
@@ -47,7 +47,7 @@ def indexes_by_label(labels: Any, where: str) -> dict[int, list[int]]:
         values = np.empty(0)
     if values.ndim != 1 or values.dtype.kind not in "iu":
         raise InputError(
-            f"{where}: expected whole numbers, one an image, got {values.dtype} {list(values.shape)}"
+            f"{where}: expected whole numbers, one per image, got {values.dtype} {list(values.shape)}"
         )
     order = np.argsort(values, kind="stable")
     found, starts = np.unique(values[order], return_index=True)
@@ -55,16 +55,16 @@ def indexes_by_label(labels: Any, where: str) -> dict[int, list[int]]:
 
 
 def row_keys(file: str, indexes: Sequence[int]) -> tuple[str, ...]:
-    """Keys of rows, which :func:`read_rows` reads."""
+    """The keys of rows, as :func:`read_rows` takes them."""
     return tuple(f"{file}#{index}" for index in indexes)
 
 
 def read_rows(rows: Callable[[str], Rows], keys: Collection[str]) -> Iterator[tuple[str, bytes | np.ndarray]]:
-    """The images of some keys, a file at a time, so that no more than one file's are in memory.
+    """The images of some keys, one file at a time, so that the images of only one file are in memory.
 
     Args:
-        rows: gives the images of a file: uint8 arrays ``[H, W, 3]``, or encoded ones, as bytes or as arrays.
-        keys: as of :func:`row_keys`.
+        rows: returns the images of a file: uint8 arrays ``[H, W, 3]``, or encoded images as bytes or arrays.
+        keys: as from :func:`row_keys`.
     """
     wanted: dict[str, list[int]] = {}
     for key in keys:
@@ -77,7 +77,7 @@ def read_rows(rows: Callable[[str], Rows], keys: Collection[str]) -> Iterator[tu
 
 
 def _image(row: Any, name: str) -> bytes | np.ndarray:
-    """Pixels as they are; a file's bytes as bytes (OpenCV has them as a column, Python 2 as text)."""
+    """Pixels as they are; an encoded file as bytes (OpenCV stores it as a column, Python 2 as text)."""
     if isinstance(row, np.ndarray):
         return row if row.ndim == 3 and row.shape[-1] == 3 else row.tobytes()
     if isinstance(row, str):

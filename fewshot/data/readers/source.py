@@ -1,4 +1,4 @@
-"""Sources: which classes and files each kind of data set has. Nothing is decoded here."""
+"""Sources: the classes and files of a data set. Nothing is decoded here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif"
 
 @dataclass(frozen=True)
 class SourceClass:
-    """One class of a source: its identifier, its name, the keys of its images, and what it belongs to."""
+    """One class of a source: identifier, name, keys of its images, superclass and taxonomy."""
 
     id: str
     name: str
@@ -26,12 +26,12 @@ class Source:
     """A data set before it is packed.
 
     Args:
-        name: what the pack will be called.
+        name: of the pack.
         where: the file or folder, for messages.
         splits: the classes of ``train``, ``val`` and ``test``.
-        read: gives the images of some keys in any order, each as `decode` (see
-            `fewshot.data.readers.images`) takes it.
-        size: side in pixels that the set is used at, unless another is asked for; None for the images' own.
+        read: yields the images of some keys in any order, in a form that `decode` takes (see
+            `fewshot.data.readers.images`).
+        size: side in pixels at which the set is used by default; None for the images' own.
     """
 
     name: str

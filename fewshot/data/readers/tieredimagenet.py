@@ -1,4 +1,4 @@
-"""tieredImageNet as its authors' pickles, or from ImageNet's folders."""
+"""tieredImageNet from its authors' pickles, or from ImageNet's folders."""
 
 from __future__ import annotations
 
@@ -23,11 +23,10 @@ def tieredimagenet(path: Path) -> Source:
     Args:
         path: ``{train,val,test}_images_png.pkl`` (lists of encoded images), ``{train,val,test}_labels.pkl``
             (``label_specific`` and ``label_specific_str``, and the same with ``general``), whose classes have
-            names but no wnids; or ImageNet's training images, a folder a wnid.
+            names but no wnids; or ImageNet's training images, one folder per wnid.
 
     Raises:
-        InputError: a file that is missing, not whole or would run code; labels that do not fit; a class
-            without images.
+        InputError: a file is missing, incomplete or would run code; labels do not fit; a class has no images.
     """
     archive = open_archive(path)
     files = set(archive.listing().files)

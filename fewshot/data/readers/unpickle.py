@@ -1,4 +1,4 @@
-"""Pickles from others, read without running what they ask for."""
+"""Pickles from strangers, read without running any code in them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from fewshot.data.readers.archives import HTML, is_html
 
 
 def unpickle(content: bytes, where: str) -> Any:
-    """What a pickle holds: numpy arrays, lists, dicts, numbers and text; the text of Python 2 as latin-1.
+    """Read a pickle of numpy arrays, lists, dicts, numbers and text; text of Python 2 is read as latin-1.
 
     Args:
         content: the pickle.
         where: its name, for messages.
 
     Raises:
-        InputError: the pickle asks for anything else, which is named and not called; or it is not whole.
+        InputError: the pickle asks for anything else, which is named and not called; or it is incomplete.
 
     Example:
         >>> unpickle(pickle.dumps({"labels": np.arange(3)}), "labels.pkl")
@@ -37,17 +37,17 @@ def unpickle(content: bytes, where: str) -> Any:
         raise InputError(f"{where}: {HTML}")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # numpy's, of how old pickles spell a dtype
+            warnings.simplefilter("ignore")  # numpy warns of the spelling of dtypes in old pickles
             return _Restricted(io.BytesIO(content), encoding="latin1").load()
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
-    except Exception as error:  # bytes that are no pickle can raise almost anything
+    except Exception as error:  # bytes that are not a pickle can raise almost anything
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{where}: not a whole pickle ({reason})") from None
+        raise InputError(f"{where}: not a complete pickle ({reason})") from None
 
 
 class _Restricted(pickle.Unpickler):
-    """Finds what makes arrays and dicts, and nothing else."""
+    """Finds what is needed for arrays and dicts, and nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
         try:
@@ -60,7 +60,7 @@ class _Restricted(pickle.Unpickler):
 
 
 def _allowed() -> dict[tuple[str, str], Callable[..., Any]]:
-    """By the names that pickles of numpy 1 and 2 and of Python 2 and 3 use."""
+    """What may be called, by the names in pickles of numpy 1 and 2 and of Python 2 and 3."""
     array = np.empty(0)
     return {
         ("numpy", "ndarray"): np.ndarray,
@@ -74,7 +74,7 @@ def _allowed() -> dict[tuple[str, str], Callable[..., Any]]:
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """How protocol 2 writes bytes."""
+    """The function by which protocol 2 stores bytes."""
     if encoding != "latin1":
         raise InputError(f"refused: the pickle asks for the encoding {encoding}")
     return text.encode(encoding)

@@ -1,4 +1,4 @@
-"""ImageNet's folders: one a class, named by its wnid."""
+"""ImageNet's folders: one per class, named by its wnid."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from fewshot.data.readers.source import EXTENSIONS
 def images_by_wnid(path: Path, files: Collection[str], wnids: Collection[str]) -> dict[str, list[str]]:
     """The images of each wnid, in folders of that name at any depth.
 
-    Where a class has folders both below ``train`` and elsewhere (ImageNet's validation images are often
-    sorted into such), those below ``train`` count.
+    If a class has folders both below ``train`` and elsewhere (ImageNet's validation images are often sorted
+    into such folders), the one below ``train`` counts.
 
     Args:
         path: where they are, for messages.
         files: all files there.
-        wnids: which are wanted.
+        wnids: the classes.
 
     Raises:
-        InputError: a wnid without images, or with several folders, of which it is not plain which is meant.
+        InputError: a wnid has no images, or has several folders and it is unclear which is meant.
     """
     folders: dict[str, dict[str, list[str]]] = {wnid: {} for wnid in wnids}
     for name in files:

@@ -22,13 +22,13 @@ from fewshot.model.few_shot import GraphFewShot
 
 
 class Embedding(nn.Module):
-    """A backbone whose features are shifted and scaled to mean 0 and, on average, variance 1.
+    """A backbone with its features shifted and scaled to mean 0 and, on average, variance 1.
 
-    So that one inner learning rate suits any backbone. The numbers come from given images once and for all.
+    So one inner learning rate suits any backbone. Mean and scale are measured once, on the given images.
 
     Args:
         backbone: images to features; copied.
-        images: the backbone's input ``[n, C, H, W]`` to measure mean and scale on.
+        images: input of the backbone ``[n, C, H, W]`` to measure mean and scale on.
     """
 
     shift: Tensor
@@ -53,20 +53,18 @@ class Adaptation(nn.Module):
               (f_\theta(g(\text{supports})), \text{labels}), \qquad
               \operatorname{logits} = f_\theta(g(\text{queries}))
 
-    Training differentiates through the steps; with gradients off they are the same steps, found at less
-    cost. Batch norm always computes with its running statistics, as with a batch's own the queries would
-    see each other.
+    Training differentiates through the steps; without gradients the steps are the same but cheaper. Batch
+    norm always uses its running statistics: with a batch's own the queries would influence each other.
 
     Args:
-        before: g, uint8 images to what is adapted; stays as it is within an episode.
+        before: g, from uint8 images to the input of what is adapted; not adapted itself.
         adapted: f, to logits ``[n, way]``.
         way: number N of classes.
         lr: :math:`\alpha`.
         steps: how many; default 5.
 
-    Shapes: support uint8 **[B, N, K, C, H, W]**, query uint8 **[B, M, C, H, W]**, support_mask
-    **[B, N, K]** and class_mask **[B, N]** (False where something is padding) to logits **[B, M, N]**.
-    Further options of the class graph's call change nothing. The episodes go one after the other.
+    Called as all methods are, see `FewShotCall`: support uint8 **[B, N, K, C, H, W]** and query uint8
+    **[B, M, C, H, W]** to logits **[B, M, N]**. The episodes are processed one after the other.
 
     Raises:
         InputError: episodes of another way, or learn2learn is not installed.
@@ -79,7 +77,7 @@ class Adaptation(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> Adaptation:
-        """Stay in eval mode, for batch norm's sake."""
+        """Stay in eval mode, because of batch norm."""
         return super().train(False)
 
     def forward(
@@ -104,7 +102,7 @@ class Adaptation(nn.Module):
     def adapt(
         self, x: Tensor, labels: Int64[Tensor, " n"], absent: Bool[Tensor, " N"] | None = None
     ) -> nn.Module:
-        """The adapted part after the steps on one episode's supports, ``absent`` classes left out."""
+        """The adapted part after the steps on one episode's supports, without the ``absent`` classes."""
         first_order = not torch.is_grad_enabled()
         with torch.enable_grad():
             learner = self.learner.clone(first_order=first_order)
@@ -117,7 +115,7 @@ class Adaptation(nn.Module):
 
 
 def learn2learn_maml() -> Callable[..., Any]:
-    """learn2learn's MAML; what it and what it imports print stays unseen.
+    """learn2learn's MAML; the output of its import is suppressed.
 
     Raises:
         InputError: learn2learn is not installed.
@@ -154,7 +152,7 @@ def parts(material: Material) -> tuple[GraphFewShot, Embedding, nn.Linear]:
 
 
 def meta_train(method: Adaptation, material: Material, **options: Any) -> Adaptation:
-    """Train where the steps start from, on episodes of the base classes' images."""
+    """Train the starting point of the steps on episodes of the base classes' images."""
     assert material.images is not None
     shape = {"way": material.way, "shot": material.shot, "seed": material.seed}
     return fit_on_episodes(method, material.images.train, material.images.val, **{**shape, **options})

@@ -1,4 +1,4 @@
-"""Training of the methods to compare with that learn: episodes of base classes, through the one loop."""
+"""Training of the methods that learn: on episodes of base classes, through the one training loop."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class OwnLoss(Protocol):
 
 
 class EpisodicLoss(nn.Module):
-    """Loss and accuracy of a method on episodes: what the loop trains.
+    """Loss and accuracy of a method on episodes: the module that the loop trains.
 
     Args:
-        method: called as the class graph is, to logits ``[B, M, N]``.
+        method: called as all methods are (`FewShotCall`), to logits ``[B, M, N]``.
         joint: whether it looks at all queries of an episode together.
     """
 
@@ -83,23 +83,24 @@ def fit_on_episodes(
     checks: int = 5,
     val_episodes: int = 300,
 ) -> M:
-    """Train a method on base-class episodes; it ends with the weights that were best on validation classes.
+    """Train a method on base-class episodes; it ends with the weights that did best on validation classes.
 
-    AdamW with a one-cycle schedule, on the device where the module is. The same seed gives the same weights.
+    AdamW with a one-cycle schedule, on the module's device. The same seed gives the same weights.
 
     Args:
-        module: called as the class graph is; trained in place. With ``losses`` it brings its own loss.
-        train, val: items of the base and of the validation classes; the last weights stay where there
-            are none of the latter, or too few for such episodes.
+        module: called as all methods are (`FewShotCall`); trained in place. With ``losses`` it brings its
+            own loss.
+        train, val: items of the base and of the validation classes; if there are none of the latter, or too
+            few for such episodes, the last weights are kept.
         way, shot, query: of the episodes of both; queries come shuffled.
         seed: of the episodes and of what is random in the module, such as dropout.
-        steps: how many, each of ``batch`` episodes.
+        steps: number of steps, each of ``batch`` episodes.
         lr: highest learning rate.
-        batch: episodes a step; default 16.
+        batch: episodes per step; default 16.
         weight_decay: of AdamW; default 5e-4.
         joint: train it to look at all queries of an episode together; default False.
-        checks: how often the validation classes are asked; default 5.
-        val_episodes: how many episodes of them; default 300.
+        checks: how many times it is scored on the validation classes; default 5.
+        val_episodes: number of validation episodes; default 300.
 
     Returns:
         The module, in eval mode.
@@ -111,9 +112,10 @@ def fit_on_episodes(
     loss = EpisodicLoss(module, joint)
     judged = val is not None and val.num_classes >= way and int(val.counts.min()) >= shot + query
     turns = count()
+    shape: dict[str, Any] = {"way": way, "shot": shot, "query": query, "batch": batch, "seed": seed}
 
     def batches(start: int) -> Iterator[Batch]:
-        for drawn in EpisodeSampler(train, way, shot, query, batch, None, seed, start=start * batch):
+        for drawn in EpisodeSampler(train, **shape, start=start * batch):
             episode = drawn.to(device)
             yield episode.support, episode.query, episode.query_labels
 
@@ -123,7 +125,7 @@ def fit_on_episodes(
             return {"val_accuracy": float(next(turns))}  # the later the better
         module.eval()
         hits = []
-        for drawn in EpisodeSampler(val, way, shot, query, batch, val_episodes, seed):
+        for drawn in EpisodeSampler(val, **shape, episodes=val_episodes):
             episode = drawn.to(device)
             answers = module(episode.support, episode.query, joint=joint).argmax(-1)
             hits.append((answers == episode.query_labels).double().mean(1))
@@ -149,7 +151,7 @@ def fit_on_features(material: Material, build: Callable[[int], M], **options: An
     """Build a method for features of the material's size D, and train it on the material's base classes.
 
     Args:
-        material: what to learn from, and for what episodes.
+        material: what to learn from, and for which episodes.
         build: from D to the method; its random weights follow from the material's seed.
         options: of `fit_on_episodes`.
 

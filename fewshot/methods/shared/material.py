@@ -14,16 +14,16 @@ from fewshot.model.few_shot import GraphFewShot
 
 @dataclass(frozen=True)
 class Material:
-    """What a method may learn from before it meets the episodes; nothing in it is of a test class.
+    """What a method may learn from before it sees the episodes; nothing in it is of a scored class.
 
     Args:
-        way, shot, query: of the episodes to come; what learns episodically trains on such.
+        way, shot, query: of the episodes to come; episodic training uses the same.
         seed: of its randomness.
         graph: the class graph to compare, after its transform of the features.
         train, val: features of the base and of the validation classes, minus the base classes' mean; None
-            where there are none.
-        base_mean: that mean, [D]; None where it is not known.
-        model, images: a checkpoint and its images, for methods that work on images; None on features.
+            if there are none.
+        base_mean: that mean, [D]; None if it is not known.
+        model, images: a checkpoint and its images, for methods that work on images; None for features.
     """
 
     way: int

@@ -1,4 +1,4 @@
-"""What the learned methods share: which supports are there, vectors of one length, graphs of one query."""
+"""What the learned methods share: padding, vectors of one length, graphs of one query or of all."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 from fewshot.core.errors import InputError
 from fewshot.graph.vectors import normalize
 
-PAIRS = 60_000  # of nodes, compared at a time where no gradient is kept
+PAIRS = 60_000  # of nodes compared at a time when no gradient is kept
 
 
 def check_way(support: Tensor, way: int) -> None:
-    """Raise an InputError where a method made for episodes of one way is given another."""
+    """Raise an InputError if a method made for episodes of one way is given another."""
     if support.shape[1] != way:
         raise InputError(
             f"support: expected {way} classes, the way that the method was made for, got {support.shape[1]}"
@@ -27,7 +27,7 @@ def supports_there(
     support_mask: Bool[Tensor, "B N K"] | None,
     class_mask: Bool[Tensor, "B N"] | None,
 ) -> Bool[Tensor, "B N K"]:
-    """Which supports are no padding."""
+    """Which supports are not padding."""
     there = torch.ones(support.shape[:3], dtype=torch.bool, device=support.device)
     if support_mask is not None:
         there = there & support_mask
@@ -44,7 +44,7 @@ def mask_classes(
 def unit_variance(
     x: Float[Tensor, "*batch D"], there: Bool[Tensor, "*batch"] | None = None
 ) -> Float[Tensor, "*batch D"]:
-    """Vectors at length √D, so that their entries are about 1; zero where nothing is there.
+    """Vectors scaled to length √D, so that their entries are about 1; zero for padding.
 
     >>> unit_variance(torch.tensor([[3.0, 3.0, 3.0, 3.0], [torch.nan] * 4]), torch.tensor([True, False]))
     tensor([[1., 1., 1., 1.],
@@ -58,9 +58,9 @@ def unit_variance(
 def graphs(
     query: Shaped[Tensor, "B M *node"], support: Shaped[Tensor, "B S *node"], joint: bool = False
 ) -> Iterator[Shaped[Tensor, "G T *node"]]:
-    """Nodes of graphs, queries before supports: of one query each, or with ``joint`` of an episode's all.
+    """Nodes of graphs, queries before supports: one query each, or with ``joint`` all of an episode.
 
-    They come a few graphs at a time where no gradient is kept, so that their T² pairs fit into memory.
+    When no gradient is kept they come a few graphs at a time, so that their T² pairs fit into memory.
 
     >>> list(graphs(torch.tensor([[1, 2]]), torch.tensor([[7, 8, 9]])))
     [tensor([[1, 7, 8, 9],

@@ -1,6 +1,9 @@
-"""What the joint methods share: supports in one row with one-hot labels, zeros in padding, query graphs."""
+"""What the joint methods share: their call, supports in one row with one-hot labels, graphs of neighbours."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import wraps
+from inspect import Parameter, signature
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,8 +18,8 @@ class Ready(NamedTuple):
     """Episodes with their supports in one row, S = N·K; whatever is padding is zero.
 
     ``support`` **[B, S, D]**, ``query`` **[B, M, D]**: unit vectors; ``labels`` **[B, S, N]**: one-hot;
-    ``labelled`` **[B, S, 1]**, ``seen`` **[B, M, 1]**: 1 where a support or a query is there; ``classes``
-    bool **[B, N]**: those with a support; ``shares`` **[B, N]**: of the queries, equal where none were given.
+    ``labelled`` **[B, S, 1]**, ``seen`` **[B, M, 1]**: 1 for a support or a query, 0 for padding; ``classes``
+    bool **[B, N]**: those with a support; ``shares`` **[B, N]**: of the queries, equal if none were given.
     """
 
     support: Float[Tensor, "B S D"]
@@ -40,12 +43,12 @@ def make_ready(
 
     Args:
         support, query: features **[B, N, K, D]** and **[B, M, D]**.
-        support_mask, class_mask, query_mask: bool **[B, N, K]**, **[B, N]**, **[B, M]**, False where padding;
-            None: all are there. A class without supports is padding.
-        proportions: the classes' shares of the query set **[B, N]**; None: equal.
+        support_mask, class_mask, query_mask: bool **[B, N, K]**, **[B, N]**, **[B, M]**, False for padding;
+            None (default): nothing is padding. A class without supports is padding.
+        proportions: the classes' shares of the query set **[B, N]**; None (default): equal.
 
     Raises:
-        InputError: shapes or types that do not fit; it names the argument, what was expected and what came.
+        InputError: shapes or types that do not fit.
 
     >>> ready = make_ready(torch.tensor([[[[3.0, 4.0]], [[0.0, 2.0]]]]), torch.ones(1, 3, 2))
     >>> ready.support, ready.labels, ready.shares
@@ -78,8 +81,47 @@ def make_ready(
     )
 
 
+def joint_method(method: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Give a method of `Ready` episodes the call that all methods have (`FewShotCall`).
+
+    Args:
+        method: from a `Ready` and options of its own, which are keyword-only, to logits **[B, M, N]**.
+
+    Returns:
+        The method as a function of ``support, query``, masks, proportions and its own options; what else a
+        `FewShotCall` may be given changes nothing.
+
+    >>> @joint_method
+    ... def nearest(ready: Ready, *, scale: float = 1.0) -> Tensor:
+    ...     return scale * ready.query @ mean(ready.support, ready.labels).mT
+    >>> support = torch.tensor([[[[2.0, 0.0]], [[0.0, 1.0]]]])
+    >>> nearest(support, torch.tensor([[[3.0, 4.0]]]), joint=True, scale=10.0)
+    tensor([[[6., 8.]]])
+    """
+    own = [p for p in signature(method).parameters.values() if p.kind is Parameter.KEYWORD_ONLY]
+
+    def call(
+        support: Float[Tensor, "B N K D"],
+        query: Float[Tensor, "B M D"],
+        *,
+        support_mask: Bool[Tensor, "B N K"] | None = None,
+        class_mask: Bool[Tensor, "B N"] | None = None,
+        query_mask: Bool[Tensor, "B M"] | None = None,
+        proportions: Float[Tensor, "B N"] | None = None,
+        **options: Any,
+    ) -> Float[Tensor, "B M N"]:
+        ready = make_ready(support, query, support_mask, class_mask, query_mask, proportions)
+        return method(ready, **{p.name: options[p.name] for p in own if p.name in options})
+
+    *common, further = signature(call).parameters.values()
+    full = signature(call).replace(parameters=[*common, *own, further])
+    wrapped = wraps(method)(call)
+    wrapped.__dict__["__signature__"] = full  # not the method's, which `wraps` would have shown
+    return wrapped
+
+
 def mean(x: Float[Tensor, "B n D"], weights: Float[Tensor, "B n m"]) -> Float[Tensor, "B m D"]:
-    """Weighted means of the rows of ``x``, one a column of weights; zero where these are all zero.
+    """Weighted means of the rows of ``x``, one per column of weights; zero if these are all zero.
 
     >>> mean(torch.tensor([[[1.0], [5.0]]]), torch.tensor([[[1.0, 3.0, 0.0], [1.0, 1.0, 0.0]]]))
     tensor([[[3.],
@@ -90,19 +132,19 @@ def mean(x: Float[Tensor, "B n D"], weights: Float[Tensor, "B n m"]) -> Float[Te
 
 
 def squared_distances(x: Float[Tensor, "B n D"], y: Float[Tensor, "B m D"]) -> Float[Tensor, "B n m"]:
-    """Squared Euclidean distances, by products of matrices.
+    """Squared Euclidean distances, from matrix products.
 
     >>> squared_distances(torch.tensor([[[0.0, 0.0]]]), torch.tensor([[[3.0, 4.0], [0.0, 1.0]]]))
     tensor([[[25.,  1.]]])
     """
     squares = x.square().sum(-1)[..., None] + y.square().sum(-1)[:, None]
-    return (squares - 2 * x @ y.mT).clamp_min(0.0)  # rounding could take them under 0
+    return (squares - 2 * x @ y.mT).clamp_min(0.0)  # rounding could make them negative
 
 
 def neighbour_graph(
     distances: Float[Tensor, "B n n"], there: Float[Tensor, "B n 1"], k: int
 ) -> Float[Tensor, "B n n"]:
-    """1 where column j is one of the k nearest others of row i, else 0; fewer than k where there are fewer.
+    """1 where column j is one of the k nearest others of row i, else 0; fewer if fewer are there.
 
     >>> x = torch.tensor([[[0.0], [1.0], [3.0]]])
     >>> neighbour_graph(squared_distances(x, x), torch.ones(1, 3, 1), k=1)

@@ -1,8 +1,8 @@
-"""Backbones: images in, one feature vector an image out.
+"""Backbones: images in, one feature vector per image out.
 
 A backbone is any module that maps float images ``[n, C, H, W]`` to features ``[n, D]``. Those here also have
 ``config`` (plain values, from which `build` makes the module again) and ``out_features(height, width)``, the
-D for images of that size. Modules are named as in torchvision, so that weights are easy to carry over.
+D for images of that size. Submodules are named as in torchvision, so that weights are easy to carry over.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {"conv4": conv4, "resnet12": re
 
 
 class Called(nn.Module):
-    """A function of images ``[n, C, H, W]``, as a module; it has no weights that would be saved."""
+    """A function of images ``[n, C, H, W]`` as a module; no weights of it are saved."""
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -40,13 +40,13 @@ def is_outside(name: Any) -> bool:
 
 
 def build(config: Mapping[str, Any]) -> nn.Module:
-    """The backbone of a ``config``: its name, and the arguments of the function of that name.
+    """Make the backbone of a ``config``, which has its name and the arguments of the function of that name.
 
     ``timm:NAME`` and ``torchvision:NAME`` take ``pretrained`` and ``frozen``, see
     `fewshot.model.backbones.external.outside`.
 
     Raises:
-        InputError: no backbone, or no argument of it, has that name.
+        InputError: no backbone has that name, or it has no such argument.
 
     >>> build({"name": "conv4", "in_channels": 1, "width": 32}).out_features(28)
     32

@@ -1,12 +1,15 @@
-"""Training a backbone with `torch.compile`, where that pays.
+"""Training a backbone with `torch.compile`, as far as that pays.
 
-On a GPU that is the backbone as a whole. On a processor it is what stands between the convolutions of a
-`Conv4` or a `ResNet12`: batch norm, pooling and activation take as long as the convolutions, since each reads
-and writes whole activations. Here they are two passes over memory instead of eight. A whole network compiled
-is slower there than one that is not, as the loops that come of automatic derivatives of the pooling are not
-of that kind; so the derivative is written out.
+On a GPU the whole backbone is compiled. On a CPU only what lies between the convolutions of a `Conv4` or a
+`ResNet12` is: batch norm, pooling and activation.
 
-What a conv4 gains by it on a processor, and the seconds of compiling: `experiments/benchmark/training.py`.
+Why it exists: eagerly, each of the three reads and writes whole activations, which takes nearly as long as
+the convolutions. Here they take two passes over memory instead of eight. Compiling the whole network on a CPU
+does not achieve that, because the automatic derivative of the pooling does not fuse; so the derivative is
+written by hand. What it buys: a training step of conv4 takes 114 ms instead of 157 at 84×84 pixels, and 23
+instead of 28 at 32×32 (`experiments/results/benchmark/training.json`, which also has the seconds of
+compiling); less for a resnet12, whose convolutions dominate. When to delete it: when `backbone.compile()` on
+a CPU is as fast as this module.
 """
 
 from __future__ import annotations
@@ -25,18 +28,18 @@ from fewshot.model.backbones.conv4 import Conv4
 from fewshot.model.backbones.layers import norm_act
 from fewshot.model.backbones.resnet12 import ResidualBlock
 
-LEAST = 2**20  # values of an activation below which it is not worth compiling loops for it
+LEAST = 2**20  # values of an activation; for smaller ones compiled loops do not pay
 
 
 def compile_backbone(backbone: nn.Module, device: torch.device) -> None:
-    """Have a backbone train compiled on that device; its results are the same but for rounding.
+    """Compile a backbone for training on a device; its results are the same up to rounding.
 
     Args:
-        backbone: on a processor a `Conv4` or a `ResNet12`.
-        device: where it will be.
+        backbone: on a CPU, a `Conv4` or a `ResNet12`.
+        device: where it will be trained.
 
     Raises:
-        InputError: another backbone, or no C++ compiler, on a processor.
+        InputError: on a CPU, another backbone, or no C++ compiler.
     """
     if device.type == "cuda":
         backbone.compile()
@@ -44,10 +47,10 @@ def compile_backbone(backbone: nn.Module, device: torch.device) -> None:
     blocks = [m for m in backbone.modules() if isinstance(m, Conv4 | ResidualBlock)]
     if not blocks:
         name = type(backbone).__name__
-        raise InputError(f"compile: expected conv4 or resnet12 on a processor, got {name}")
+        raise InputError(f"compile: expected conv4 or resnet12 on a CPU, got {name}")
     try:
         torch.compile(_square)(torch.ones(8))
-    except Exception as error:  # whatever it is that torch.compile cannot find or do here
+    except Exception as error:  # anything that torch.compile lacks on this machine
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"compile: torch.compile does not work on this machine: {reason}") from error
     for block in blocks:
@@ -57,9 +60,9 @@ def compile_backbone(backbone: nn.Module, device: torch.device) -> None:
 def fused_norm_act(
     x: Float[Tensor, "n C H W"], norm: nn.Module, slope: float, pool: bool
 ) -> Float[Tensor, "n C h w"]:
-    """`fewshot.model.backbones.layers.norm_act`, fused where that is possible and pays.
+    """`fewshot.model.backbones.layers.norm_act`, fused if that is possible and pays.
 
-    It is in training, on a processor, of large activations whose sides are even where they are pooled.
+    That is in training, on a CPU, for large activations; if they are pooled, only with even height and width.
     """
     even = not pool or (x.shape[2] % 2 == 0 and x.shape[3] % 2 == 0)
     pays = x.device.type == "cpu" and x.numel() >= LEAST and torch.is_grad_enabled()
@@ -79,11 +82,13 @@ def fused_norm_act(
 
 
 class _NormAct(torch.autograd.Function):
-    """Pools before it normalises, which is the same where scales are positive: signs are multiplied in first.
+    """Batch norm, pooling and activation; it pools first and normalises only what is left.
 
-    With s the scale over the standard deviation and x̂ the normalised activation, the derivative of batch norm
-    is s (g − mean(g) − x̂ mean(g x̂)). Where g comes through a pooling, it is zero but for the largest of each
-    window, so that both means are sums over the pooled.
+    Normalising keeps the order of values if its scale is positive, so pooling may come first; negative scales
+    are handled by multiplying with their sign. With s the scale over the standard deviation and x̂ the
+    normalised activation, the derivative of batch norm is s (g − mean(g) − x̂ mean(g x̂)). A gradient g that
+    comes through a pooling is zero except at the largest value of each window, so both means are sums over
+    pooled values only.
     """
 
     @staticmethod
@@ -125,7 +130,7 @@ def _windows(x: Float[Tensor, "n H W C"]) -> Float[Tensor, "n H/2 2 W/2 2 C"]:
 def _moments(
     x: Float[Tensor, "n H W C"], pilot: Float[Tensor, " C"], sign: Float[Tensor, " C"]
 ) -> tuple[Tensor, Tensor]:
-    """Sums and sums of squares of ``x - pilot``; near the mean, so that no small variance drowns in it."""
+    """Sums and sums of squares of ``x - pilot``; a pilot near the mean keeps small variances exact."""
     apart = x.float() - pilot
     return apart.sum((0, 1, 2)), apart.square().sum((0, 1, 2))
 
@@ -133,9 +138,9 @@ def _moments(
 def _gather(
     x: Float[Tensor, "n H W C"], pilot: Float[Tensor, " C"], sign: Float[Tensor, " C"]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The `_moments`, and of each window the largest ``sign * x`` and its place, 0 to 3, the first of equals.
+    """The `_moments`; and for each window its largest ``sign * x`` and the first place (0 to 3) that has it.
 
-    A place is a number of the activation's own type, since a loop over several types is not vectorised.
+    Places have the activation's own type, since a loop over several types is not vectorised.
     """
     windows = _windows(x)
     parts = [windows[:, :, i, :, j].float() for i in (0, 1) for j in (0, 1)]
@@ -156,7 +161,7 @@ def _affine(
 
 
 def _before(gradient: Tensor, out: Tensor, slope: float) -> Tensor:
-    """The gradient before the activation."""
+    """The gradient with respect to the input of the activation."""
     g = gradient.float()
     return torch.where(out.float() > 0, g, slope * g)
 
@@ -164,7 +169,7 @@ def _before(gradient: Tensor, out: Tensor, slope: float) -> Tensor:
 def _sums(
     gradient: Tensor, x: Tensor, out: Tensor, mean: Float[Tensor, " C"], slope: float
 ) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
-    """Sums of the gradient before the activation, and of it times ``x - mean``."""
+    """Sums of that gradient, and of that gradient times ``x - mean``."""
     g = _before(gradient, out, slope)
     return g.sum((0, 1, 2)), (g * (x.float() - mean)).sum((0, 1, 2))
 
@@ -195,5 +200,5 @@ def _square(x: Tensor) -> Tensor:
 
 @cache
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    # For each shape anew: loops over sizes that are not known take twice as long.
+    # Compiled again for each shape, since loops over unknown sizes take twice as long.
     return torch.compile(function, dynamic=False)

@@ -28,7 +28,7 @@ class Conv4(nn.Module):
         return x.flatten(1)
 
     def out_features(self, height: int, width: int | None = None) -> int:
-        """The D for images of ``height`` × ``width`` pixels (a square where no width is given)."""
+        """The D for images of ``height`` × ``width`` pixels (square if no width is given)."""
         return self.config["width"] * (height // 16) * ((width or height) // 16)
 
 
@@ -39,7 +39,7 @@ def conv4(in_channels: int = 3, width: int = 64) -> Conv4:
         in_channels: channels of the images, 1 (grey) or 3 (colour); default 3.
         width: channels of every layer; default 64.
 
-    Images of 84×84 pixels have 1600 features, of 32×32 256, of 28×28 64; the least side is 16 pixels.
+    Images of 84×84 pixels have 1600 features, of 32×32 256, of 28×28 64; the smallest side is 16 pixels.
 
     >>> conv4().out_features(84)
     1600

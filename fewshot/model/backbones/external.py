@@ -1,4 +1,4 @@
-"""Backbones from outside: networks of timm and torchvision without their classifiers."""
+"""Backbones from other libraries: networks of timm and torchvision without their classifiers."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from torch import Tensor, nn
 from fewshot.core.errors import InputError
 
 LIBRARIES = ("timm", "torchvision")
-# Their forward gives more than the scores while training, and alters images unless its weights are random.
+# In training their forward returns more than scores; with pretrained weights it also changes the images.
 INCEPTION: dict[str, Any] = {"aux_logits": False, "transform_input": True, "init_weights": False}
 ARGUMENTS = {"googlenet": INCEPTION, "inception_v3": INCEPTION}
 
 
 class Outside(nn.Module):
-    """A network that gives features, with what it says of its input; see `outside`.
+    """A network that computes features, and the input transform that it expects; see `outside`.
 
     Args:
         name: ``timm:NAME`` or ``torchvision:NAME``.
         network: images ``[n, 3, H, W]`` to features ``[n, D]``.
-        frozen: whether it stays as it is: no gradient, and batch norm as in evaluation.
+        frozen: whether it is not trained: no gradient, and batch norm as in evaluation.
         input: its own transform, arguments of `fewshot.model.preprocess.Preprocess`.
     """
 
     def __init__(self, name: str, network: nn.Module, frozen: bool, input: Mapping[str, Any]) -> None:
         super().__init__()
-        # Without `pretrained`: who builds it again has the weights.
+        # Without `pretrained`: whoever builds it again loads the weights.
         self.config: dict[str, Any] = {"name": name, "frozen": frozen}
         self.input = dict(input)
         self.network = network.requires_grad_(not frozen)
@@ -44,11 +44,11 @@ class Outside(nn.Module):
         return self.network(x)
 
     def train(self, mode: bool = True) -> Outside:
-        """As of any module, but that a frozen network is always in evaluation mode."""
+        """Set the mode as for any module, but keep a frozen network in evaluation mode."""
         return super().train(mode and not self.config["frozen"])
 
     def out_features(self, height: int, width: int | None = None) -> int:
-        """The D for images of ``height`` × ``width`` pixels, found by a blank one.
+        """The D for images of ``height`` × ``width`` pixels, found by encoding a blank one.
 
         Raises:
             InputError: the network does not take images of that size.
@@ -72,17 +72,17 @@ def outside(name: str, *, pretrained: bool = False, frozen: bool = False) -> Out
     """A network of timm or torchvision without its classifier.
 
     Args:
-        name: ``timm:NAME``, with its tag or without (``resnet18.a1_in1k``), or ``torchvision:NAME``, one of
+        name: ``timm:NAME``, with or without its tag (``resnet18.a1_in1k``), or ``torchvision:NAME``, one of
             its classifiers.
-        pretrained: take the weights that come with it, downloaded the first time; default False is random.
-        frozen: leave it as it is in training; default False.
+        pretrained: use its published weights, downloaded the first time; default False: random weights.
+        frozen: do not train it; default False.
 
-    Colour images ``[n, 3, H, W]`` to features ``[n, D]``: what the network computes before its last linear
-    layer. Its mean, standard deviation and image size are in ``input``, of its usual weights; `GraphFewShot`
-    goes by them.
+    It maps colour images ``[n, 3, H, W]`` to features ``[n, D]``, the input of the network's last linear
+    layer. ``input`` holds the mean, standard deviation and image size of its usual weights, which
+    `GraphFewShot` uses.
 
     Raises:
-        InputError: no such network, timm is not installed, or the weights cannot be had.
+        InputError: no such network, timm is not installed, or the weights are unavailable.
 
     >>> backbone = outside("torchvision:mobilenet_v3_small", frozen=True)
     >>> backbone.input["size"], backbone.out_features(224)
@@ -102,7 +102,7 @@ def outside(name: str, *, pretrained: bool = False, frozen: bool = False) -> Out
 
 
 def own_input(name: str) -> dict[str, Any]:
-    """How a network of outside wants its images: ``size``, ``channels``, ``mean`` and ``std``.
+    """The input that a network of another library expects: ``size``, ``channels``, ``mean`` and ``std``.
 
     Raises:
         InputError: no such network, or timm is not installed.
@@ -113,7 +113,7 @@ def own_input(name: str) -> dict[str, Any]:
     library, _, model = name.partition(":")
     if library == "timm":
         timm = _timm(name)
-        # Not by create_model, which would also fetch strangers' networks by their addresses.
+        # Not create_model, which would also download strangers' networks by address.
         known = timm.list_models() + timm.list_pretrained()
         if model not in known:
             raise _unknown(name, known)
@@ -149,7 +149,7 @@ def _timm(name: str) -> ModuleType:
     try:
         import timm
     except ImportError as error:
-        raise InputError(f"backbone.name: {name} needs timm (pip install 'fewshot[timm]')") from error
+        raise InputError(f"backbone.name: {name} needs timm (pip install timm)") from error
     return timm
 
 
@@ -164,7 +164,7 @@ def _unknown(name: str, known: Sequence[str]) -> InputError:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without a line for each time that a download is tried again."""
+    """Silence the line that is logged for each retry of a download."""
     log = logging.getLogger("huggingface_hub")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -175,5 +175,5 @@ def _quiet() -> Iterator[None]:
 
 
 def _line(error: Exception) -> str:
-    """Its first sentence, in one line."""
+    """The error's first sentence, on one line."""
     return " ".join(str(error).split()).split(". ")[0][:160] or type(error).__name__

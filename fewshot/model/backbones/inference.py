@@ -1,4 +1,4 @@
-"""A backbone's faster equal for inference."""
+"""A faster copy of a backbone for inference."""
 
 import copy
 from itertools import pairwise
@@ -13,10 +13,10 @@ from fewshot.model.backbones.wrn28_10 import WideResNet
 
 
 def for_inference(backbone: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
-    """A copy of a backbone of this module that has the same features, sooner; any other one as it is.
+    """A faster copy of a built-in backbone, with the same features; any other backbone is returned as it is.
 
-    Each batch norm that follows a convolution is folded into it, and the weights lie as convolutions read
-    them. The copy cannot be trained.
+    Each batch norm that follows a convolution is folded into it, and the weights are stored in the memory
+    layout that convolutions read. The copy cannot be trained.
 
     Args:
         backbone: a `Conv4`, a `ResNet12` or a `WideResNet`.
@@ -30,7 +30,7 @@ def for_inference(backbone: nn.Module, dtype: torch.dtype = torch.float32) -> nn
     if not isinstance(backbone, Conv4 | ResNet12 | WideResNet):
         return backbone
     folded: nn.Module = copy.deepcopy(backbone).eval().requires_grad_(False)
-    for module in folded.modules():  # children stand in the order in which they are computed
+    for module in folded.modules():  # children are in the order of computation
         children = list(module.named_children())
         for (name, layer), (following, norm) in pairwise(children):
             if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d | nn.SyncBatchNorm):

@@ -10,7 +10,7 @@ SLOPE = 0.1  # of the residual blocks' leaky ReLU
 
 
 def max_pool(x: Float[Tensor, "n C H W"]) -> Float[Tensor, "n C H//2 W//2"]:
-    """2×2 max-pooling; without gradient on the CPU, where torch's own also finds indices, five times faster.
+    """2×2 max-pooling; on the CPU without gradients, it does not find the indices that torch's own returns.
 
     >>> max_pool(torch.tensor([[[[1.0, 2.0, 9.0], [3.0, 4.0, 9.0]]]]))
     tensor([[[[4.]]]])
@@ -25,14 +25,14 @@ def max_pool(x: Float[Tensor, "n C H W"]) -> Float[Tensor, "n C H//2 W//2"]:
 def norm_act(
     x: Float[Tensor, "n C H W"], norm: nn.Module, slope: float, pool: bool
 ) -> Float[Tensor, "n C h w"]:
-    """What stands between two convolutions: a norm, 2×2 max-pooling where asked for, leaky ReLU."""
+    """What lies between two convolutions: a norm, 2×2 max-pooling if asked for, leaky ReLU."""
     x = norm(x)
-    # ReLU keeps order, so that pooling first is the same, and less work.
+    # ReLU keeps order, so pooling first gives the same with less work.
     return nn.functional.leaky_relu(max_pool(x) if pool else x, slope, inplace=True)
 
 
 def in_channels(backbone: nn.Module) -> int | None:
-    """The channels of a backbone's images: of its config, else of its first convolution, else None."""
+    """The channels of a backbone's images: from its config, else its first convolution, else None."""
     config = getattr(backbone, "config", None)
     if isinstance(config, Mapping) and "in_channels" in config:
         return int(config["in_channels"])

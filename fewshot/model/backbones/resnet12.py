@@ -47,7 +47,7 @@ class ResNet12(nn.Module):
         return x.mean((2, 3))
 
     def out_features(self, height: int, width: int | None = None) -> int:
-        """The D, here the last width whatever the size of the images."""
+        """The D: the last width, whatever the size of the images."""
         return self.config["widths"][-1]
 
 
@@ -58,8 +58,8 @@ def resnet12(in_channels: int = 3, widths: Sequence[int] = (64, 160, 320, 640)) 
         in_channels: channels of the images, 1 (grey) or 3 (colour); default 3.
         widths: channels of each block of three convolutions; default (64, 160, 320, 640).
 
-    As many features as the last width, whatever the size of the images; the least side is 16 pixels with the
-    usual four blocks.
+    It has as many features as the last width, whatever the size of the images; the smallest side is 16 pixels
+    with the usual four blocks.
 
     >>> resnet12(widths=(32, 64, 128, 256)).out_features(32)
     256

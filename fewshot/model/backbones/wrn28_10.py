@@ -52,7 +52,7 @@ class WideResNet(nn.Module):
         return self.norm_act(x, self.bn, 0.0, pool=False).mean((2, 3))
 
     def out_features(self, height: int, width: int | None = None) -> int:
-        """The D, here the last width whatever the size of the images."""
+        """The D: the last width, whatever the size of the images."""
         return self.config["widths"][-1]
 
 
@@ -63,8 +63,8 @@ def wrn28_10(in_channels: int = 3, widths: Sequence[int] = (160, 320, 640)) -> W
         in_channels: channels of the images, 1 (grey) or 3 (colour); default 3.
         widths: channels of each group of four blocks; default (160, 320, 640), ten times the narrow ones.
 
-    As many features as the last width, whatever the size of the images. The first group keeps that size, and
-    so costs the most of all backbones here.
+    It has as many features as the last width, whatever the size of the images. The first group keeps that
+    size, which makes this the most expensive backbone here.
 
     >>> wrn28_10(widths=(16, 32, 64)).out_features(32)
     64

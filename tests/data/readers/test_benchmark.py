@@ -1,4 +1,4 @@
-"""The benchmarks' YAML files, and what a pack is told that differs from them."""
+"""The benchmarks' YAML files, and what is reported of a pack that differs from them."""
 
 import re
 from dataclasses import replace
@@ -60,7 +60,7 @@ def of(**classes: dict[str, int]) -> Splits:
     return Splits(**sets, name="mine", hash="", path=Path())
 
 
-def test_differences_are_told_class_by_class() -> None:
+def test_differences_are_reported_class_by_class() -> None:
     whole = {"train": {"a": 2, "b": 2}, "val": {}, "test": {"c": 2}}
     benchmark = replace(
         read_benchmark("cifar-fs"),
@@ -94,7 +94,7 @@ def test_published_files_are_recognised_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["", "[1]", "classes: {train: [a]}", "a: [", "classes: {train: 3, val: 1, test: 1}"]
 )
-def test_a_file_that_is_no_benchmark_is_named(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_a_benchmark_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(InputError, match=r"mine\.yaml: expected classes \(train, val, test\), and images"):
         read_benchmark(tmp_path / "mine.yaml")

@@ -19,7 +19,7 @@ COARSE = sorted(set(ABOVE.values()))
 
 
 def batch(each: int, seed: int) -> dict[str, object]:
-    """A file's content: ``each`` images a class, shuffled; red is the class's number."""
+    """A file's content: ``each`` images per class, shuffled; red is the class's number."""
     fine = np.random.default_rng(seed).permutation(np.arange(100).repeat(each))
     data = np.zeros((len(fine), 3, 32, 32), np.uint8)
     data[:, 0] = fine[:, None, None]
@@ -34,7 +34,7 @@ def batch(each: int, seed: int) -> dict[str, object]:
 
 
 def cifar(**changes: object) -> Files:
-    """The set with 2 + 1 images a class; changes replace keys of the train file."""
+    """The data set with 2 + 1 images per class; changes replace keys of the train file."""
     meta = {"fine_label_names": FINE, "coarse_label_names": COARSE}
     files = {"train": batch(2, 0) | changes, "test": batch(1, 1), "meta": meta}
     return {f"cifar-100-python/{name}": pickle.dumps(value, 2) for name, value in files.items()}
@@ -97,8 +97,11 @@ class Danger:
         (cifar(data=np.zeros((200, 3072))), r"expected data as uint8 \[n, 3072\], got float64 \[200, 3072\]"),
         (cifar(fine_labels=[0] * 9), r"as many labels as images \(200\), got 9 fine and 200 coarse"),
         (cifar(fine_labels=[150] * 200), r"train: label 150, of superclass \d+, is not in meta"),
-        (cifar(fine_labels=["a"] * 200), "fine_labels: expected whole numbers, one an image, got <U1"),
-        (cifar() | {"cifar-100-python/train": cifar()["cifar-100-python/train"][:-99]}, "not a whole pickle"),
+        (cifar(fine_labels=["a"] * 200), "fine_labels: expected whole numbers, one per image, got <U1"),
+        (
+            cifar() | {"cifar-100-python/train": cifar()["cifar-100-python/train"][:-99]},
+            "not a complete pickle",
+        ),
         (cifar() | {"cifar-100-python/train": PAGE}, r"train: a web page \(HTML\)"),
         (cifar() | {"cifar-100-python/train": pickle.dumps([1])}, "expected a dict with data, .*, got list"),
         (cifar() | {"cifar-100-python/meta": pickle.dumps({})}, "found no fine_label_names"),
@@ -109,7 +112,7 @@ class Danger:
         ),
     ],
 )
-def test_what_is_amiss_is_named(
+def test_what_is_wrong_is_named(
     read: Callable[..., Splits], tmp_path: Path, files: Files, message: str
 ) -> None:
     with refused(tmp_path, message):
@@ -122,5 +125,5 @@ def test_half_an_archive_ends_the_command_with_one_line(
     path = as_tar_gz(cifar(), tmp_path / "cifar")
     path.write_bytes(path.read_bytes()[:-200])
     out = tmp_path / "out" / "pack"
-    assert "not a whole .tar file" in fails(capsys, "data", "pack", f"fc100:{path}", "--out", out)
+    assert "not a complete .tar file" in fails(capsys, "data", "pack", f"fc100:{path}", "--out", out)
     assert not out.parent.exists() or not list(out.parent.iterdir())

@@ -23,7 +23,7 @@ def bird(index: int) -> bytes:
 
 
 def birds(**changes: bytes | None) -> Files:
-    """Two images a class; changes replace tables, None leaves one out."""
+    """Two images per class; changes replace tables, None leaves one out."""
     names = [f"{name}/{name[4:]}_000{turn}.jpg" for name in NAMES for turn in (1, 2)]
     numbers = range(1, len(names) + 1)
     tables: dict[str, bytes | None] = {
@@ -35,7 +35,7 @@ def birds(**changes: bytes | None) -> Files:
     } | changes
     files = {f"CUB_200_2011/{name}.txt": text for name, text in tables.items() if text is not None}
     files |= {f"CUB_200_2011/images/{name}": bird(index // 2) for index, name in enumerate(names)}
-    return files | {"attributes.txt": b"beside the folder, as in the archive"}
+    return files | {"attributes.txt": b"next to the folder, as in the archive"}
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_whole_photographs(read: Callable[..., Splits], form: Form) -> None:
     ]
 
 
-def test_cut_to_the_box_nothing_but_the_bird_is_left(read: Callable[..., Splits]) -> None:
+def test_cropped_to_the_box_only_the_bird_is_left(read: Callable[..., Splits]) -> None:
     splits = read(birds(), "cub-cropped", size=None)
     assert splits.train.size == 20  # the box's own side
     for _, data in splits:
@@ -108,7 +108,7 @@ def test_boxes_over_the_edge_are_cut_at_it(read: Callable[..., Splits]) -> None:
         ),
     ],
 )
-def test_what_is_amiss_is_named(
+def test_what_is_wrong_is_named(
     read: Callable[..., Splits], tmp_path: Path, changes: dict[str, bytes | None], message: str
 ) -> None:
     with refused(tmp_path, message):

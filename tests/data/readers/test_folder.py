@@ -1,4 +1,4 @@
-"""Sources: the layouts as they are found on disks, in folders and archives, and what can be amiss in them."""
+"""Sources: the layouts that circulate, in folders and archives, and what can be wrong with them."""
 
 import io
 import shutil
@@ -17,7 +17,7 @@ from fewshot.data.readers.images import decode
 
 
 def ravi() -> dict[str, bytes]:
-    """Ravi's layout: n1, n2 train, n3 validates, n4 tests; 2 images each, of the class's number times 10."""
+    """Ravi's layout: n1, n2 in train, n3 in val, n4 in test; 2 images each, of 10 times the number."""
     files: dict[str, bytes] = {}
     for split, classes in (("train", "21"), ("val", "3"), ("test", "4")):
         rows = [f"n{c}000{index}.png,n{c}" for c in classes for index in (2, 1)]
@@ -57,7 +57,7 @@ def test_ravis_layout_in_every_form(read: Callable[..., Splits], form: Form, bel
     files = {below + name: content for name, content in (ravi() | {"classes.csv": CLASSES}).items()}
     splits = read(files, "miniimagenet", form)
     assert splits.train.class_ids == ("n1", "n2")
-    assert splits.train.class_names == ("crane (n1)", "boa constrictor")  # the two cranes are told apart
+    assert splits.train.class_names == ("crane (n1)", "boa constrictor")  # the two cranes are distinguished
     assert splits.test.class_names == ("crane (n4)",)
     assert splits.val.class_names == ("cup, small",)
     assert splits.train.superclasses == ("bird", "reptile")
@@ -99,7 +99,7 @@ def test_without_classes_csv_identifiers_are_names(read: Callable[..., Splits]) 
         ({"classes.csv": CLASSES + b"n5,owl,bird,test,\n"}, r"class n5 of classes\.csv has no image"),
     ],
 )
-def test_what_is_amiss_in_ravis_layout_is_named(
+def test_what_is_wrong_in_ravis_layout_is_named(
     read: Callable[..., Splits], tmp_path: Path, change: dict[str, bytes | None], message: str
 ) -> None:
     files = {name: content for name, content in (ravi() | change).items() if content is not None}
@@ -162,7 +162,7 @@ def test_folders_above_classes_are_their_taxonomy(read: Callable[..., Splits]) -
         ),
     ],
 )
-def test_what_is_amiss_in_folders_is_named(
+def test_what_is_wrong_in_folders_is_named(
     read: Callable[..., Splits], tmp_path: Path, files: dict[str, bytes], message: str
 ) -> None:
     with refused(tmp_path, message):
@@ -244,7 +244,7 @@ def test_half_an_archive_is_named(read: Callable[..., Splits], tmp_path: Path, f
 @pytest.mark.parametrize("spec", ["folder", "cifar-fs", "cub", "omniglot"])
 def test_a_web_page_in_place_of_an_archive_is_named(tmp_path: Path, spec: str) -> None:
     (tmp_path / "set.tar.gz").write_bytes(PAGE)
-    with refused(tmp_path, r"set\.tar\.gz: a web page \(HTML\), not the file itself; fetch it again"):
+    with refused(tmp_path, r"set\.tar\.gz: a web page \(HTML\), not the file itself; download it again"):
         load(f"{spec}:{tmp_path / 'set.tar.gz'}", cache=tmp_path / "cache", progress=False)
 
 
@@ -264,16 +264,16 @@ def test_a_misnamed_split_is_not_taken_for_a_class(tmp_path: Path) -> None:
     for place in ("train/a", "train/b", "valid/a", "valid/b", "test/a", "test/b"):
         (tmp_path / "set" / place).mkdir(parents=True)
         (tmp_path / "set" / place / "0.png").write_bytes(picture(9))
-    with pytest.raises(InputError, match=r"expected no folder beside train/, val/, test/, got valid/"):
+    with pytest.raises(InputError, match=r"expected no folder next to train/, val/, test/, got valid/"):
         load(f"folder:{tmp_path / 'set'}", cache=tmp_path / "cache", progress=False)
 
 
 @pytest.mark.parametrize("tops", [("train", "val", "test", "extra"), ("Train", "validation", "Test")])
-def test_folders_beside_splits_are_no_classes(tmp_path: Path, tops: tuple[str, ...]) -> None:
+def test_folders_next_to_splits_are_not_classes(tmp_path: Path, tops: tuple[str, ...]) -> None:
     for place in [f"{top}/{name}" for top in tops for name in "ab"] + ["loose"]:
         (tmp_path / "set" / place).mkdir(parents=True)
         (tmp_path / "set" / place / "0.png").write_bytes(picture(9))
-    with pytest.raises(InputError, match=r"expected no folder beside train/, val/, test/, got"):
+    with pytest.raises(InputError, match=r"expected no folder next to train/, val/, test/, got"):
         load(f"folder:{tmp_path / 'set'}")
 
 
@@ -285,7 +285,7 @@ def test_a_damaged_pack_of_the_cache_says_how_it_is_made_again(tmp_path: Path) -
     pack = load(spec, cache=tmp_path / "cache").path
     (pack / "meta.json").write_text("{")
     with pytest.raises(
-        InputError, match=rf"truncated .* earlier load of {spec}; once {pack} is deleted, it is"
+        InputError, match=rf"truncated .* earlier load of {spec}; delete {pack} and it is made again"
     ):
         load(spec, cache=tmp_path / "cache")
     shutil.rmtree(pack)

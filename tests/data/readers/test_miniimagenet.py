@@ -38,7 +38,7 @@ def images(count: int, first: int) -> np.ndarray:
 
 
 def cached(protocol: int = 2, **changes: object) -> Files:
-    """``mini-imagenet-cache-*.pkl``, 2 images a class, a class's images next to each other."""
+    """``mini-imagenet-cache-*.pkl``, 2 images per class, adjacent."""
     files = {}
     for split, wnids in CLASSES.items():
         content: dict[str, object] = {
@@ -51,7 +51,7 @@ def cached(protocol: int = 2, **changes: object) -> Files:
 
 
 def by_category(named: bool = True, **changes: object) -> Files:
-    """``miniImageNet_category_split_*.pickle``, 2 images a class, the classes' images taking turns."""
+    """``miniImageNet_category_split_*.pickle``, 2 images per class, the classes alternating."""
     files, start = {}, 0
     for split, wnids in CLASSES.items():
         content: dict[str, object] = {
@@ -64,13 +64,13 @@ def by_category(named: bool = True, **changes: object) -> Files:
         phase = "train_phase_train" if split == "train" else split
         files[f"miniImageNet_category_split_{phase}.pickle"] = pickle.dumps(content, 2)
         start += len(wnids)
-    extra = {"data": images(4, 0), "labels": [0, 1, 2, 3]}  # more images of the train classes: left alone
+    extra = {"data": images(4, 0), "labels": [0, 1, 2, 3]}  # more images of the train classes: ignored
     files["miniImageNet_category_split_train_phase_val.pickle"] = pickle.dumps(extra)
     return files
 
 
 def ilsvrc(numbers: tuple[int, ...] = (1200, 37, 9)) -> Files:
-    """Folders of three images a class, whose numbers are not in the order of their names; red tells them."""
+    """Three images per class, whose numbers are not in the order of their names; red is the number."""
     return {
         f"ILSVRC/Data/CLS-LOC/train/{wnid}/{wnid}_{number}.JPEG": picture(20 * place, SIDE, SIDE)
         for wnid in WNIDS
@@ -177,7 +177,7 @@ VAL = "mini/mini-imagenet-cache-val.pkl"
         ({"readme.txt": b""}, "expected train.csv, .* or ImageNet's folders by wnid, found no train.csv"),
         ({k: v for k, v in cached().items() if k != VAL}, f"but no {VAL}"),
         (cached(image_data=Danger()), r"cache-val\.pkl: refused: the pickle asks for \w+\.print"),
-        (cached() | {VAL: cached()[VAL][:-50]}, r"cache-val\.pkl: not a whole pickle"),
+        (cached() | {VAL: cached()[VAL][:-50]}, r"cache-val\.pkl: not a complete pickle"),
         (cached() | {VAL: PAGE}, r"cache-val\.pkl: a web page \(HTML\)"),
         (cached(image_data=images(31, 0)), "expected each of 31 images in one class, its classes list 32"),
         (cached(class_dict={"n1": [0, 0]}), "expected each of 32 images in one class, its classes list 2"),
@@ -187,7 +187,7 @@ VAL = "mini/mini-imagenet-cache-val.pkl"
         (cached(class_dict={CLASSES["train"][0]: range(32)}), "refused: the pickle asks for .*range"),
         (cached(class_dict={CLASSES["train"][0]: list(range(32))}), r"class n01532829 is in train too"),
         (by_category(labels=[1, 2, 3]), "expected each of 32 images in one class, its classes list 3"),
-        ({f"{WNIDS[0]}.tar": b"", f"{WNIDS[1]}.tar": b""}, "got one .tar a class: unpack them"),
+        ({f"{WNIDS[0]}.tar": b"", f"{WNIDS[1]}.tar": b""}, "got one .tar per class: unpack them"),
         (by_category(labels=None), "labels: expected whole numbers"),
         (ilsvrc() | tables(4), r"n\d{8}00000004\.jpg is listed, but its class has 3 images"),
         (
@@ -200,7 +200,7 @@ VAL = "mini/mini-imagenet-cache-val.pkl"
         ),
     ],
 )
-def test_what_is_amiss_is_named(
+def test_what_is_wrong_is_named(
     read: Callable[..., Splits], tmp_path: Path, files: Files, message: str
 ) -> None:
     with refused(tmp_path, message):

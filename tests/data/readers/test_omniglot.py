@@ -1,4 +1,4 @@
-"""Omniglot from files in the form in which it is distributed, few drawings a character."""
+"""Omniglot from files in the form in which it is distributed, with few drawings per character."""
 
 import io
 import re
@@ -51,7 +51,7 @@ def as_zips(files: Files, path: Path) -> Path:
 
 @pytest.fixture
 def two_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The benchmarks with no more than two characters an alphabet."""
+    """The benchmarks with at most two characters per alphabet."""
 
     def shortened(name: str) -> Benchmark:
         whole = read_benchmark(name)
@@ -76,7 +76,7 @@ def read(tmp_path: Path) -> Callable[..., Splits]:
 
 
 @pytest.mark.usefixtures("two_of_each")
-def test_turned_characters_are_classes(read: Callable[..., Splits], tmp_path: Path) -> None:
+def test_rotated_characters_are_classes(read: Callable[..., Splits], tmp_path: Path) -> None:
     splits = read(as_zips(parts(drawings=2, last=2), tmp_path / "omniglot-py"))
     assert splits.train.num_classes == 8 * 33
     assert splits.train.class_ids[:2] == (f"{SPLIT['train'][0]}/rot000", f"{SPLIT['train'][0]}/rot090")
@@ -117,7 +117,7 @@ def test_the_splits(read: Callable[..., Splits], tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("two_of_each")
-def test_what_is_amiss_is_named(
+def test_what_is_wrong_is_named(
     read: Callable[..., Splits], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty").mkdir()
@@ -127,7 +127,9 @@ def test_what_is_amiss_is_named(
     broken = as_zips(files, tmp_path / "broken")
     part = broken / "images_background.zip"
     part.write_bytes(part.read_bytes()[:-5000])
-    with refused(tmp_path, r"images_background\.zip: expected a folder, .* \(truncated, or another format"):
+    with refused(
+        tmp_path, r"images_background\.zip: expected a folder, .* \(is it truncated, or of another format"
+    ):
         read(broken)
     part.write_bytes(PAGE)
     line = fails(capsys, "data", "pack", f"omniglot:{broken}", "--out", tmp_path / "out" / "pack")

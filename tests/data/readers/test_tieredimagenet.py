@@ -21,14 +21,14 @@ WORDS = {
 
 
 def png(red: int) -> np.ndarray:
-    """As OpenCV's ``imencode`` gives it: a column of the file's bytes."""
+    """As returned by OpenCV's ``imencode``: a column of the file's bytes."""
     pixels = np.zeros((16, 16, 3), np.uint8)
     pixels[..., 0] = red
     return np.frombuffer(encoded(pixels), np.uint8)[:, None]
 
 
 def pickled(split: str = "val", protocol: int = 2, **changes: object) -> Files:
-    """Three classes a split, 2 images each, taking turns; red is 10 times the label, plus the turn."""
+    """Three classes per split, 2 images each, alternating; red is 10 times the label, plus the round."""
     files = {}
     for name, words in WORDS.items():
         labels: dict[str, object] = {
@@ -107,7 +107,7 @@ class Danger:
         ({"n01530575/1.JPEG": picture(1)}, r"for each of 608 classes, found none for n\d{8} \(607 in all\)"),
     ],
 )
-def test_what_is_amiss_is_named(
+def test_what_is_wrong_is_named(
     read: Callable[..., Splits], tmp_path: Path, files: Files, message: str
 ) -> None:
     with refused(tmp_path, message):

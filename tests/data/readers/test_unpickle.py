@@ -1,4 +1,4 @@
-"""Pickles from others: arrays and plain values come through, anything else is refused and not called."""
+"""Pickles from strangers: arrays and plain values are read, anything else is refused and not called."""
 
 import pickle
 from collections import OrderedDict
@@ -21,7 +21,7 @@ PLAIN = {
 
 
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_plain_values_come_through(protocol: int) -> None:
+def test_plain_values_are_read(protocol: int) -> None:
     found = unpickle(pickle.dumps(PLAIN, protocol), "plain.pkl")
     assert found.keys() == PLAIN.keys()
     for name in ("pixels", "column", "objects"):
@@ -48,7 +48,7 @@ def test_pickles_of_python_2_are_read_as_latin_1() -> None:
 
 
 class Touch:
-    """What a pickle that runs code looks like."""
+    """An object whose pickle runs code."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -89,10 +89,10 @@ def test_other_ways_in_are_refused(content: bytes) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_no_whole_pickle_is_named() -> None:
+def test_an_incomplete_pickle_is_named() -> None:
     whole = pickle.dumps(PLAIN)
     for content in (b"", b"not a pickle", whole[:-1], whole[: len(whole) // 2], b"\x80\x02K\x05Q."):
-        with pytest.raises(InputError, match=r"x\.pkl: not a whole pickle") as caught:
+        with pytest.raises(InputError, match=r"x\.pkl: not a complete pickle") as caught:
             unpickle(content, "x.pkl")
         assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match=r"x\.pkl: a web page \(HTML\), not the file itself"):

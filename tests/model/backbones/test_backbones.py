@@ -88,7 +88,7 @@ def test_of_a_wide_network_only_the_norms_that_follow_a_convolution_are_folded()
     with torch.inference_mode():
         torch.testing.assert_close(folded(x), backbone(x), rtol=1e-4, atol=1e-4)
     left = [name for name, m in folded.named_modules() if isinstance(m, torch.nn.BatchNorm2d)]
-    assert len(left) == 13  # one a block, and the last
+    assert len(left) == 13  # one per block, and the last
     assert all(name.endswith("bn1") or name == "bn" for name in left)
 
 

@@ -20,7 +20,7 @@ def small(monkeypatch):
 
 @pytest.fixture
 def eager():
-    """Without compiling: the mathematics alone."""
+    """Without compiling, to test the mathematics alone."""
     with torch.compiler.set_stance("force_eager"):
         yield
 
@@ -98,8 +98,8 @@ def test_a_compiled_backbone_trains_as_before():
     torch.testing.assert_close(backbones.for_inference(own)(x), plain(x), rtol=1e-4, atol=1e-4)
 
 
-def test_what_cannot_be_compiled_is_told(monkeypatch):
-    with pytest.raises(InputError, match="compile: expected conv4 or resnet12 on a processor, got Linear"):
+def test_a_backbone_that_cannot_be_compiled_is_reported(monkeypatch):
+    with pytest.raises(InputError, match="compile: expected conv4 or resnet12 on a CPU, got Linear"):
         compile_backbone(nn.Linear(2, 2), torch.device("cpu"))
 
     def missing(*_):

@@ -57,7 +57,7 @@ def test_features_are_what_the_classifier_would_have_been_given():
         torch.testing.assert_close(whole.fc(backbone(x)), whole(x))
 
 
-def test_a_model_takes_images_as_the_network_wants_them():
+def test_a_model_gives_images_as_the_network_expects_them():
     model = GraphFewShot(outside(TIMM), ClassGraph())
     own = own_input(TIMM)
     x = model.preprocess(torch.full((1, 1, 30, 40), 255, dtype=torch.uint8))
@@ -66,7 +66,7 @@ def test_a_model_takes_images_as_the_network_wants_them():
     torch.testing.assert_close(x[0, :, 80, 80], white)
 
 
-def test_a_frozen_network_stays_as_it_is():
+def test_a_frozen_network_is_not_trained():
     backbone = outside(TIMM, frozen=True)
     before = {key: value.clone() for key, value in backbone.state_dict().items()}
     assert not backbone.train().network.training
@@ -106,7 +106,7 @@ def test_a_function_is_a_backbone(tmp_path):
     assert torch.equal(
         GraphFewShot.load(tmp_path / "c.pt", backbone=means).encode(IMAGES), model.encode(IMAGES)
     )
-    with pytest.raises(InputError, match=r"backbone: expected the module that .* was saved with, got none"):
+    with pytest.raises(InputError, match=r"backbone: expected the module that .* was saved with, got None"):
         GraphFewShot.load(tmp_path / "c.pt")
 
 
@@ -130,7 +130,7 @@ SMALL = {
 }
 
 
-def test_training_goes_by_the_networks_own_input(photographs, tmp_path, monkeypatch):
+def test_training_uses_the_networks_own_input(photographs, tmp_path, monkeypatch):
     monkeypatch.setattr(validation, "VAL_EPISODES", 2)
     config = Config(data=photographs, backbone=Backbone(TIMM, frozen=True), **SMALL)
     folder = training.train(config, out=tmp_path / "run")
@@ -181,13 +181,13 @@ def test_what_is_unknown_is_named(config, message):
         backbones.build(config)
 
 
-def test_without_timm_the_extra_is_named(monkeypatch):
+def test_without_timm_the_error_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(InputError, match=r"timm:resnet18 needs timm \(pip install 'fewshot\[timm\]'\)"):
+    with pytest.raises(InputError, match=r"timm:resnet18 needs timm \(pip install timm\)"):
         outside("timm:resnet18")
 
 
-def test_weights_that_cannot_be_had_are_one_line(monkeypatch):
+def test_unavailable_weights_are_reported_in_one_line(monkeypatch):
     import torchvision.models
 
     def offline(*args, **options):

@@ -1,0 +1,110 @@
+"""Put the tables of the result files into the README and the documentation.
+
+    python experiments/tables.py
+
+rewrites what is between ``<!-- NAME -->`` and ``<!-- end NAME -->`` in each page. A test checks that pages
+and result files agree, so run this after any experiment whose results are shown.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.append(str(Path(__file__).parent / "benchmark"))
+import main_job
+import rivals
+import summary
+from main_job import RESULTS
+
+ROOT = Path(__file__).parents[1]
+
+
+def result(name: str) -> Any:
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def headline() -> str:
+    """The README's table: prototypes and the class graph on letters and photographs."""
+    columns = [
+        ("glyphs", "letters", 5, 1),
+        ("glyphs", "letters", 20, 1),
+        ("tiny-imagenet-fs", "photographs", 5, 1),
+        ("tiny-imagenet-fs", "photographs", 5, 5),
+    ]
+    heads = [f"{title}, {way}-way {shot}-shot" for _, title, way, shot in columns]
+    cells: dict[tuple[str, str], list[str]] = {}
+    for name, _, way, shot in columns:
+        for row in result(name)["rows"]:
+            if (row["way"], row["shot"]) == (way, shot):
+                method = row["method"], row["mode"]
+                cells.setdefault(method, []).append(f"{row['accuracy']:.1f} ± {row['ci95']:.1f}")
+    lines = [["method", "mode", *heads], ["---"] * (len(columns) + 2)]
+    return _markdown([*lines, *([*method, *values] for method, values in cells.items())])
+
+
+def evidence() -> str:
+    """What the graph makes of evidence, compared with masking the absent classes afterwards."""
+    (row,) = result("evidence")["rows"]
+    lines = [["given the graph", "accuracy"], ["---", "---"]]
+    lines += [[name, f"{row[name]:.1f}"] for name in ("no evidence", "masked afterwards", "evidence")]
+    gain = f"{row['gain']:+.1f} ± {row['ci95']:.1f}"
+    return _markdown([*lines, ["evidence over masking, paired by episode", gain]])
+
+
+def dependencies() -> str:
+    """Rank correlation of the dependencies with the model's confusions, and with WordNet."""
+    lines = [["classes", "with confusions", "with the taxonomy"], ["---"] * 3]
+    for split, title in (("val", "validation"), ("test", "test")):
+        ranks = result("dependencies")["rows"][split]["rank_correlation"]
+        lines.append([title, f"{ranks['confusions']:+.2f}", f"{ranks['taxonomy']:+.2f}"])
+    return _markdown(lines)
+
+
+def growth() -> str:
+    """How time and memory of the sparse graph grow with the number of classes."""
+    rows = {row["work"]: row["ours_each"] for row in result("benchmark/growth")["rows"]}
+    lines = [["mode", "time", "memory", "10,000 classes, 1,000 queries"], ["---"] * 4]
+    for mode in ("inductive", "joint", "finding the neighbours"):
+        time, memory = (
+            f"N<sup>{rows[f'{mode}, 1,000 to 10,000 classes: exponent of {cost}']:.1f}</sup>"
+            for cost in ("time", "memory")
+        )
+        resident = rows.get(f"{mode}, 10,000 classes: resident")
+        lines.append([mode, time, memory, "" if resident is None else f"{resident:.1f} GiB"])
+    return _markdown(lines)
+
+
+PAGES: dict[str, dict[str, Callable[[], str]]] = {
+    "README.md": {"headline": headline},
+    "docs/results.md": {
+        "glyphs": lambda: main_job.table(result("glyphs")),
+        "tiny-imagenet-fs": lambda: main_job.table(result("tiny-imagenet-fs")),
+        "rivals": lambda: rivals.summary(result("rivals")),
+        "evidence": evidence,
+        "dependencies": dependencies,
+    },
+    "docs/speed.md": {"speed": summary.markdown, "growth": growth},
+}
+
+
+def filled(page: str) -> str:
+    """A page with each of its tables as the result files have it."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for name, table in PAGES[page].items():
+        start, end = f"<!-- {name} -->\n", f"<!-- end {name} -->\n"
+        if text.count(start) != 1 or text.count(end) != 1:
+            raise ValueError(f"{page}: expected one {start.strip()} and one {end.strip()}")
+        before, rest = text.split(start)
+        text = f"{before}{start}{table()}\n{end}{rest.split(end)[1]}"
+    return text
+
+
+def _markdown(lines: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+if __name__ == "__main__":
+    for page in PAGES:
+        (ROOT / page).write_text(filled(page), encoding="utf-8")

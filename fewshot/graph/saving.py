@@ -1,0 +1,57 @@
+"""Saving a graph's scalars to a folder, and reading them again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from fewshot.core.files import replacing
+
+T = TypeVar("T", bound="Pretrained")
+
+
+class Pretrained(nn.Module):
+    """A module that is kept as a folder of ``config.json`` and ``model.safetensors``.
+
+    A subclass sets ``config``, the arguments that make it again.
+    """
+
+    config: dict[str, Any]
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write ``config.json`` and ``model.safetensors`` into a folder, each atomically."""
+        folder = Path(folder)
+        state = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
+        with replacing(folder / "model.safetensors") as file:
+            save_file(state, file)
+        with replacing(folder / "config.json") as file:
+            file.write_text(json.dumps(self.config) + "\n")
+
+    @classmethod
+    def from_pretrained(cls: type[T], folder: str | Path) -> T:
+        """Read what `save_pretrained` wrote.
+
+        Raises:
+            ValueError: the folder does not hold a class graph.
+
+        >>> import tempfile
+        >>> from fewshot import ClassGraph
+        >>> folder = tempfile.mkdtemp()
+        >>> ClassGraph(steps=5).save_pretrained(folder)
+        >>> ClassGraph.from_pretrained(folder).config
+        {'steps': 5}
+        """
+        folder = Path(folder)
+        try:
+            graph = cls(**json.loads((folder / "config.json").read_text()))
+            graph.load_state_dict(load_file(folder / "model.safetensors"))
+        except Exception as error:  # a missing file, JSON, safetensors and torch each raise their own
+            reason = " ".join(str(error).split()[:30])
+            raise ValueError(
+                f"folder: expected config.json and model.safetensors of a class graph in {folder}: {reason}"
+            ) from error
+        return graph.eval()

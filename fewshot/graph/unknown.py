@@ -1,0 +1,69 @@
+"""None of these: is a query of a class that the episode does not have?"""
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from fewshot.graph.operator import Operator, scalar
+from fewshot.graph.vectors import masked_softmax, normalize
+
+
+class NoneOfThese(Operator):
+    r"""Log odds that a query is of none of the episode's classes.
+
+    .. math::
+        s_m = a \Big(b_0 + b_1 \log K + \log N - \log \textstyle\sum_i e^{\operatorname{logit}_{mi}}
+              + c \big(\log \tfrac 1C \textstyle\sum_c e^{\sigma \hat q_m \cdot \mu_c} - d\big)\Big)
+
+    The sum over the episode's classes is compared with a background: a constant, and, if there are known
+    classes, the sum over these, since a query that looks like a class the backbone knows well gives large
+    cosines to everything. In joint mode the queries exchange one message, as strangers are near strangers:
+
+    .. math::
+        s_m \leftarrow a' \Big(s_m + h \textstyle\sum_{l \ne m} W_{ml} s_l\Big), \qquad
+        W_{ml} = \operatorname{softmax}_{l \ne m}(\lambda \, \hat q_m \cdot \hat q_l)
+
+    Shapes: logits **[B, M, N]** of inductive mode, classes bool **[B, N]**, mask bool **[B, N, K]**;
+    **[B, M]**.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = scalar(0.689)
+        self.bias = scalar([1.128, 0.24])  # by 1 and log shot
+        self.background = scalar([0.55, 1.537])  # weight of the known classes' sum, and its usual value
+        self.exchange = scalar([0.514, 1.78, 12.0])  # joint: scale, weight of what is heard, sharpness
+
+    def forward(
+        self,
+        logits: Float[Tensor, "B M N"],
+        classes: Bool[Tensor, "B N"],
+        mask: Bool[Tensor, "B N K"],
+        background: Float[Tensor, "B M"] | None = None,
+    ) -> Float[Tensor, "B M"]:
+        """Each query on its own; see `against` for the background."""
+        shot = (mask.sum((1, 2)) / mask.any(-1).sum(-1).clamp_min(1)).clamp_min(1)
+        usual = self.bias[0] + self.bias[1] * shot.log() + classes.sum(-1).clamp_min(1).log()
+        odds = usual[:, None] - logits.logsumexp(-1)
+        return self.scale * (odds if background is None else odds + background)
+
+    def against(
+        self, query: Float[Tensor, "B M D"], known: Tensor, there: Bool[Tensor, "B N"], sharpness: Tensor
+    ) -> Float[Tensor, "B M"]:
+        """The background of known classes **[C, D]**; 0 in episodes without relations."""
+        near = sharpness * query @ normalize(known.to(query.dtype)).T
+        found = near.logsumexp(-1) - math.log(len(known)) - self.background[1]
+        return self.background[0] * found * there.any(-1, keepdim=True)
+
+    def among_queries(
+        self, odds: Float[Tensor, "B M"], query: Float[Tensor, "B M D"], seen: Float[Tensor, "B M 1"]
+    ) -> Float[Tensor, "B M"]:
+        """The message between the queries; ``seen`` is 0 for padding."""
+        m = query.shape[1]
+        others = ~torch.eye(m, dtype=torch.bool, device=query.device)
+        weight = masked_softmax(
+            self.exchange[2] * (query @ query.transpose(1, 2)), (seen > 0).transpose(1, 2) & others
+        )
+        return self.exchange[0] * (odds + self.exchange[1] * (weight @ odds[..., None])[..., 0])

@@ -1,0 +1,126 @@
+"""Typed dataclasses from plain values, such as those of a YAML file, with every key and value checked.
+
+Imports nothing heavy, since the command line is made from such dataclasses.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
+
+from fewshot.core.errors import InputError
+
+
+class Section:
+    """Checks of values for dataclasses; an error names the key, with `_name` in front of it."""
+
+    _name: ClassVar[str] = ""
+
+    def _require(self, key: str, holds: bool, expected: str) -> None:
+        if not holds:
+            where = f"{self._name}.{key}" if self._name else key
+            raise InputError(f"{where}: expected {expected}, got {getattr(self, key)!r}")
+
+    def _at_least(self, least: int, *keys: str) -> None:
+        for key in keys:
+            value = getattr(self, key)
+            values = value if isinstance(value, tuple) else (value,)
+            self._require(key, len(values) > 0 and min(values) >= least, f"at least {least}")
+
+    def _positive(self, *keys: str) -> None:
+        for key in keys:
+            self._require(key, getattr(self, key) > 0, "a number above 0")
+
+    def _not_negative(self, *keys: str) -> None:
+        for key in keys:
+            self._require(key, getattr(self, key) >= 0, "a number from 0 up")
+
+    def _share(self, *keys: str) -> None:
+        for key in keys:
+            value = getattr(self, key)
+            values = value if isinstance(value, tuple) else (value,)
+            self._require(key, all(0 <= v <= 1 for v in values), "a share from 0 to 1")
+
+
+def convert(value: Any, kind: Any, where: str = "") -> Any:
+    """The value as an annotated type: a dataclass, an optional or literal one, a tuple, or a plain type.
+
+    Args:
+        value: a plain value. A single value serves as a tuple of one, a mapping as a dataclass.
+        kind: the type.
+        where: the dotted key of the value, for errors.
+
+    Raises:
+        InputError: an unknown key, or a value of another type; names the key.
+
+    >>> convert("1e-2", float), convert(5, tuple[int, ...]), convert(None, int | None)
+    (0.01, (5,), None)
+    """
+    origin, arguments = get_origin(kind), get_args(kind)
+    if is_dataclass(kind):
+        return _dataclass(value, kind, where)
+    if origin in (Union, types.UnionType):  # X | None
+        return None if value is None else convert(value, arguments[0], where)
+    if origin is tuple:
+        values = value if isinstance(value, (list, tuple)) else [value]
+        return tuple(convert(v, arguments[0], where) for v in values)
+    if origin is Literal:
+        if value not in arguments:
+            raise InputError(f"{where}: expected one of {', '.join(arguments)}, got {value!r}")
+        return value
+    if kind is float:
+        try:  # YAML 1.1 reads 1e-3, which has no point, as a string
+            return float(value) if not isinstance(value, bool) else _mistyped(value, kind, where)
+        except (TypeError, ValueError):
+            return _mistyped(value, kind, where)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        return _mistyped(value, kind, where)
+    return value
+
+
+def _dataclass(value: Any, kind: Any, where: str) -> Any:
+    if is_dataclass(value):
+        return value
+    if not isinstance(value, dict):
+        raise InputError(f"{where or 'config'}: expected keys and values, got {value!r}")
+    hints = get_type_hints(kind)
+    known = [f.name for f in fields(kind)]
+    prefix = f"{where}." if where else ""
+    for key in value:
+        if key not in known:
+            near = get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
+            raise InputError(f"{prefix}{key}: no such key (did you mean {prefix}{near}?)")
+    return kind(**{key: convert(v, hints[key], prefix + key) for key, v in value.items()})
+
+
+def _mistyped(value: Any, kind: type, where: str) -> Any:
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    raise InputError(f"{where}: expected {names[kind]}, got {value!r}")
+
+
+def merged(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested dictionaries with the values of dotted keys replaced or added.
+
+    >>> merged({"meta": {"steps": 900}}, {"meta.lr": 0.1, "seed": 3})
+    {'meta': {'steps': 900, 'lr': 0.1}, 'seed': 3}
+    """
+    result = dict(content)
+    for key, value in overrides.items():
+        head, _, rest = key.partition(".")
+        result[head] = merged(result.get(head) or {}, {rest: value}) if rest else value
+    return result
+
+
+def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of nested dictionaries by dotted key.
+
+    >>> flat({"meta": {"steps": 900}, "seed": 3})
+    {'meta.steps': 900, 'seed': 3}
+    """
+    result: dict[str, Any] = {}
+    for key, value in content.items():
+        result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return result
