@@ -72,17 +72,20 @@ def mathml(tex: str, *, block: bool = False) -> str:
 
 def _repair(element: ElementTree.Element) -> None:
     """Set one element right where latex2mathml and TeX differ."""
-    text = element.text or ""
-    if element.tag in ("mi", "mo") and len(text) > 1 and text.isalpha():  # \log, \operatorname{logit}
-        element.tag = "mo"
-        element.attrib = {"lspace": "0.17em", "rspace": "0.17em"}
-    elif element.tag == "mo" and text in ("‖", "\\|", "\\lVert", "\\rVert"):  # with a backslash after \Big
-        element.text = "‖"
-        element.attrib.setdefault("stretchy", "true" if "minsize" in element.attrib else "false")
-    elif element.tag == "mo" and text == "|" and element.attrib.get("stretchy") == "false":  # around something
-        element.attrib |= {"lspace": "0", "rspace": "0"}
-    elif element.tag == "mover" and element[1].text == "^" and "accent" not in element.attrib:  # \widehat
-        element.attrib["accent"] = "true"
+    text, own = element.text or "", element.attrib
+    if element.tag in ("mi", "mo"):
+        if len(text) > 1 and text.isalpha():  # \log, \operatorname{logit}
+            element.tag = "mo"
+            element.attrib = {"lspace": "0.17em", "rspace": "0.17em"}
+        elif (
+            text.lstrip("\\") in ("‖", "|", "lVert", "rVert") and text != "|"
+        ):  # a backslash is left after \Big
+            element.text = "‖"
+            own.setdefault("stretchy", "true" if "minsize" in own else "false")
+        elif text == "|" and own.get("stretchy") == "false":
+            own |= {"lspace": "0", "rspace": "0"}
+    elif element.tag == "mover" and element[1].text == "^" and "accent" not in own:  # \widehat
+        own["accent"] = "true"
         element[0].attrib["class"] = "wide"  # the style sheet draws the hat: no font has one of every width
 
 

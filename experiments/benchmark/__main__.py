@@ -2,8 +2,8 @@
 
     python experiments/benchmark [--data SPEC] [--features FILE]
 
-writes one file per stage into ``runs/benchmark``; with ``--results experiments/results/benchmark`` over the committed
-figures. With a GPU, see the stages' own options.
+writes one file per stage into ``runs/benchmark``; ``--results experiments/results/benchmark`` replaces the
+committed figures. With a GPU, see the stages' own options.
 """
 
 import argparse

@@ -19,8 +19,8 @@ import torch
 from fewshot.core.files import replacing
 
 ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "experiments" / "results" / "benchmark"  # the committed figures, of which the tables are made
-OWN = ROOT / "runs" / "benchmark"  # those of this machine, which git ignores
+RESULTS = ROOT / "experiments" / "results" / "benchmark"  # committed; the tables are made of them
+OWN = ROOT / "runs" / "benchmark"  # of this machine; ignored by git
 UNITS = {"ms": 1e3, "s": 1.0, "MB": 1e-6}
 HEADER = ("work", "ours", "against", "theirs", "ratio", "target", "of limit")
 LIBRARIES = ("torch", "torchvision", "torch-geometric", "lightning", "numpy", "learn2learn", "easyfsl")
