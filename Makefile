@@ -5,16 +5,19 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 PEERS := .venv/peers
 
-.PHONY: help setup train test lint docs benchmark clean
+.PHONY: help setup train test lint docs coverage benchmark clean
 
 help:
 	@echo "make train   set up, train on the built-in letters, print the table"
 	@echo "make test    set up, then lint, tests and documentation"
 	@echo "make setup   make .venv and install everything"
-	@echo "make lint    ruff and mypy"
+	@echo "make lint    ruff, mypy, and which room imports which"
 	@echo "make docs    the documentation, into build/docs"
+	@echo "make coverage"
+	@echo "             the tests again, and which lines they reach"
 	@echo "make benchmark [DATA=SPEC] [FEATURES=FILE]"
-	@echo "             every stage beside its peers, on your images and features or on generated ones"
+	@echo "             every stage next to its peers, on your images and features or on generated ones,"
+	@echo "             into runs/benchmark"
 	@echo "make clean   remove .venv and caches; runs and packed data stay"
 
 setup: $(INSTALLED)
@@ -44,6 +47,11 @@ docs: setup
 
 test: lint docs
 	$(BIN)/pytest
+
+coverage: setup
+	@mkdir -p build
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage report
 
 $(PEERS): $(INSTALLED)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[benchmark]' \

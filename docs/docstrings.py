@@ -31,7 +31,7 @@ def markdown(text: str) -> str:
 
 
 def _apart(several: re.Match[str]) -> str:
-    """Arguments that a docstring describes together, as the site wants them: one by one."""
+    """Arguments that a docstring describes together, as the site needs them: one by one."""
     *others, last = several[2].split(", ")
     return "".join(f"{several[1]}{name}: see `{last}`.\n" for name in others) + f"{several[1]}{last}: "
 

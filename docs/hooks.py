@@ -1,4 +1,7 @@
-"""Pages and pictures of the site that come from elsewhere in the repository."""
+"""Pages and pictures of the site that come from elsewhere in the repository.
+
+No page loads anything from another host.
+"""
 
 import re
 from argparse import _SubParsersAction
@@ -7,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 from fewshot.cli.entry import build_parser
@@ -33,7 +37,7 @@ def on_config(config: Any, **_: Any) -> Any:
 
 
 def on_files(files: Files, config: Any, **_: Any) -> Files:
-    """Add a page a benchmark, the page of commands, and the pictures that the README shows."""
+    """Add one page per benchmark, the page of commands, and the pictures that the README shows."""
     pages = {f"benchmarks/{name}.md": benchmark_page(name) for name in PAGES}
     for path, text in {**pages, "commands.md": commands_page()}.items():
         files.append(File.generated(config, path, content=text))
@@ -41,6 +45,14 @@ def on_files(files: Files, config: Any, **_: Any) -> Files:
         path = str(picture.relative_to(ROOT))
         files.append(File.generated(config, path, content=picture.read_bytes()))
     return files
+
+
+def on_post_page(output: str, page: Any, **_: Any) -> str:
+    """Refuse a page that loads anything from another host: the site works without a network."""
+    for tag in re.findall(r"<(?:script|img|iframe|source|link)\b[^>]*>", output):
+        if re.search(r'\b(?:src|href)="(?:https?:)?//', tag) and 'rel="canonical"' not in tag:
+            raise PluginError(f"{page.file.src_path}: expected nothing from another host, got {tag}")
+    return output
 
 
 def benchmark_page(name: str) -> str:

@@ -1,8 +1,9 @@
-"""All stages in turn, each in its own process; then where their time goes, and one table of all targets.
+"""All stages in turn, each in a process of its own, where their time goes, and one table of all targets.
 
     python experiments/benchmark [--data SPEC] [--features FILE]
 
-writes one file per stage into ``experiments/results/benchmark``. With a GPU, see the stages' own options.
+writes one file per stage into ``runs/benchmark``; ``--results experiments/results/benchmark`` replaces the
+committed figures. With a GPU, see the stages' own options.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from summary import STAGES, rows
 
 
 def run(stage: str, options: argparse.Namespace) -> bool:
-    """Run a stage; returns whether it completed."""
+    """Run a stage; returns whether it came to its end."""
     given = {"--data": options.data, "--features": options.features, "--results": options.results}
     words = [str(word) for pair in given.items() if pair[1] is not None for word in pair]
     start = time.monotonic()
@@ -27,7 +28,7 @@ def run(stage: str, options: argparse.Namespace) -> bool:
 
 def main(argv: list[str] | None = None) -> int:
     options = parser(__doc__)
-    options.add_argument("--stages", default=",".join(STAGES), help="some of them, separated by commas")
+    options.add_argument("--stages", default=",".join(STAGES), help="some of them, with commas between")
     arguments = options.parse_args(argv)
     stages = tuple(arguments.stages.split(","))
     ended = tuple(stage for stage in (*stages, "where") if run(stage, arguments))

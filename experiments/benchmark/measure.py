@@ -18,7 +18,9 @@ import torch
 
 from fewshot.core.files import replacing
 
-RESULTS = Path(__file__).parents[1] / "results" / "benchmark"
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "experiments" / "results" / "benchmark"  # committed; the tables are made of them
+OWN = ROOT / "runs" / "benchmark"  # of this machine; ignored by git
 UNITS = {"ms": 1e3, "s": 1.0, "MB": 1e-6}
 HEADER = ("work", "ours", "against", "theirs", "ratio", "target", "of limit")
 LIBRARIES = ("torch", "torchvision", "torch-geometric", "lightning", "numpy", "learn2learn", "easyfsl")
@@ -269,7 +271,7 @@ def parser(about: str | None) -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--data", help="SPEC of images; default generated ones")
     options.add_argument("--features", type=Path, help="an .npz of features; default generated ones")
-    options.add_argument("--results", type=Path, default=RESULTS, help="folder of the figures")
+    options.add_argument("--results", type=Path, default=OWN, help="folder of the figures")
     return options
 
 
