@@ -2,10 +2,10 @@
 
     python experiments/fold_features.py --data miniimagenet:PATH/tiny-imagenet-fs.tar --out FOLDER
 
-deals the train split's classes out into folds; for each, a backbone is trained on the classes of all other
-folds by the recipe of the config, and encodes all of them. ``FOLDER/fold0.npz``, ``fold1.npz``, … hold
+divides the train split's classes into folds; for each fold, a backbone is trained on the classes of all other
+folds by the recipe of the config, and encodes all classes. ``FOLDER/fold0.npz``, ``fold1.npz``, … hold
 features ``[n, D]``, labels, and the split: "train" (the classes that the backbone saw) and "val" (those of
-the fold). The val and test splits of the data are not touched.
+the fold). The val and test splits of the data are not used.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from fewshot.data.loading import load
 from fewshot.data.packed import PackedDataset, Splits
 from fewshot.training.build import build
 from fewshot.training.config import read
-from fewshot.training.run import stage
+from fewshot.training.plan import planned
 
 
 def take(data: PackedDataset, classes: torch.Tensor) -> PackedDataset:
@@ -54,21 +54,21 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="SPEC of the data")
     parser.add_argument("--config", default="tiny-imagenet-fs", help="the recipe")
     parser.add_argument("--folds", type=int, default=2)
-    parser.add_argument("--only", type=int, help="of the folds, only this one")
+    parser.add_argument("--only", type=int, help="only this fold")
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the .npz files")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the .npz files")
     arguments = parser.parse_args()
 
-    config = read(
-        arguments.config,
-        {
-            "data": arguments.data,
-            "seed": arguments.seed,
-            "pretrain.epochs": arguments.epochs,
-            "pretrain.validate_every": arguments.epochs,
-        },
-    )
+    changes = {
+        "data": arguments.data,
+        "seed": arguments.seed,
+        "pretrain.epochs": arguments.epochs,
+        "pretrain.validate_every": arguments.epochs,
+        "meta": None,
+        "graph": None,
+    }
+    config = read(arguments.config, changes)
     splits = load(config.data, size=config.images.size, channels=config.images.channels)
     parts = folds(splits.train.num_classes, arguments.folds, arguments.seed)
     for number, held_out in enumerate(parts):
@@ -78,7 +78,8 @@ def main() -> None:
         fold: Splits = replace(splits, train=take(splits.train, seen), val=take(splits.train, held_out))
         torch.manual_seed(arguments.seed)
         model = build(config, fold)
-        fit(stage("pretrain", config, fold, model), Fabric(devices=1, accelerator="cpu"), Silent())
+        (pretraining,) = planned(config, fold).stages
+        fit(pretraining.begin(model), Fabric(devices=1, accelerator="cpu"), Silent())
         features = {"train": model.features(fold.train), "val": model.features(fold.val)}
         labels = [data.class_names[c] for data in features.values() for c in data.labels.tolist()]
         split = [name for name, data in features.items() for _ in range(len(data))]

@@ -109,6 +109,11 @@ class GraphFewShot(nn.Module):
         return self.classify(support.unflatten(0, (b, n, k)), query.unflatten(0, (b, m)), **options)
 
     @property
+    def device(self) -> torch.device:
+        """The device that the model is on."""
+        return self.base_mean.device
+
+    @property
     def classify(self) -> Transformed:
         """The model without its backbone: the graph's call, on features minus the base mean."""
         return Transformed(self.transform, self.graph)
