@@ -143,7 +143,7 @@ class TensorBoard:
 
 
 class Wandb:
-    """One run of Weights & Biases, in which a resumed training goes on.
+    """One run of Weights & Biases, which a resumed training continues.
 
     Online if the user is signed in, else offline: then ``wandb/`` in the run's folder holds everything, and
     ``wandb sync`` uploads it, as long as the folder is not moved. ``WANDB_MODE`` overrides this; the other

@@ -31,7 +31,7 @@ TRAINED = "evaluate"  # the name, in a saved state, of what follows the last sta
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run does, in order: train the backbone, learn of the base classes, train the graph, evaluate."""
+    """What a run does, in order: train the backbone, fit to the base classes, train the graph, evaluate."""
 
     image_stages: list[Training]
     base: BaseClasses

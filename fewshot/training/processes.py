@@ -83,7 +83,7 @@ def make_fabric(devices: str | int) -> Fabric:
             raise InputError(f"devices: expected auto or {running} (running processes), got {devices}")
         devices = running
     several = nodes > 1 or (torch.cuda.device_count() if devices == "auto" else int(devices)) > 1
-    # DDP has to be told that some losses leave some of the graph's scalars without a gradient.
+    # Some losses leave some of the graph's scalars without a gradient, which DDP does not expect by itself.
     strategy = DDPStrategy(find_unused_parameters=True) if several else "auto"
     if several and not (elastic or running or _can_start_again()):
         raise InputError("devices: expected 1, as there is no script to start again for the other processes")

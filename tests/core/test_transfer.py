@@ -1,4 +1,4 @@
-"""What a training step does on a GPU, told by tensors that only claim to be on one: nothing waits for it."""
+"""A training step on a GPU waits for nothing; tested with tensors that only claim to be on one."""
 
 import pytest
 import torch

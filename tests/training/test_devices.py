@@ -102,7 +102,7 @@ def trained(name, fabric):
         calibrated=nullcontext,
     )
     before = {key: value.clone() for key, value in made.state_dict().items()}
-    # Adam makes whole steps of gradients that are 0 but for rounding, such as that of a bias before centring.
+    # Adam makes whole steps of gradients that are 0 up to rounding, such as that of a bias before centring.
     sgd = torch.optim.SGD(stage.module.parameters(), lr=0.1)
     fit(replace(stage, optimizer=sgd), fabric, recorder)
     return before, made.state_dict(), recorder.rows
