@@ -23,7 +23,7 @@ from fewshot.data.packed import PackedDataset, Splits
 from fewshot.methods.shared.fitting import Silent
 from fewshot.training.build import build
 from fewshot.training.config import read
-from fewshot.training.run import stage
+from fewshot.training.plan import planned
 
 
 def take(data: PackedDataset, classes: torch.Tensor) -> PackedDataset:
@@ -58,18 +58,18 @@ def main() -> None:
     parser.add_argument("--only", type=int, help="only this fold")
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the .npz files")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the .npz files")
     arguments = parser.parse_args()
 
-    config = read(
-        arguments.config,
-        {
-            "data": arguments.data,
-            "seed": arguments.seed,
-            "pretrain.epochs": arguments.epochs,
-            "pretrain.validate_every": arguments.epochs,
-        },
-    )
+    changes = {
+        "data": arguments.data,
+        "seed": arguments.seed,
+        "pretrain.epochs": arguments.epochs,
+        "pretrain.validate_every": arguments.epochs,
+        "meta": None,
+        "graph": None,
+    }
+    config = read(arguments.config, changes)
     splits = load(config.data, size=config.images.size, channels=config.images.channels)
     parts = folds(splits.train.num_classes, arguments.folds, arguments.seed)
     for number, held_out in enumerate(parts):
@@ -79,7 +79,8 @@ def main() -> None:
         fold: Splits = replace(splits, train=take(splits.train, seen), val=take(splits.train, held_out))
         torch.manual_seed(arguments.seed)
         model = build(config, fold)
-        fit(stage("pretrain", config, fold, model), Fabric(devices=1, accelerator="cpu"), Silent())
+        (pretraining,) = planned(config, fold).stages
+        fit(pretraining.begin(model), Fabric(devices=1, accelerator="cpu"), Silent())
         features = {"train": model.features(fold.train), "val": model.features(fold.val)}
         labels = [data.class_names[c] for data in features.values() for c in data.labels.tolist()]
         split = [name for name, data in features.items() for _ in range(len(data))]

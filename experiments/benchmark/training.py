@@ -12,6 +12,7 @@ The limit is the convolutions alone, forward and backward, at the speed of a squ
 import argparse
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
@@ -26,6 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fewshot import backbones
 from fewshot.core.loop import fit
+from fewshot.data.augment import Augment
 from fewshot.data.packed import PackedDataset
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.methods.shared.fitting import Silent
@@ -33,8 +35,9 @@ from fewshot.model.backbones.compiled import compile_backbone
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.model.precision import resolve
 from fewshot.model.preprocess import Preprocess
-from fewshot.training import stages
-from fewshot.training.config import Config, Images, Meta
+from fewshot.training.config import Meta
+from fewshot.training.stages.meta import MetaTraining
+from fewshot.training.validation import ImageValidation
 
 WAY, SHOT, QUERY = 5, 5, 15
 TARGETS = {84: 3.0, 32: 5.0}
@@ -46,12 +49,15 @@ def ours(
 ) -> Callable[[], None]:
     """So many steps of the stage `meta`, each time from the weights of the previous run."""
     meta = Meta(steps=options.steps, batch=options.batch, way=WAY, shot=SHOT, query=QUERY, lr=1e-3)
-    config = Config(images=Images(size), meta=meta)
     device = torch.device(options.device)
     model = GraphFewShot(backbones.conv4(), ClassGraph(), preprocess=Preprocess(size, 3)).to(device)
     if compiled:
         compile_backbone(model.backbone, device)
-    stage = stages.meta(config, model, data, lambda: {"val_accuracy": 0.0})
+    off = Augment(crop=0, flip=False, brightness=0.0, noise=0.0)
+    training = MetaTraining(meta, data, ImageValidation(data, data, ()), augment=off, run_seed=0)
+    stage = replace(
+        training.begin(model), validate=lambda: {"val_accuracy": 0.0}, calibrated=nullcontext
+    )  # without validation
     fabric = Fabric(accelerator=device.type, devices=1)
     return lambda: fit(stage, fabric, Silent())
 

@@ -109,6 +109,11 @@ class GraphFewShot(nn.Module):
         return self.classify(support.unflatten(0, (b, n, k)), query.unflatten(0, (b, m)), **options)
 
     @property
+    def device(self) -> torch.device:
+        """The device that the model is on."""
+        return self.base_mean.device
+
+    @property
     def classifier(self) -> Transformed:
         """The model without its backbone: a module with the graph's call that shares its weights."""
         return Transformed(self.transform, self.graph)

@@ -1,4 +1,4 @@
-"""A model before its training, as a config says."""
+"""The model of a config, before training."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ import torch
 from torch import nn
 
 from fewshot.core.errors import InputError
-from fewshot.core.seeds import seeded
+from fewshot.core.seeds import seed, seeded
 from fewshot.data.packed import PackedDataset, Splits, spread
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.model import backbones
 from fewshot.model.backbones.external import Outside, own_input
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.model.preprocess import Preprocess
-from fewshot.training import stages
 from fewshot.training.config import Config
 
 
 def build(config: Config, splits: Splits) -> GraphFewShot:
-    """The model before training: random weights (the graph's too) but for a backbone's given ones.
+    """The model of a config, before training.
+
+    Its weights are random, those of the graph included, except for a backbone with given weights.
 
     Raises:
-        InputError: an unknown backbone, images or weights that do not fit it.
+        InputError: an unknown backbone, or images or weights that do not fit it.
     """
     arguments = config.backbone.arguments()
     if not backbones.is_outside(config.backbone.name):
         arguments["in_channels"] = config.images.channels or splits.train.channels
-    with seeded(stages.seed(config.seed, 5, 0)):
+    with seeded(seed(config.seed, 5, 0)):
         backbone = backbones.build(arguments)
         graph = ClassGraph()
     if config.weights is not None:
@@ -37,7 +38,7 @@ def build(config: Config, splits: Splits) -> GraphFewShot:
     if size < 16:
         raise InputError(f"images.size: expected at least 16, got {size}, the side of the data's images")
     if isinstance(backbone, Outside):
-        backbone.out_features(size)  # says it, if that size is none for it
+        backbone.out_features(size)  # raises an error if the backbone does not take that size
         preprocess = Preprocess(**{**backbone.input, "size": size})
     else:
         preprocess = _standardised(size, arguments["in_channels"], splits.train)
@@ -47,7 +48,7 @@ def build(config: Config, splits: Splits) -> GraphFewShot:
 
 
 def _standardised(size: int, channels: int, data: PackedDataset) -> Preprocess:
-    """Images of that form with mean 0 and standard deviation 1 in each channel."""
+    """Images of that size, with mean 0 and standard deviation 1 in each channel of the data."""
     values = Preprocess(size, channels, mean=(0.0,), std=(1.0,))(spread(data, 4096).items)
     mean, std = values.mean((0, 2, 3)), values.std((0, 2, 3)).clamp(min=1e-2)
     return Preprocess(
@@ -56,16 +57,16 @@ def _standardised(size: int, channels: int, data: PackedDataset) -> Preprocess:
 
 
 def load_weights(backbone: nn.Module, path: str | Path) -> None:
-    """Give a backbone the weights of a state dict file, all of them.
+    """Load all weights of a backbone from the file of a state dict.
 
     Raises:
-        InputError: no such file, none of torch, or keys that are missing, unknown or of another shape.
+        InputError: no such file, not one of torch, or keys that are missing, unknown or of another shape.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise InputError(f"weights: expected a file, got {path}, which is none") from error
-    except Exception as error:  # torch, zipfile and pickle each raise their own for a broken file
+        raise InputError(f"weights: expected a file, got {path}, which does not exist") from error
+    except Exception as error:  # torch, zipfile and pickle have errors of their own for a broken file
         raise InputError(f"weights: {path} is not a state dict that torch can read") from error
     if not isinstance(state, dict):
         raise InputError(f"weights: expected a state dict in {path}, got {type(state).__name__}")
@@ -82,6 +83,6 @@ def load_weights(backbone: nn.Module, path: str | Path) -> None:
 
 
 def image_size(config: Config) -> int | None:
-    """The side that the data are packed at: as asked for, else the backbone's own where it has one."""
+    """The side at which images are packed: the config's, else the backbone's own, else None."""
     name = config.backbone.name
     return config.images.size or (own_input(name)["size"] if backbones.is_outside(name) else None)

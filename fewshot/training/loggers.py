@@ -1,4 +1,7 @@
-"""Loggers beside ``metrics.jsonl``: CSV, TensorBoard, Weights & Biases; each has a folder of its own name."""
+"""Loggers in addition to ``metrics.jsonl``: CSV, TensorBoard, Weights & Biases.
+
+Each writes to a folder of its own name within that of the run.
+"""
 
 from __future__ import annotations
 
@@ -21,23 +24,23 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 class Logger(Protocol):
-    """What a logger does; it may raise, `Loggers` sees to that."""
+    """What a logger does; `Loggers` handles its errors."""
 
-    def log(self, numbers: Mapping[str, float], step: int) -> None:
-        """Take the numbers of a step; earlier steps have come before."""
+    def log_numbers(self, numbers: Mapping[str, float], step: int) -> None:
+        """Receive the numbers of a step; steps come in order."""
 
     def finish(self, results: Rows, pictures: Mapping[str, Path], checkpoint: Path) -> None:
-        """Take what a training ends with, as far as there is a place for it."""
+        """Receive what training ends with, as far as the logger has a place for it."""
 
     def close(self) -> None:
         """Write out what is left."""
 
 
 class Loggers:
-    """Several loggers as one. One that fails is left out, with a line on standard error; training goes on.
+    """Several loggers as one. One that fails is left out, with a line on standard error; training continues.
 
     Args:
-        names: of ``csv``, ``tensorboard``, ``wandb``.
+        names: any of ``csv``, ``tensorboard``, ``wandb``.
         folder: of the run.
         config: of the run.
 
@@ -46,13 +49,13 @@ class Loggers:
     """
 
     def __init__(self, names: Sequence[str], folder: Path, config: Config) -> None:
-        check(names)
+        check_names(names)
         self._loggers: dict[str, Logger] = {}
         for name in names:
             if made := self._guard(name, LOGGERS[name], folder, config):
                 self._loggers[name] = made
 
-    def log(self, row: Mapping[str, Any], step: int) -> None:
+    def pass_on(self, row: Mapping[str, Any], step: int) -> None:
         """Pass on the numbers of a row, each named ``stage/key``, at a step counted over all stages."""
         numbers = {
             f"{row['stage']}/{key}": value
@@ -60,10 +63,10 @@ class Loggers:
             if isinstance(value, (int, float)) and key != "step"
         }
         for name, logger in list(self._loggers.items()):
-            self._guard(name, logger.log, numbers, step)
+            self._guard(name, logger.log_numbers, numbers, step)
 
     def finish(self, results: Rows, pictures: Mapping[str, Path], checkpoint: Path) -> None:
-        """Pass on what the training ends with: rows of the final table, PNG files by name, the checkpoint."""
+        """Pass on what training ends with: rows of the final table, PNG files by name, the checkpoint."""
         for name, logger in list(self._loggers.items()):
             self._guard(name, logger.finish, results, pictures, checkpoint)
 
@@ -80,10 +83,10 @@ class Loggers:
             tell(f"warning: logger {name} is left out: {' '.join(str(error).split())}")
 
 
-def check(names: Sequence[str]) -> None:
-    """Raise an InputError for an unknown name.
+def check_names(names: Sequence[str]) -> None:
+    """Raise an `InputError` for the unknown name of a logger.
 
-    >>> check(["csv"])
+    >>> check_names(["csv"])
     """
     for name in names:
         if name not in LOGGERS:
@@ -100,7 +103,7 @@ class Csv:
         (self._folder / "metrics.csv").unlink(missing_ok=True)  # a resumed run logs its earlier rows again
         self._logger = CSVLogger(folder, name="", version="csv", flush_logs_every_n_steps=1)
 
-    def log(self, numbers: Mapping[str, float], step: int) -> None:
+    def log_numbers(self, numbers: Mapping[str, float], step: int) -> None:
         self._logger.log_metrics(dict(numbers), step)
 
     def finish(self, results: Rows, pictures: Mapping[str, Path], checkpoint: Path) -> None:
@@ -121,7 +124,7 @@ class TensorBoard:
             earlier.unlink()
         self._writer = SummaryWriter(str(folder / "tensorboard"))
 
-    def log(self, numbers: Mapping[str, float], step: int) -> None:
+    def log_numbers(self, numbers: Mapping[str, float], step: int) -> None:
         for key, value in numbers.items():
             self._writer.add_scalar(key, value, step)
 
@@ -140,11 +143,11 @@ class TensorBoard:
 
 
 class Wandb:
-    """One run of Weights & Biases, in which a resumed training goes on.
+    """One run of Weights & Biases, which a resumed training continues.
 
-    Online where the user is signed in, else offline: then ``wandb/`` in the run's folder holds everything,
-    and ``wandb sync`` sends it, for as long as the folder stays where it is. ``WANDB_MODE`` says otherwise;
-    wandb's other variables (``WANDB_PROJECT``, ``WANDB_NAME``, …) hold too.
+    Online if the user is signed in, else offline: then ``wandb/`` in the run's folder holds everything, and
+    ``wandb sync`` uploads it, as long as the folder is not moved. ``WANDB_MODE`` overrides this; the other
+    variables of wandb (``WANDB_PROJECT``, ``WANDB_NAME``, …) apply too.
     """
 
     def __init__(self, folder: Path, config: Config) -> None:
@@ -154,7 +157,7 @@ class Wandb:
         self._wandb, self._folder = wandb, folder / "wandb"
         mode = os.environ.get("WANDB_MODE") or ("online" if _signed_in_to_wandb() else "offline")
         number = os.environ.get("WANDB_RUN_ID") or self._number()
-        if mode == "offline":  # the rows of an earlier part of this training are logged again
+        if mode == "offline":  # the rows from before a resumption are logged again
             for earlier in self._folder.glob(f"offline-run-*-{number}"):
                 shutil.rmtree(earlier)
         options: dict[str, Any] = {
@@ -165,11 +168,11 @@ class Wandb:
             "resume": "allow" if mode == "online" else None,
         }
         self._run = wandb.init(dir=str(folder), config=to_dict(config), **options)
-        for stage in ("pretrain", "meta", "graph"):  # whose best weights are the ones that are kept
+        for stage in ("pretrain", "meta", "graph"):  # the weights with the highest one are kept
             self._run.define_metric(f"{stage}/val_accuracy", summary="max")
 
-    def log(self, numbers: Mapping[str, float], step: int) -> None:
-        if step >= self._run.starting_step:  # else the service has it from before the training was resumed
+    def log_numbers(self, numbers: Mapping[str, float], step: int) -> None:
+        if step >= self._run.starting_step:  # else the service has the row from before the stop
             self._run.log(dict(numbers), step=step)
 
     def finish(self, results: Rows, pictures: Mapping[str, Path], checkpoint: Path) -> None:
@@ -182,7 +185,7 @@ class Wandb:
             self._run.log_artifact(artifact)
 
     def close(self) -> None:
-        self._run.finish()  # else a later training of this process would go on in this run
+        self._run.finish()  # otherwise a later run of this process would be logged in this one
 
     def _number(self) -> str:
         """The run's id, kept in its folder."""
@@ -195,7 +198,7 @@ class Wandb:
 
 @contextmanager
 def _staged_in(folder: Path) -> Iterator[None]:
-    """Have wandb put files that wait to be sent here, not in the user's home; it goes by the environment."""
+    """Have wandb keep the files that it is yet to upload here, not in the user's home."""
     if "WANDB_DATA_DIR" in os.environ:
         yield
         return
@@ -208,16 +211,16 @@ def _staged_in(folder: Path) -> Iterator[None]:
 
 def _require(package: str) -> None:
     found = importlib.util.find_spec(package)
-    if found is None or found.origin is None:  # nothing, or a mere folder of that name
+    if found is None or found.origin is None:  # nothing, or just a folder of that name
         raise InputError(f"it is not installed (pip install 'fewshot[{package}]')")
 
 
 def _signed_in_to_wandb() -> bool:
-    """Whether there is a key, given or kept by ``wandb login``; asks neither the user nor the network."""
+    """Whether there is a key, in the environment or from ``wandb login``; without asking anybody."""
     host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
     try:
         return bool(os.environ.get("WANDB_API_KEY") or netrc.netrc().authenticators(host))
-    except (OSError, netrc.NetrcParseError):  # no such file, or one that is not for machines
+    except (OSError, netrc.NetrcParseError):  # no such file, or not a valid one
         return False
 
 

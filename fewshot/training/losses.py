@@ -1,4 +1,4 @@
-"""The losses of training: a classifier of all classes, episodes through the whole model, the graph alone."""
+"""The losses of training: of a classifier of all classes, of episodes of images, and of the class graph."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CosineClassifier(nn.Module):
 
     Args:
         features, classes: sizes D and C.
-        scale: where the learned scale starts; default 10.
+        scale: the start of the learned scale; default 10.
 
     Shapes: ``[n, D]`` to ``[n, C]``.
     """
@@ -38,7 +38,14 @@ class CosineClassifier(nn.Module):
 
 
 class ImageLoss(nn.Module):
-    """Cross-entropy of images against the base classes; the backbone computes in a precision of its own."""
+    """Cross-entropy of images against the base classes.
+
+    Args:
+        backbone: images to features.
+        classifier: features to scores of the classes.
+        label_smoothing: share of the target that is spread over all classes; default 0.
+        precision: that of the backbone.
+    """
 
     def __init__(
         self,
@@ -62,16 +69,16 @@ class ImageLoss(nn.Module):
 
 
 class EpisodeLoss(nn.Module):
-    """Cross-entropy of episodes of images, the features centred on their own mean.
+    """Cross-entropy of episodes of images, with the features centred on their own mean.
 
-    All images of a batch are of base classes, so that their mean estimates the base mean.
+    All images of a batch are of base classes, so their mean estimates the base mean.
 
     Args:
         backbone: images to features.
-        method: support ``[B, N, K, D]``, query ``[B, M, D]``, labels ``[B, M]`` and the classes' shares
+        method: from support ``[B, N, K, D]``, query ``[B, M, D]``, labels ``[B, M]`` and the classes' shares
             ``[B, N]`` to loss and accuracy: a `GraphLoss` or a `PrototypeLoss`.
-        precision: what the backbone computes in.
-        workers: whose images the mean is of.
+        precision: that of the backbone.
+        workers: the processes over whose images the mean is taken.
     """
 
     def __init__(
@@ -120,7 +127,7 @@ class PrototypeLoss(nn.Module):
 
 
 class GraphLoss(nn.Module):
-    """Cross-entropy of the class graph, averaged over `MODES` and joint, told which classes occur."""
+    """Cross-entropy of the class graph, averaged over `MODES` and joint mode given which classes occur."""
 
     def __init__(self, graph: nn.Module) -> None:
         super().__init__()
@@ -137,7 +144,7 @@ class GraphLoss(nn.Module):
             {"joint": joint, "proportions": shares if known else None} for joint, known in MODES.values()
         ]
         options.append({"joint": True, "evidence": (shares > 0).to(shares.dtype)})
-        scores = torch.stack([self.graph(support, query, **told).logits for told in options])
+        scores = torch.stack([self.graph(support, query, **given).logits for given in options])
         every = labels.expand(len(options), -1, -1)  # [modes, B, M]
         return cross_entropy(scores.flatten(0, 2), every.flatten()), _accuracy(scores, every)
 

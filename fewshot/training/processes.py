@@ -1,4 +1,4 @@
-"""The processes of a training, and what each does of the work."""
+"""The processes that train together, and how they share the work."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Workers:
-    """The processes that share each batch out, in equal parts; by default a single one.
+    """The processes that share each batch, in equal parts; by default a single one.
 
     Args:
         rank: of this process.
-        world: how many there are.
-        mean: of a tensor, over all processes, with gradient.
+        world: the number of processes.
+        mean: the mean of a tensor over all processes, with gradient.
     """
 
     rank: int = 0
@@ -36,7 +36,11 @@ class Workers:
     mean: Callable[[Tensor], Tensor] = lambda x: x
 
     def share(self, name: str, batch: int) -> int:
-        """How much of a batch this process has.
+        """The size of this process's part of a batch.
+
+        Args:
+            name: of the batch, for the error.
+            batch: the size of the whole batch.
 
         Raises:
             InputError: the processes cannot have equal parts of it.
@@ -50,6 +54,8 @@ ALONE = Workers()
 
 
 def workers_of(fabric: Fabric) -> Workers:
+    """The processes of a fabric."""
+
     def mean(x: Tensor) -> Tensor:
         every = cast(Tensor, fabric.all_gather(x, sync_grads=True))  # [processes, ...]
         return every.mean(0)
@@ -59,7 +65,11 @@ def workers_of(fabric: Fabric) -> Workers:
 
 
 def make_fabric(devices: str | int) -> Fabric:
-    """Fabric for so many devices of this machine, or for the processes that torchrun has started."""
+    """Fabric for a number of this machine's devices, or for the processes that torchrun has started.
+
+    Raises:
+        InputError: not a number of devices, or not one that can be had here.
+    """
     if devices != "auto" and not (str(devices).isdigit() and int(devices) > 0):
         raise InputError(f"devices: expected auto or a number from 1 up, got {devices!r}")
     nodes, running, elastic = 1, _running(), TorchElasticEnvironment.detect()
@@ -70,15 +80,15 @@ def make_fabric(devices: str | int) -> Fabric:
         devices, nodes = here, everywhere // here
     elif running:
         if devices not in ("auto", running, str(running)):
-            raise InputError(f"devices: expected auto or {running} (processes that run now), got {devices}")
+            raise InputError(f"devices: expected auto or {running} (running processes), got {devices}")
         devices = running
     several = nodes > 1 or (torch.cuda.device_count() if devices == "auto" else int(devices)) > 1
-    # Not every loss asks all of the graph's scalars, which several processes must be told.
+    # Some losses leave some of the graph's scalars without a gradient, which DDP does not expect by itself.
     strategy = DDPStrategy(find_unused_parameters=True) if several else "auto"
     if several and not (elastic or running or _can_start_again()):
-        raise InputError("devices: expected 1 where there is no script to start again for the others")
+        raise InputError("devices: expected 1, as there is no script to start again for the other processes")
     try:
-        # Only the backbone computes in bfloat16: Fabric's own mixed precision would round its inputs too.
+        # Only the backbone computes in bfloat16; Fabric's own mixed precision would also round its inputs.
         number = "auto" if devices == "auto" else int(devices)
         return Fabric(devices=number, num_nodes=nodes, strategy=strategy, precision="32-true")
     except (MisconfigurationException, ValueError, RuntimeError) as error:
@@ -86,13 +96,13 @@ def make_fabric(devices: str | int) -> Fabric:
 
 
 def _running() -> int | None:
-    """How many processes are connected by now, this one among them."""
-    there = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return torch.distributed.get_world_size() if there else None
+    """The number of connected processes, this one included; None before they are connected."""
+    connected = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_world_size() if connected else None
 
 
 def _can_start_again() -> bool:
-    """Whether Lightning can run the command of this process for the others: a module or a file."""
+    """Whether Lightning can run this command again for the other processes: a module or a file."""
     main = sys.modules["__main__"]
     return getattr(main, "__spec__", None) is not None or os.path.isfile(sys.argv[0])
 
@@ -101,7 +111,7 @@ def launch(devices: str | int) -> Fabric:
     """Fabric, with its processes running and connected."""
     fabric = make_fabric(devices)
     fabric.launch()
-    # Lightning leaves gloo's threads running, and an interpreter that ends under them may abort.
+    # Lightning leaves gloo's threads running, and an interpreter that exits while they run may abort.
     atexit.register(_disconnect)
     return fabric
 
@@ -112,7 +122,7 @@ def _disconnect() -> None:
 
 
 def on_first(fabric: Fabric, work: Callable[[], T]) -> T | None:
-    """What some work gives on the first process, None on the others; its InputError is raised on all."""
+    """The result of some work on the first process, None on the others; its InputError is raised on all."""
     result, problem = None, ""
     if fabric.is_global_zero:
         try:

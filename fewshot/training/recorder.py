@@ -1,4 +1,4 @@
-"""Where the training loop puts what it learns: metrics, loggers, the terminal, and states to go on from."""
+"""The recorder of a run: metrics, loggers, progress on the terminal, and states to resume from."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class RunRecorder:
     """A `fewshot.core.loop.Recorder` that writes to a run's folder and shows progress on standard error.
 
     Args:
-        folder: of the run; None for all processes but the first, which record nothing.
-        loggers: take the rows of ``metrics.jsonl`` too, those of a resumed run again from its start.
-        snapshot: what a saved state holds beside the stage's own.
-        seconds: that the run took before it was resumed.
+        folder: of the run; None in all processes except the first, which record nothing.
+        loggers: receive the rows of ``metrics.jsonl`` too, in a resumed run from the first one on.
+        snapshot: what a saved state holds in addition to that of the stage.
+        seconds: the time that the run took before it was resumed.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class RunRecorder:
         """Append a row to the metrics, with the run's seconds, and pass it on to the loggers."""
         if self.folder is not None and self.display is not None:
             row = {**row, "seconds": round(self._seconds, 2)}
-            self.folder.log(row)
+            self.folder.append(row)
             self._pass_on(row)
             self.display.row(row)
 
@@ -54,14 +54,14 @@ class RunRecorder:
             self.display.step(stage, step)
 
     def save(self, stage: str, state: dict[str, Any] | None) -> None:
-        """Keep the state of the run; with None, of one whose stage is about to start."""
+        """Save the state of the run; None: the stage is about to start."""
         if self.folder is not None:
             self.folder.write_state(
                 {"stage": stage, "fit": state, "seconds": self._seconds, **self.snapshot()}
             )
 
     def finish(self, results: Rows, pictures: Mapping[str, Path], checkpoint: Path) -> None:
-        """Give the loggers what the training ends with: final table, PNG files by name, checkpoint."""
+        """Pass on to the loggers what training ends with: final table, PNG files by name, checkpoint."""
         if self.loggers is not None:
             self.loggers.finish(results, pictures, checkpoint)
 
@@ -77,15 +77,15 @@ class RunRecorder:
         return time.monotonic() - self._begin
 
     def _pass_on(self, row: Mapping[str, Any]) -> None:
-        if row["stage"] != self._stage:  # loggers count the steps of all stages together
+        if row["stage"] != self._stage:  # loggers count steps over all stages
             self._stage, self._before = row["stage"], self._before + self._step
         self._step = row["step"]
         if self.loggers is not None:
-            self.loggers.log(row, self._before + self._step)
+            self.loggers.pass_on(row, self._before + self._step)
 
 
 class Display:
-    """Progress on standard error: a bar on a terminal, elsewhere a line for each validation."""
+    """Progress on standard error: a bar on a terminal, elsewhere a line per validation."""
 
     def __init__(self) -> None:
         self._bar: Progress | None = None
@@ -135,7 +135,7 @@ class Display:
             print(text, file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Leave the bar as it is."""
+        """Stop the bar, which stays visible."""
         if self._bar is not None:
             self._bar.stop()
 

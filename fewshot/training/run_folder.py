@@ -1,4 +1,4 @@
-"""The folder of a training run: what stands there, what is kept, and what a resumed run goes on from."""
+"""The folder of a training run: its files, its lock, and the state from which it is resumed."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from fewshot.training.config import Config
 
 try:
     import fcntl
-except ImportError:  # not on Windows, where two runs in one folder are not told apart
+except ImportError:  # not on Windows, where two runs in one folder go unnoticed
     fcntl = None  # type: ignore[assignment]
 
 
 class RunFolder:
     """A run's folder, ready to be written to.
 
-    A run that stands there is moved to ``NAME.1``, ``NAME.2``, …, unless it is resumed. A run is finished
-    when it has results and no state to go on from.
+    An earlier run in it is moved to ``NAME.1``, ``NAME.2``, …, unless it is resumed. A run is finished when
+    it has results and no state to resume from.
 
     Args:
-        folder: where; made if need be.
+        folder: its path; created if it does not exist.
         config: of the run.
-        resume: go on with the run that stands there, if there is one.
+        resume: continue the run in the folder, if there is one.
 
     Raises:
-        InputError: the folder holds something else than a run, a run of another config is to be resumed, or
-            another process is writing there.
+        InputError: the folder holds something other than a run, the run to be resumed has another config, or
+            another process is writing to the folder.
     """
 
     def __init__(self, folder: str | Path, config: Config, resume: bool = False) -> None:
@@ -57,17 +57,17 @@ class RunFolder:
                 self.path.mkdir()
                 self._lock = _lock(self.path)
         elif resume:
-            print(f"there is no run in {self.path} to go on with: it begins", file=sys.stderr)
+            print(f"there is no run in {self.path} to resume; a new one begins", file=sys.stderr)
         if not (self.path / "config.yaml").is_file():
             configs.write(config, self.path / "config.yaml")
 
     @property
     def finished(self) -> bool:
-        """Whether the run that stands there is whole."""
+        """Whether the run is complete."""
         return (self.path / "results.json").is_file() and not (self.path / "state.pt").is_file()
 
     def read_state(self) -> dict[str, Any] | None:
-        """What `write_state` wrote last, the metrics put back to where they were then; None at the start."""
+        """What `write_state` wrote last, with later rows of metrics removed; None at the start of a run."""
         if not (self.path / "state.pt").is_file():
             self._truncate_metrics(0)
             return None
@@ -76,47 +76,47 @@ class RunFolder:
         return state
 
     def write_state(self, state: Mapping[str, Any]) -> None:
-        """Keep what is needed to go on: plain values and tensors, and where the metrics are."""
+        """Save what is needed to resume: plain values and tensors, and the length of the metrics."""
         with replacing(self.path / "state.pt") as temporary:
             torch.save({**state, "metrics": self._metrics_size()}, temporary)
 
-    def log(self, row: Mapping[str, Any]) -> None:
-        """Append a line to ``metrics.jsonl``."""
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Append a row to ``metrics.jsonl``."""
         if self._stream is None:
             self._stream = (self.path / "metrics.jsonl").open("ab")
         self._stream.write(json.dumps(row).encode() + b"\n")
         self._stream.flush()
 
     def metrics(self) -> list[dict[str, Any]]:
-        """All rows of ``metrics.jsonl``; a torn last line is left out."""
+        """All rows of ``metrics.jsonl``, without a last line that is incomplete."""
         path = self.path / "metrics.jsonl"
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
         return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def write_results(self, results: Sequence[Mapping[str, Any]]) -> None:
-        """Write ``results.json``, a row a method, mode, way and shot."""
+        """Write ``results.json``, one row per method, mode, way and shot."""
         with replacing(self.path / "results.json") as temporary:
             temporary.write_text(json.dumps(list(results), indent=1) + "\n", encoding="utf-8")
 
     def finish(self) -> None:
-        """Say that all is written; from here on there is nothing to resume."""
+        """Mark the run as finished: there is nothing left to resume."""
         (self.path / "metrics.jsonl").touch()  # a run without stages has no rows
         (self.path / "state.pt").unlink(missing_ok=True)
         self.close()
 
     def close(self) -> None:
-        """Close the files, and let other processes into the folder."""
+        """Close the files, and release the folder to other processes."""
         for stream in (self._stream, self._lock):
             if stream is not None:
                 stream.close()
         self._stream = self._lock = None
 
     def _check_same(self, config: Config) -> None:
-        standing = configs.read(self.path / "config.yaml")
-        if changes := configs.differences(config, standing):
+        earlier = configs.read(self.path / "config.yaml")
+        if changes := configs.differences(config, earlier):
             raise InputError(
                 f"resume: expected the config of the run in {self.path}, got {'; '.join(changes)} "
-                "(leave out --resume to start anew; that run is kept)"
+                "(without --resume a new run starts, and that one is kept)"
             )
 
     def _metrics_size(self) -> int:
@@ -129,12 +129,12 @@ class RunFolder:
 
 
 def _visible(folder: Path) -> list[str]:
-    """The names in a folder but for hidden ones: the lock, and what a kill left of a file half written."""
+    """The names in a folder, except for the hidden lock and hidden files that a kill left incomplete."""
     return [p.name for p in folder.iterdir() if not p.name.startswith(".")] if folder.is_dir() else []
 
 
 def _lock(folder: Path) -> IO[bytes] | None:
-    """Keep other runs out of the folder until the file is closed, at the latest when this process ends."""
+    """Lock the folder against other runs until the file is closed, at the latest when this process ends."""
     if fcntl is None:
         return None
     stream = (folder / ".lock").open("wb")
@@ -142,7 +142,7 @@ def _lock(folder: Path) -> IO[bytes] | None:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         stream.close()
-        raise InputError(f"out: {folder} belongs to a run that is still going on") from error
+        raise InputError(f"out: {folder} belongs to a run that is still active") from error
     return stream
 
 

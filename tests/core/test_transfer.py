@@ -1,4 +1,4 @@
-"""A training step does not wait for the GPU; tested with fake tensors that claim to be on one."""
+"""A training step on a GPU waits for nothing; tested with tensors that only claim to be on one."""
 
 import pytest
 import torch
@@ -9,13 +9,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from fewshot import backbones
 from fewshot.core.transfer import send
 from fewshot.data import augment
+from fewshot.data.augment import Augment
 from fewshot.data.packed import PackedDataset
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.model.preprocess import Preprocess
-from fewshot.training import stages
-from fewshot.training.config import Augment, Config, Images, Meta
+from fewshot.training.config import Meta
 from fewshot.training.run import resident
+from fewshot.training.stages.meta import MetaTraining
+from fewshot.training.validation import ImageValidation
 
 GPU = torch.device("cuda")
 
@@ -54,19 +56,19 @@ def test_a_step_waits_for_nothing(fake, monkeypatch, method, rotate):
     data = PackedDataset(
         torch.zeros(60, 3, 20, 20, dtype=torch.uint8), torch.arange(60) // 10, tuple("abcdef")
     )
-    config = Config(
-        images=Images(size=16, channels=1),
+    training = MetaTraining(
+        Meta(method=method, batch=2, way=3, query=2),
+        data,
+        ImageValidation(data, data, ()),
         augment=Augment(crop=1, flip=True, brightness=0.2, noise=0.1, rotate=rotate),
-        meta=Meta(method=method, batch=2, way=3, query=2),
+        run_seed=0,
     )
     monkeypatch.setattr(augment, "_on_device", lambda generator, device: None)  # a seed, read on the CPU
-    sampler = stages.meta_samplers(config, data)
-    monkeypatch.setattr(stages, "meta_samplers", lambda *_: sampler)
     with fake:
         with GPU:
             model = GraphFewShot(backbones.conv4(1, 4), ClassGraph(), preprocess=Preprocess(16, 1))
             object.__setattr__(data, "items", torch.zeros(60, 3, 20, 20, dtype=torch.uint8))
-        stage = stages.meta(config, model, data, dict)
+        stage = training.begin(model)
         with NoWaiting():
             x, *rest = next(stage.batches(0))
             loss, accuracy = stage.module(x, *rest)

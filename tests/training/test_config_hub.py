@@ -1,4 +1,4 @@
-"""Every config that is shipped: it fits its benchmark's true counts, and each of its stages makes a step.
+"""Every shipped config fits the true counts of its benchmark, and each of its stages makes a step.
 
 The steps are made on small files in the benchmark's own format, with small networks and episodes.
 """
@@ -15,9 +15,9 @@ from fewshot.data.loading import load
 from fewshot.data.packed import PackedDataset, Splits
 from fewshot.data.readers.benchmark import read_benchmark
 from fewshot.training import config as configs
-from fewshot.training import run as training
 from fewshot.training.build import build
 from fewshot.training.config import Config
+from fewshot.training.plan import planned
 
 SMALL = {
     "images": {"size": 32},
@@ -25,12 +25,13 @@ SMALL = {
     "pretrain": {"epochs": 1, "batch": 4},
     "meta": {"steps": 1, "batch": 2, "way": 3, "query": 1},
     "graph": {"steps": 1, "batch": 1, "ways": [3], "shots": [1], "query": 1, "noise": [0.0]},
+    "evaluate": {"ways": [2], "shots": [1], "query": 1, "episodes": 2},
 }
 RESNET12 = {"backbone": {"name": "resnet12", "widths": [4, 4, 8, 8]}}
 
 
 def small(name: str, **overrides: object) -> Config:
-    """A shipped config with those of its sections cut down that it has."""
+    """A shipped config with its sections cut down."""
     whole = configs.to_dict(configs.read(name))
     changes = SMALL | (RESNET12 if whole["backbone"]["name"] == "resnet12" else {})
     cut = {section: whole[section] | values for section, values in changes.items() if whole[section]}
@@ -46,11 +47,12 @@ def test_each_stage_makes_a_step(name: str, tmp_path: Path) -> None:
     config = small(name, data=spec)
     splits = load(spec, size=32, channels=config.images.channels, progress=False)
     model = build(config, splits)
-    stages = [stage for stage in ("pretrain", "meta", "graph") if getattr(config, stage)]
-    assert stages
+    stages = planned(config, splits).stages
+    assert [stage.name for stage in stages] == [
+        name for name in ("pretrain", "meta", "graph") if getattr(config, name)
+    ]
     for stage in stages:
-        features = model.features(splits.val) if stage == "graph" else None
-        current = training.stage(stage, config, splits, model, features)
+        current = stage.begin(model)
         before = [p.detach().clone() for p in current.module.parameters()]
         loss, _ = current.module(*next(current.batches(0)))
         assert loss.isfinite()
@@ -75,7 +77,7 @@ def test_episodes_fit_the_benchmarks_true_counts(name: str) -> None:
         sets[split] = PackedDataset(
             torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(len(labels), -1, -1, -1), labels, classes
         )
-    training.check(config, Splits(**sets, name=kind, hash="", path=Path()))
+    assert planned(config, Splits(**sets, name=kind, hash="", path=Path())).stages
 
 
 @pytest.mark.parametrize("name", shipped.names("configs"))

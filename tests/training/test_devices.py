@@ -3,8 +3,10 @@
 import json
 import os
 import socket
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,16 +16,16 @@ from torch import nn
 from fewshot import backbones
 from fewshot.core.errors import InputError
 from fewshot.core.loop import fit
-from fewshot.data.labelled import FeatureSet
 from fewshot.data.packed import PackedDataset, Splits
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.model.preprocess import Preprocess
 from fewshot.training import run as training
-from fewshot.training import stages, validation
+from fewshot.training import validation
 from fewshot.training.config import Augment, Backbone, Config, Evaluate, Graph, Images, Meta, Pretrain
+from fewshot.training.final import final_evaluation
+from fewshot.training.plan import planned
 from fewshot.training.processes import Workers, launch, workers_of
-from fewshot.training.validation import score
 
 STAGES = ("pretrain", "meta", "graph")
 CONFIG = Config(
@@ -73,11 +75,6 @@ def splits(folder):
     return Splits(images(), images(), images(), "images", "hash", folder)
 
 
-def features():
-    items = torch.randn(60, 5, generator=torch.Generator().manual_seed(1))
-    return FeatureSet(items, torch.arange(60) // 10, tuple("abcdef"))
-
-
 def model():
     torch.manual_seed(0)
     made = GraphFewShot(
@@ -88,26 +85,34 @@ def model():
     return made
 
 
+def begun(name, made, workers):
+    """A stage on a model."""
+    only = replace(CONFIG, **{other: None for other in STAGES if other != name})
+    (training,) = planned(only, splits(Path()), workers).stages
+    return training.begin(made)
+
+
 def trained(name, fabric):
-    """The weights after a stage, and its rows of metrics."""
-    torch.manual_seed(0)
+    """The weights before and after a stage, and its rows of metrics."""
     made, recorder = model(), Rows()
-    data = features() if name == "graph" else images()
     scores = iter(range(9))  # each time the weights are better than before
-    stage = getattr(stages, name)(
-        CONFIG, made, data, lambda: {"val_accuracy": float(next(scores))}, workers_of(fabric)
+    stage = replace(
+        begun(name, made, workers_of(fabric)),
+        validate=lambda: {"val_accuracy": float(next(scores))},
+        calibrated=nullcontext,
     )
-    # Adam makes whole steps of gradients that are 0 but for rounding, as that of a bias before centring.
+    before = {key: value.clone() for key, value in made.state_dict().items()}
+    # Adam makes whole steps of gradients that are 0 up to rounding, such as that of a bias before centring.
     sgd = torch.optim.SGD(stage.module.parameters(), lr=0.1)
     fit(replace(stage, optimizer=sgd), fabric, recorder)
-    return made.state_dict(), recorder.rows
+    return before, made.state_dict(), recorder.rows
 
 
 def everything(fabric, folder):
     """What the test compares; each process writes its own."""
     found = {name: trained(name, fabric) for name in STAGES}
     made = model().eval()
-    scores = score(CONFIG, made, images(), fabric)
+    scores = final_evaluation(CONFIG, images(), workers_of(fabric)).scores(made, fabric)
     found["scores"] = [vars(s) for s in scores]
     torch.save(found, folder / f"{fabric.global_rank}-of-{fabric.world_size}.pt")
 
@@ -129,7 +134,7 @@ def process(rank, port, folder):
     validation.VAL_EPISODES = 5
     training.load = lambda *_, **__: splits(folder)
     training.train(CONFIG, out=folder / "run", loggers=())
-    with pytest.raises(InputError, match="with other files"):  # told on both, where one alone finds it
+    with pytest.raises(InputError, match="with other files"):  # on both, though only one looks
         training.train(CONFIG, out=folder, loggers=())
 
 
@@ -147,10 +152,9 @@ def found(tmp_path_factory):
 
 @pytest.mark.parametrize("name", STAGES)
 def test_training_is_that_of_one_process(found, name):
-    (one, rows), *both = (own[name] for own in found[1])
-    start = model().state_dict()
-    assert any(not torch.equal(value, start[key]) for key, value in one.items())
-    for weights, logged in both:
+    (before, one, rows), *both = (own[name] for own in found[1])
+    assert any(not torch.equal(value, before[key]) for key, value in one.items())
+    for _, weights, logged in both:
         for key, value in one.items():
             assert weights[key].numpy() == pytest.approx(value.numpy(), rel=1e-5, abs=1e-5), key
         for mine, theirs in zip(logged, rows, strict=True):
@@ -187,16 +191,13 @@ def test_processes_get_equal_parts_of_a_batch(tmp_path):
     }
     for message, config in cases.items():
         with pytest.raises(InputError, match=rf"{message} \(processes\), got"):
-            training.check(config, splits(tmp_path), Workers(0, 3))
+            planned(config, splits(tmp_path), Workers(0, 3))
 
 
 @pytest.mark.parametrize("name", ["pretrain", "meta"])
 def test_images_are_augmented_as_in_the_whole_batch(name):
     def batches(workers):
-        return (
-            x
-            for x, *_ in islice(getattr(stages, name)(CONFIG, model(), images(), dict, workers).batches(0), 2)
-        )
+        return (x for x, *_ in islice(begun(name, model(), workers).batches(0), 2))
 
     whole, first, second = (list(batches(Workers(*w))) for w in ((0, 1), (0, 2), (1, 2)))
     for all_images, *shares in zip(whole, first, second, strict=True):

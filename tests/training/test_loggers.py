@@ -43,7 +43,7 @@ def test_csv_holds_every_row_and_a_resumed_run_no_row_twice(tmp_path):
     for _ in range(2):  # the second as after a resume: the earlier rows come again
         together = Loggers(["csv"], tmp_path, Config())
         for row in ROWS:
-            together.log(row, row["step"])
+            together.pass_on(row, row["step"])
         together.close()
     with (tmp_path / "csv" / "metrics.csv").open() as stream:
         rows = list(csv.DictReader(stream))
@@ -53,7 +53,7 @@ def test_csv_holds_every_row_and_a_resumed_run_no_row_twice(tmp_path):
 
 
 def finish(together, folder):
-    """What a training ends with."""
+    """What training ends with."""
     Image.new("RGB", (30, 20), "red").save(folder / "graph.png")
     (folder / "checkpoint.pt").write_bytes(b"weights")
     together.finish(RESULTS, {"class-graph": folder / "graph.png"}, folder / "checkpoint.pt")
@@ -72,7 +72,7 @@ def test_tensorboard_has_curves_table_and_picture_and_a_resumed_run_no_row_twice
     for _ in range(2):
         together = Loggers(["tensorboard"], tmp_path, Config())
         for row in ROWS:
-            together.log(row, row["step"])
+            together.pass_on(row, row["step"])
         finish(together, tmp_path)
         together.close()
     seen = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
@@ -83,7 +83,7 @@ def test_tensorboard_has_curves_table_and_picture_and_a_resumed_run_no_row_twice
 
 
 def records(folder):
-    """What an offline run of wandb holds, by kind; its service may be writing the end still."""
+    """What an offline run of wandb holds, by kind; its service may still be writing the end."""
     for _ in range(100):
         if "exit" in (found := read_records(folder)):
             return found
@@ -119,7 +119,7 @@ def test_wandb_offline_is_one_run_with_curves_table_picture_and_checkpoint(tmp_p
     for part in range(2):  # the second as after a resume
         together = Loggers(["wandb"], tmp_path, Config(name="quick", seed=7))
         for row in ROWS[: 1 + part]:
-            together.log(row, row["step"])
+            together.pass_on(row, row["step"])
         if part == 1:
             finish(together, tmp_path)
         together.close()
@@ -198,7 +198,7 @@ def test_a_failing_wandb_is_left_out_with_one_line_and_the_others_go_on(tmp_path
     monkeypatch.setitem(sys.modules, "wandb", Broken(what))
     together = Loggers(["wandb", "csv"], tmp_path, Config())
     for row in ROWS:
-        together.log(row, row["step"])
+        together.pass_on(row, row["step"])
     finish(together, tmp_path)
     together.close()
     assert capsys.readouterr().err == "warning: logger wandb is left out: no network\n"
@@ -208,14 +208,14 @@ def test_a_failing_wandb_is_left_out_with_one_line_and_the_others_go_on(tmp_path
 @pytest.mark.parametrize("name", ["wandb", "tensorboard"])
 def test_one_that_is_not_installed_is_left_out(tmp_path, monkeypatch, capsys, name):
     monkeypatch.setattr(loggers.importlib.util, "find_spec", lambda name: None)
-    Loggers([name], tmp_path, Config()).log(ROWS[0], 1)
+    Loggers([name], tmp_path, Config()).pass_on(ROWS[0], 1)
     line = f"warning: logger {name} is left out: it is not installed (pip install 'fewshot[{name}]')\n"
     assert capsys.readouterr().err == line
 
 
 def test_unknown_ones_are_named():
     with pytest.raises(InputError, match="logger: expected some of csv, tensorboard, wandb, got 'mlflow'"):
-        loggers.check(["csv", "mlflow"])
+        loggers.check_names(["csv", "mlflow"])
 
 
 def test_a_sweep_of_wandb_names_the_run(tmp_path, monkeypatch):
@@ -229,13 +229,13 @@ def test_a_sweep_of_wandb_names_the_run(tmp_path, monkeypatch):
     assert not (tmp_path / "wandb" / "id").exists()
 
 
-def test_rows_that_the_service_has_from_before_are_not_sent_again(tmp_path, monkeypatch):
+def test_rows_that_the_service_already_has_are_not_sent_again(tmp_path, monkeypatch):
     broken, sent = Broken("nothing"), []
     broken.starting_step, broken.log = 2, lambda numbers, step: sent.append(step)
     monkeypatch.setitem(sys.modules, "wandb", broken)
     together = Loggers(["wandb"], tmp_path, Config())
     for row in ROWS:
-        together.log(row, row["step"])
+        together.pass_on(row, row["step"])
     assert sent == [2]
 
 

@@ -22,7 +22,7 @@ class Steps(Loggers):
     def __init__(self):
         self.seen = []
 
-    def log(self, row, step):
+    def pass_on(self, row, step):
         self.seen.append((row["stage"], step))
 
     def close(self):
@@ -50,7 +50,7 @@ def test_loggers_count_the_steps_of_all_stages_together(tmp_path):
     assert rows == ROWS
 
 
-def test_a_resumed_run_hands_its_earlier_rows_on_again(tmp_path):
+def test_a_resumed_run_passes_its_earlier_rows_on_again(tmp_path):
     whole, _, _ = record(tmp_path / "whole", ROWS)
     record(tmp_path / "run", ROWS[:3])
     resumed, _, rows = record(tmp_path / "run", ROWS[3:], resume=True)
@@ -58,7 +58,7 @@ def test_a_resumed_run_hands_its_earlier_rows_on_again(tmp_path):
     assert len(rows) == len(ROWS)
 
 
-def test_without_a_terminal_there_is_a_line_a_validation(tmp_path, capsys):
+def test_without_a_terminal_there_is_a_line_per_validation(tmp_path, capsys):
     record(tmp_path / "run", ROWS)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4

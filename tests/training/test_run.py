@@ -10,7 +10,6 @@ import torch
 
 from fewshot import backbones
 from fewshot.core.errors import InputError
-from fewshot.data.labelled import LabelledSet
 from fewshot.data.loading import load
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.model.few_shot import GraphFewShot
@@ -19,18 +18,18 @@ from fewshot.training import processes, validation
 from fewshot.training import run as training
 from fewshot.training.build import build, load_weights
 from fewshot.training.config import Augment, Backbone, Config, Evaluate, Graph, Images, Meta, Pretrain
+from fewshot.training.final import final_evaluation
 from fewshot.training.recorder import RunRecorder
 from fewshot.training.run import train
-from fewshot.training.validation import score
 
-# Trains as `config.yaml` says, and ends itself with SIGKILL at the n-th call of a method.
+# Trains by a config, and ends itself with SIGKILL at the n-th call of a method.
 KILLED = """
 import os, signal, sys
 import torch
-from fewshot import config, recorder, runs, training, validation
+from fewshot.training import config, recorder, run, run_folder, validation
 
-folder, cache_class, method, count = sys.argv[1], *sys.argv[2].split("."), int(sys.argv[3])
-owner = {"RunRecorder": recorder.RunRecorder, "RunFolder": runs.RunFolder}[cache_class]
+folder, name, method, count = sys.argv[1], *sys.argv[2].split("."), int(sys.argv[3])
+owner = {"RunRecorder": recorder.RunRecorder, "RunFolder": run_folder.RunFolder}[name]
 original, calls = getattr(owner, method), []
 
 def killing(*arguments):
@@ -42,7 +41,7 @@ def killing(*arguments):
 setattr(owner, method, killing)
 validation.VAL_EPISODES = 20
 torch.set_num_threads(1)
-training.train(config.read(sys.argv[4]), out=folder, resume=True, save_every=0.0)
+run.train(config.read(sys.argv[4]), out=folder, resume=True, save_every=0.0)
 """
 
 
@@ -99,7 +98,7 @@ def metrics(folder):
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
 
-def test_a_run_leaves_all_that_it_promises(whole, config):
+def test_a_run_leaves_all_files_that_are_promised(whole, config):
     promised = {"config.yaml", "metrics.jsonl", "results.json", "checkpoint.pt", "report.html"}
     assert promised <= {p.name for p in whole.iterdir()}
     assert not (whole / "state.pt").exists()
@@ -122,7 +121,9 @@ def test_the_checkpoint_gives_the_results_again(whole, config):
     model = GraphFewShot.load(whole / "checkpoint.pt")
     splits = load(config.data, size=16, channels=1)
     setting = {"split": "test", "query": 3, "seed": 0}
-    assert [{**s.row(), **setting} for s in score(config, model, splits.test)] == results(whole)
+    assert [{**s.row(), **setting} for s in final_evaluation(config, splits.test).scores(model)] == results(
+        whole
+    )
     assert configs.from_dict(model.extra["config"]) == config
     # The base mean is the mean of the training features: centred, they have none.
     torch.testing.assert_close(model.features(splits.train).mean(), torch.zeros(4), atol=1e-4, rtol=0)
@@ -141,7 +142,7 @@ def test_a_run_that_was_killed_again_and_again_ends_the_same(whole, config, tmp_
     configs.write(config, tmp_path / "tiny.yaml")
     moments = [
         ("RunRecorder.progress", 5),  # in pretraining
-        ("RunFolder.log", 15),  # in the graph stage, before a row is written
+        ("RunFolder.append", 15),  # in the graph stage, before a row is written
         ("RunFolder.write_results", 1),  # after the test classes are scored
     ]
     for moment, count in moments:
@@ -187,6 +188,22 @@ def test_resuming_a_finished_run_changes_nothing(whole, config):
     }
 
 
+def test_resuming_with_other_data_is_refused(config, tmp_path, monkeypatch):
+    def stop(self, stage, step):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunRecorder, "progress", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, out=tmp_path / "run")
+    load_same = training.load
+    monkeypatch.setattr(training, "load", lambda *a, **b: replace(load_same(*a, **b), hash="other"))
+    with pytest.raises(
+        InputError, match=r"data: expected the data that the run in .* began with, got folder"
+    ):
+        train(config, out=tmp_path / "run", resume=True)
+
+
 def test_resuming_with_another_config_names_the_difference(whole, config):
     with pytest.raises(InputError, match=r"resume: .* got meta\.steps: 9 instead of 4"):
         train(replace(config, meta=replace(config.meta, steps=9)), out=whole, resume=True)
@@ -217,7 +234,9 @@ def test_skewed_features_are_transformed_unless_the_backbone_is_meta_trained(
     assert model.transform.fitted == (meta is None)
     splits = load(config.data, size=16, channels=1)
     setting = {"split": "test", "query": 3, "seed": 0}
-    assert [{**s.row(), **setting} for s in score(config, model, splits.test)] == results(folder)
+    assert [{**s.row(), **setting} for s in final_evaluation(config, splits.test).scores(model)] == results(
+        folder
+    )
     if meta is None:  # fitted on the base classes
         transformed = model.transform(model.features(splits.train).items)
         torch.testing.assert_close(transformed.mean(0), torch.zeros(4), atol=1e-4, rtol=0)
@@ -255,7 +274,7 @@ def test_starts_from_random_weights_graph_included(config):
         ({"weights": "/nowhere.pt"}, r"weights: expected a file, got /nowhere\.pt"),
     ],
 )
-def test_what_the_data_cannot_serve_is_told_before_anything_starts(config, tmp_path, change, message):
+def test_what_the_data_cannot_serve_is_an_error_before_anything_starts(config, tmp_path, change, message):
     with pytest.raises(InputError, match=message):
         train(replace(config, **change), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -270,7 +289,7 @@ def test_devices_are_a_number_or_auto(config, devices):
 def test_several_devices_need_a_script_to_start_again(config, monkeypatch):
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
     monkeypatch.setattr(sys, "argv", ["-c"])
-    with pytest.raises(InputError, match="devices: expected 1 where there is no script"):
+    with pytest.raises(InputError, match="devices: expected 1, as there is no script"):
         train(config, devices=2)
 
 
@@ -278,17 +297,6 @@ def test_processes_that_run_are_not_left(config, monkeypatch):
     monkeypatch.setattr(processes, "_running", lambda: 2)
     with pytest.raises(InputError, match=r"devices: expected auto or 2 .*, got 1"):
         train(config, devices=1)
-
-
-def test_statistics_of_batch_norm_are_those_of_all_images():
-    model = GraphFewShot(backbones.conv4(1, 4), ClassGraph())
-    images = torch.randint(256, (257, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    images[:, :, :4] //= torch.arange(1, 258)[:, None, None, None].to(torch.uint8).clamp(min=1)
-    base = LabelledSet(images, torch.zeros(257, dtype=torch.int64), ("a",))
-    validation._calibrate(model, base)
-    found = model.backbone.bn1.running_mean.clone()
-    torch.optim.swa_utils.update_bn([model.preprocess(images)], model.backbone)
-    torch.testing.assert_close(found, model.backbone.bn1.running_mean, rtol=0.01, atol=0.001)
 
 
 def test_a_strangers_weights_are_taken_whole_or_not_at_all(tmp_path):

@@ -13,10 +13,10 @@ def names(folder):
     return sorted(p.name for p in folder.iterdir())
 
 
-def test_a_run_that_stands_there_is_moved_and_none_is_lost(tmp_path):
+def test_an_earlier_run_is_moved_and_none_is_lost(tmp_path):
     for seed in range(3):
         run = RunFolder(tmp_path / "a", Config(seed=seed))
-        run.log({"seed": seed})
+        run.append({"seed": seed})
         if seed == 0:  # the first is finished, the second is not
             run.write_results([{"accuracy": 50.0}])
             run.finish()
@@ -29,9 +29,9 @@ def test_a_run_that_stands_there_is_moved_and_none_is_lost(tmp_path):
 
 def test_resuming_puts_the_metrics_back_to_the_saved_state(tmp_path):
     run = RunFolder(tmp_path / "a", Config())
-    run.log({"step": 1})
+    run.append({"step": 1})
     run.write_state({"weights": torch.ones(2)})
-    run.log({"step": 2})
+    run.append({"step": 2})
     run.close()
     with (tmp_path / "a" / "metrics.jsonl").open("ab") as stream:
         stream.write(b'{"step": 3, "lo')  # what a kill leaves
@@ -39,13 +39,13 @@ def test_resuming_puts_the_metrics_back_to_the_saved_state(tmp_path):
     assert run.metrics() == [{"step": 1}, {"step": 2}]  # the torn line is left out
     state = run.read_state()
     assert torch.equal(state["weights"], torch.ones(2))
-    run.log({"step": 2, "again": True})
+    run.append({"step": 2, "again": True})
     assert run.metrics() == [{"step": 1}, {"step": 2, "again": True}]
 
 
-def test_without_a_state_the_metrics_start_anew(tmp_path):
+def test_without_a_state_the_metrics_start_from_nothing(tmp_path):
     run = RunFolder(tmp_path / "a", Config())
-    run.log({"step": 1})
+    run.append({"step": 1})
     run.close()
     run = RunFolder(tmp_path / "a", Config(), resume=True)
     assert run.read_state() is None
@@ -66,14 +66,14 @@ def test_finished_means_results_and_no_state(tmp_path):
 
 def test_resuming_where_there_is_no_run_says_that_it_begins(tmp_path, capsys):
     RunFolder(tmp_path / "a", Config(), resume=True).close()
-    assert capsys.readouterr().err == f"there is no run in {tmp_path / 'a'} to go on with: it begins\n"
+    assert capsys.readouterr().err == f"there is no run in {tmp_path / 'a'} to resume; a new one begins\n"
     RunFolder(tmp_path / "a", Config(), resume=True).close()
     assert capsys.readouterr().err == ""
 
 
 def test_resuming_another_config_names_the_difference(tmp_path):
     RunFolder(tmp_path / "a", Config(meta=Meta(steps=900))).close()
-    with pytest.raises(InputError, match=r"resume: .*got meta\.steps: 5 instead of 900 \(leave out --resume"):
+    with pytest.raises(InputError, match=r"resume: .*got meta\.steps: 5 instead of 900 \(without --resume"):
         RunFolder(tmp_path / "a", Config(meta=Meta(steps=5)), resume=True)
     assert names(tmp_path) == ["a"]
 
@@ -87,11 +87,11 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     assert names(tmp_path) == ["thesis.tex"]
 
 
-def test_a_run_that_is_going_on_is_left_alone(tmp_path):
+def test_an_active_run_is_left_alone(tmp_path):
     pytest.importorskip("fcntl")
     run = RunFolder(tmp_path / "a", Config())
     for resume in (True, False):
-        with pytest.raises(InputError, match="belongs to a run that is still going on"):
+        with pytest.raises(InputError, match="belongs to a run that is still active"):
             RunFolder(tmp_path / "a", Config(), resume=resume)
     run.close()
     RunFolder(tmp_path / "a", Config(), resume=True).close()

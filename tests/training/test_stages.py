@@ -1,5 +1,6 @@
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
 import pytest
 import torch
@@ -7,22 +8,28 @@ from torch import nn
 
 from fewshot import backbones
 from fewshot.core.errors import InputError
-from fewshot.data.labelled import FeatureSet
-from fewshot.data.packed import PackedDataset
+from fewshot.core.seeds import seed
+from fewshot.data.packed import PackedDataset, Splits
+from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.methods.prototypes import prototypes
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.model.preprocess import Preprocess
-from fewshot.training import losses, stages
-from fewshot.training.config import Augment, Config, Graph, Images, Meta, Pretrain
+from fewshot.training import losses, validation
+from fewshot.training.config import Augment, Config, Evaluate, Graph, Images, Meta, Pretrain
+from fewshot.training.plan import planned
 from fewshot.training.processes import ALONE, Workers
+from fewshot.training.stages import meta
+from fewshot.training.stages.pretrain import batch_indices
 
+STAGES = ("pretrain", "meta", "graph")
 CONFIG = Config(
     images=Images(size=16),
     augment=Augment(crop=1, flip=True, noise=0.1),
     pretrain=Pretrain(epochs=2, batch=8),
     meta=Meta(steps=5, batch=2, way=3, query=2, hard=0.5),
     graph=Graph(steps=9, batch=2, ways=(2, 3), shots=(1, 2), query=2, queries=("balanced",), noise=(0.0,)),
+    evaluate=Evaluate(ways=(2,), shots=(1,), query=1, episodes=2),
     precision="32-true",
 )
 
@@ -45,16 +52,20 @@ def model():
     )
 
 
-def make(name, model, data, workers=ALONE):
-    items = FeatureSet(
-        torch.randn(48, 5, generator=torch.Generator().manual_seed(1)), data.labels, data.class_names
-    )
-    return getattr(stages, name)(CONFIG, model, items if name == "graph" else data, dict, workers)
+def splits_of(data):
+    return Splits(data, data, data, "images", "", Path())
 
 
-@pytest.mark.parametrize("name", ["pretrain", "meta", "graph"])
+def begun(name, model, data, workers=ALONE):
+    """A stage on a model."""
+    only = replace(CONFIG, **{other: None for other in STAGES if other != name})
+    (training,) = planned(only, splits_of(data), workers).stages
+    return training.begin(model)
+
+
+@pytest.mark.parametrize("name", STAGES)
 def test_a_steps_batch_is_the_same_wherever_one_starts(name, model, data):
-    stage = make(name, model, data)
+    stage = begun(name, model, data)
     whole = list(islice(stage.batches(0), stage.steps))
     assert len(whole) == stage.steps
     for start in range(stage.steps):
@@ -62,9 +73,9 @@ def test_a_steps_batch_is_the_same_wherever_one_starts(name, model, data):
     assert not torch.equal(whole[0][0], whole[4][0])
 
 
-@pytest.mark.parametrize("name", ["pretrain", "meta", "graph"])
+@pytest.mark.parametrize("name", STAGES)
 def test_every_stage_trains_its_parameters(name, model, data):
-    stage = make(name, model, data)
+    stage = begun(name, model, data)
     trained = "graph." if name == "graph" else "backbone."
     before = {key: value.clone() for key, value in model.state_dict().items()}
     for batch in islice(stage.batches(0), 3):
@@ -79,34 +90,51 @@ def test_every_stage_trains_its_parameters(name, model, data):
 
 
 @pytest.mark.parametrize("name", ["pretrain", "graph"])
-def test_two_processes_share_a_batch_out(name, model, data):
+def test_two_processes_share_a_batch(name, model, data):
     labels = {"pretrain": 1, "graph": 2}[name]
-    whole = next(make(name, model, data).batches(1))[labels]
-    shares = [next(make(name, model, data, Workers(rank, 2)).batches(1))[labels] for rank in range(2)]
+    whole = next(begun(name, model, data).batches(1))[labels]
+    shares = [next(begun(name, model, data, Workers(rank, 2)).batches(1))[labels] for rank in range(2)]
     torch.testing.assert_close(torch.stack(shares, 1).flatten(0, 1), whole)
 
 
+def test_samplers_are_made_once_before_anything_starts(model, data, monkeypatch):
+    monkeypatch.setattr(validation, "VAL_EPISODES", 5)
+    plan = planned(CONFIG, splits_of(data))
+
+    def refuse(self, *_, **__):
+        raise AssertionError("another sampler")
+
+    monkeypatch.setattr(EpisodeSampler, "__init__", refuse)
+    assert tuple(stage.name for stage in plan.stages) == STAGES
+    for training in plan.stages:
+        stage = training.begin(model)
+        next(stage.batches(3))
+        with stage.calibrated():
+            stage.validate()
+    assert [scores.method for scores in plan.final.scores(model)] == ["prototypes"] + ["class-graph"] * 3
+
+
 def test_an_epoch_sees_every_image_once():
-    epochs = [torch.cat([stages.batch_indices(12, 12, 4, 3 * e + s, 7) for s in range(3)]) for e in range(2)]
+    epochs = [torch.cat([batch_indices(12, 12, 4, 3 * e + s, 7) for s in range(3)]) for e in range(2)]
     for epoch in epochs:
         assert sorted(epoch.tolist()) == list(range(12))
     assert not torch.equal(*epochs)
 
 
 def test_meta_mixes_any_classes_with_near_ones(data):
-    anywhere, near = stages.meta_samplers(CONFIG, data)
+    anywhere, near = meta.samplers(CONFIG.meta, data, 0)
     assert anywhere.batch == near.batch == 1
-    assert [s.batch for s in stages.meta_samplers(Config(meta=Meta(way=3, query=2)), data)] == [4]
+    assert [s.batch for s in meta.samplers(Meta(way=3, query=2), data, 0)] == [4]
 
 
-def test_near_classes_need_something_that_tells_them(data):
+def test_near_classes_need_superclasses_or_a_taxonomy(data):
     flat = replace(data, superclasses=None, taxonomy=None)
     with pytest.raises(InputError, match=r"hard: expected 0, as these classes have no .*, got 0\.5"):
-        stages.meta_samplers(Config(meta=Meta(way=3, query=2, hard=0.5)), flat)
+        meta.samplers(Meta(way=3, query=2, hard=0.5), flat, 0)
 
 
-def test_the_graphs_steps_go_round_all_conditions(model, data):
-    shapes = [(s.shape[1], s.shape[2]) for s, *_ in islice(make("graph", model, data).batches(0), 8)]
+def test_the_graphs_steps_take_all_conditions_in_turn(model, data):
+    shapes = [(s.shape[1], s.shape[2]) for s, *_ in islice(begun("graph", model, data).batches(0), 8)]
     assert shapes == [(2, 1), (2, 2), (3, 1), (3, 2)] * 2
 
 
@@ -124,7 +152,7 @@ def test_graph_loss_is_the_mean_over_what_the_graph_may_look_at():
     support, query, shares = torch.randn(2, 3, 2, 5), torch.randn(2, 4, 5), torch.full((2, 3), 1 / 3)
     labels = torch.randint(3, (2, 4))
     known = {"proportions": shares}, {"evidence": torch.ones(2, 3)}
-    options = [{}, {"joint": True}, *({"joint": True, **told} for told in known)]
+    options = [{}, {"joint": True}, *({"joint": True, **given} for given in known)]
     each = [
         nn.functional.cross_entropy(graph(support, query, **o).logits.flatten(0, 1), labels.flatten())
         for o in options
@@ -153,5 +181,5 @@ def test_cosine_classifier_closed_form():
 
 
 def test_seeds_do_not_meet():
-    seeds = {stages.seed(a, b, c) for a in range(5) for b in range(5) for c in range(50)}
+    seeds = {seed(a, b, c) for a in range(5) for b in range(5) for c in range(50)}
     assert len(seeds) == 5 * 5 * 50

@@ -18,6 +18,7 @@ from fewshot.training import run as training
 from fewshot.training import validation
 from fewshot.training.build import build
 from fewshot.training.config import Backbone, Config, Evaluate, Graph, Images, Pretrain, from_dict
+from fewshot.training.plan import planned
 
 TIMM = "timm:test_resnet"  # tiny; its images are of 160×160
 IMAGES = torch.randint(256, (2, 3, 40, 50), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
@@ -141,11 +142,16 @@ def test_training_uses_the_networks_own_input(photographs, tmp_path, monkeypatch
 
 def test_a_network_that_is_not_frozen_is_trained(photographs):
     config = Config(
-        data=photographs, images=Images(size=32), backbone=Backbone(TIMM), pretrain=Pretrain(batch=4)
+        data=photographs,
+        images=Images(size=32),
+        backbone=Backbone(TIMM),
+        pretrain=Pretrain(batch=4),
+        evaluate=SMALL["evaluate"],
     )
     splits = load(config.data, size=32)
     model = build(config, splits)
-    stage = training.stage("pretrain", config, splits, model)
+    (pretraining,) = planned(config, splits).stages
+    stage = pretraining.begin(model)
     before = [p.detach().clone() for p in model.backbone.parameters()]
     loss, _ = stage.module(*next(stage.batches(0)))
     loss.backward()

@@ -1,0 +1,34 @@
+"""What a model knows of the base classes once its backbone is trained: base mean and power transform."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from fewshot.data.labelled import FeatureSet
+from fewshot.data.packed import PackedDataset
+from fewshot.model.few_shot import GraphFewShot
+
+
+@dataclass(frozen=True)
+class BaseClasses:
+    """The classes that a backbone is trained on.
+
+    Args:
+        images: of these classes.
+        transform: whether skewed features are transformed. Those of a meta-trained backbone are not, since it
+            was trained for cosines of its features as they are.
+    """
+
+    images: PackedDataset
+    transform: bool
+
+    def learn(self, model: GraphFewShot) -> FeatureSet:
+        """Set the model's base mean and transform; returns the features of the images, transformed."""
+        model.base_mean = model.base_mean.new_zeros(0)
+        features = model.features(self.images)
+        mean = features.mean()
+        model.base_mean = mean.to(model.device)
+        features.items.sub_(mean)
+        if self.transform:
+            model.transform.fit_if_skewed(features.items)
+        return replace(features, items=model.transform(features.items.to(model.device)))

@@ -1,0 +1,77 @@
+"""Scores of the test classes, once, at the end of training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from lightning.fabric import Fabric
+
+from fewshot.data.packed import PackedDataset
+from fewshot.episodes.sampler import EpisodeSampler
+from fewshot.evaluation.scores import MODES, Scores, as_predict, evaluate
+from fewshot.methods.prototypes import prototypes
+from fewshot.model.few_shot import GraphFewShot
+from fewshot.training.config import Config, Evaluate
+from fewshot.training.processes import ALONE, Workers
+from fewshot.training.samplers import drawn_from, located
+from fewshot.training.validation import graph_predict
+
+
+@dataclass(frozen=True)
+class FinalEvaluation:
+    """The test classes with their episodes: each way with each shot of the config's section `evaluate`.
+
+    Args:
+        images: of the test classes.
+        samplers: of their episodes, each of this process's share.
+        graph: whether to score the class graph as well as prototypes.
+    """
+
+    images: PackedDataset
+    samplers: Sequence[EpisodeSampler]
+    graph: bool
+
+    def scores(self, model: GraphFewShot, fabric: Fabric | None = None) -> list[Scores]:
+        """The scores of prototypes, and of the graph in each mode, on all episodes of all processes."""
+        features = model.features(self.images)
+        methods = [("prototypes", "inductive", as_predict(prototypes))]
+        if self.graph:
+            methods += [("class-graph", mode, graph_predict(model, mode)) for mode in MODES]
+
+        def gather(own: Any) -> list[Any]:
+            return [fabric.broadcast(own, rank) for rank in range(fabric.world_size)] if fabric else [own]
+
+        return [
+            evaluate(predict, drawn_from(sampler, features), method=method, mode=mode, gather=gather)
+            for sampler in self.samplers
+            for method, mode, predict in methods
+        ]
+
+
+def final_evaluation(config: Config, test: PackedDataset, workers: Workers = ALONE) -> FinalEvaluation:
+    """The final evaluation of a run.
+
+    Raises:
+        InputError: names the way, shot or queries that the test classes cannot serve.
+    """
+    with located("evaluate (test split)"):
+        return FinalEvaluation(test, _samplers(config.evaluate, test, workers), config.trains_graph)
+
+
+def _samplers(options: Evaluate, test: PackedDataset, workers: Workers) -> list[EpisodeSampler]:
+    return [
+        EpisodeSampler(
+            test,
+            way=way,
+            shot=shot,
+            query=options.query,
+            episodes=options.episodes,
+            seed=options.seed,
+            rank=workers.rank,
+            world=workers.world,
+        )
+        for way, shot in product(options.ways, options.shots)
+    ]

@@ -1,0 +1,124 @@
+"""Pretraining: classification of all base classes, by the backbone with a cosine classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from fewshot.core.errors import InputError
+from fewshot.core.loop import Batch, Stage
+from fewshot.core.seeds import seed, seeded
+from fewshot.core.transfer import send
+from fewshot.data.augment import Augment
+from fewshot.data.packed import PackedDataset
+from fewshot.evaluation.scores import as_predict
+from fewshot.methods.prototypes import prototypes
+from fewshot.model.few_shot import GraphFewShot
+from fewshot.training.config import Pretrain
+from fewshot.training.inputs import augmented
+from fewshot.training.losses import CosineClassifier, ImageLoss
+from fewshot.training.processes import ALONE, Workers
+from fewshot.training.validation import ImageValidation
+
+
+class Pretraining:
+    """Classification of the images of all base classes; validated by prototypes.
+
+    Args:
+        options: the config's section `pretrain`.
+        data: images of the base classes.
+        validation: of the features.
+        augment: random changes of the images.
+        run_seed: of the run.
+        workers: the processes that share each batch.
+
+    Raises:
+        InputError: fewer images than a batch, or a batch that the processes cannot share.
+    """
+
+    name = "pretrain"
+
+    def __init__(
+        self,
+        options: Pretrain,
+        data: PackedDataset,
+        validation: ImageValidation,
+        *,
+        augment: Augment,
+        run_seed: int,
+        workers: Workers = ALONE,
+    ) -> None:
+        if len(data) < options.batch:
+            raise InputError(f"pretrain.batch: expected at most {len(data)} (images), got {options.batch}")
+        workers.share("pretrain.batch", options.batch)
+        self.options, self.data, self.validation = options, data, validation
+        self.augment, self.run_seed, self.workers = augment, run_seed, workers
+
+    def begin(self, model: GraphFewShot) -> Stage:
+        """The stage, with a classifier of random weights on the model's backbone."""
+        options = self.options
+        with seeded(seed(self.run_seed, 5, 1)):
+            with torch.no_grad():
+                size = model.encode(self.data.items[:2].to(model.device)).shape[1]
+            classifier = CosineClassifier(size, self.data.num_classes)
+        module = ImageLoss(model.backbone, classifier, options.label_smoothing, model.precision)
+        optimizer = torch.optim.SGD(
+            module.parameters(),
+            options.lr,
+            momentum=0.9,
+            nesterov=True,
+            weight_decay=options.weight_decay,
+            fused=True,
+        )
+        methods = [as_predict(prototypes)]
+        return Stage(
+            name=self.name,
+            module=module,
+            batches=lambda start: self._batches(model, start),
+            steps=options.epochs * self._epoch,
+            optimizer=optimizer,
+            warmup=options.warmup,
+            validate=lambda: self.validation.scores(model, methods),
+            validate_every=options.validate_every * self._epoch,
+            rate=(options.batch, "images"),
+            calibrated=lambda: self.validation.calibrated(model),
+        )
+
+    @property
+    def _epoch(self) -> int:
+        """Steps per epoch."""
+        return (self.options.images or len(self.data)) // self.options.batch
+
+    def _batches(self, model: GraphFewShot, start: int) -> Iterator[Batch]:
+        data, batch = self.data, self.options.batch
+        rows = torch.arange(batch)[self.workers.rank :: self.workers.world]
+        for step in range(start, self.options.epochs * self._epoch):
+            index = batch_indices(len(data), self._epoch * batch, batch, step, self.run_seed)[rows]
+            images = data.items[send(index, data.items.device)]
+            augment_seed = seed(self.run_seed, 1, step)
+            x = augmented(model, self.augment, images, augment_seed, rows, batch)
+            yield x, send(data.labels[index], x.device)
+
+
+def batch_indices(images: int, epoch: int, batch: int, step: int, run_seed: int) -> Int64[Tensor, " batch"]:
+    """The images of a step's batch: each epoch shuffles all images and takes the first ``epoch`` of them.
+
+    Args:
+        images: the number of images.
+        epoch: images per epoch, a multiple of ``batch``; beyond ``images``, the shuffled images repeat.
+        batch: images per step.
+        step: counted from 0 over all epochs.
+        run_seed: of the run.
+
+    >>> epochs = [torch.cat([batch_indices(6, 6, 2, 3 * e + s, 0) for s in range(3)]) for e in range(2)]
+    >>> [sorted(epoch.tolist()) for epoch in epochs]
+    [[0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 5]]
+    """
+    steps = epoch // batch
+    generator = torch.Generator().manual_seed(seed(run_seed, 1, step // steps))
+    first = step % steps * batch
+    order = torch.randperm(images, generator=generator)
+    return order.repeat(-(-epoch // images))[first : first + batch]
