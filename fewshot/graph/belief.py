@@ -36,7 +36,7 @@ class Belief(Operator):
         super().__init__()
         self.evidence = scalar(0.74)
         self.hope = scalar(0.96)
-        self.prior = scalar(0.1)
+        self.prior = scalar(-1.0)
         self.rows = scalar([2.5, -6.0])  # log odds of a true row, in either kind of episode
 
     def forward(

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fewshot.graph.handicap import tightness
 from fewshot.graph.trust import Supports
+from fewshot.graph.vectors import EPSILON
 
 USUAL = 0.15  # root mean square cosine of supports of different classes, in episodes of photographs
 TIGHT = 0.2  # mean cosine of supports of a class, likewise
@@ -23,6 +24,7 @@ class Looks(NamedTuple):
     log_wide: Float[Tensor, "B 1"]  # the same with 1.5 pairs added, if above 0
     log_narrow: Float[Tensor, "B 1"]  # and if below 0
     log_tight: Float[Tensor, "B 1"]  # of the mean cosine of supports of a class; 0 for one shot
+    heard: Float[Tensor, "B 1"]  # share of known classes in the class sums; 0 without relations
 
 
 def between_classes(
@@ -54,6 +56,15 @@ def between_classes(
     return squares.clamp_min(0), pairs
 
 
+def heard(supports: Supports, alive: Bool[Tensor, "B N"]) -> Float[Tensor, "B 1"]:
+    """How long what known classes tell is, compared with it and the supports together; mean over classes."""
+    if supports.told is None:
+        return torch.zeros_like(alive[:, :1], dtype=supports.vectors.dtype)
+    told, own = supports.told.norm(dim=-1), supports.vectors.sum(2).norm(dim=-1)
+    share = told / (told + own).clamp_min(EPSILON) * alive
+    return share.sum(-1, keepdim=True) / alive.sum(-1, keepdim=True).clamp_min(1)
+
+
 def look(supports: Supports, alive: Bool[Tensor, "B N"]) -> Looks:
     """The numbers of the episodes, from their supports and the classes that may occur."""
     mask, kind = supports.mask, supports.vectors.dtype
@@ -75,4 +86,5 @@ def look(supports: Supports, alive: Bool[Tensor, "B N"]) -> Looks:
         log_wide=rough.clamp_min(0),
         log_narrow=rough.clamp_max(0),
         log_tight=torch.where(shot > 1, tight, 0.0),
+        heard=heard(supports, alive),
     )
