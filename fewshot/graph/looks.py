@@ -47,13 +47,16 @@ def between_classes(
     """
     _, n, k, d = support.shape
     flat = support.flatten(1, 2)
-    few = not torch.compiler.is_compiling() and n * k <= d
-    whole = flat @ flat.transpose(1, 2) if few else flat.transpose(1, 2) @ flat
-    within = support @ support.transpose(2, 3)  # [B, N, K, K]
-    squares = (whole.square().sum((1, 2)) - within.square().sum((1, 2, 3))) / 2
+    if not torch.compiler.is_compiling() and n * k <= d:
+        place = torch.arange(n * k, device=flat.device) // k
+        cosines = (flat @ flat.transpose(1, 2)) * (place[:, None] != place)
+        squares = cosines.square().sum((1, 2)) / 2
+    else:
+        within = (support @ support.transpose(2, 3)).square().sum((1, 2, 3))
+        squares = ((flat.transpose(1, 2) @ flat).square().sum((1, 2)) - within).clamp_min(0) / 2
     shots = mask.sum(-1).to(support.dtype)
     pairs = (shots.sum(-1).square() - shots.square().sum(-1)) / 2
-    return squares.clamp_min(0), pairs
+    return squares, pairs
 
 
 def heard(supports: Supports, alive: Bool[Tensor, "B N"]) -> Float[Tensor, "B 1"]:
