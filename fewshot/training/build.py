@@ -29,7 +29,7 @@ def build(config: Config, splits: Splits) -> GraphFewShot:
     arguments = config.backbone.arguments()
     if not backbones.is_outside(config.backbone.name):
         arguments["in_channels"] = config.images.channels or splits.train.channels
-    with seeded(seed(config.seed, 5, 0)):
+    with seeded(seed(config.seed, "weights")):
         backbone = backbones.build(arguments)
         graph = ClassGraph()
     if config.weights is not None:

@@ -69,7 +69,7 @@ def validation_samplers(
             query=min(15, least - shot),
             batch=64,
             episodes=VAL_EPISODES,
-            seed=seed(run_seed, 4),
+            seed=seed(run_seed, "validation"),
             queries=queries,
             label_noise=noise,
         )

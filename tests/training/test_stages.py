@@ -1,3 +1,5 @@
+import sys
+from collections import defaultdict
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -15,12 +17,11 @@ from fewshot.graph.class_graph import ClassGraph
 from fewshot.methods.prototypes import prototypes
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.model.preprocess import Preprocess
-from fewshot.training import losses, validation
+from fewshot.training import build, losses, validation
 from fewshot.training.config import Augment, Config, Evaluate, Graph, Images, Meta, Pretrain
 from fewshot.training.plan import planned
 from fewshot.training.processes import ALONE, Workers
-from fewshot.training.stages import meta
-from fewshot.training.stages.pretrain import batch_indices
+from fewshot.training.stages import graph, meta, pretrain
 
 STAGES = ("pretrain", "meta", "graph")
 CONFIG = Config(
@@ -115,7 +116,9 @@ def test_samplers_are_made_once_before_anything_starts(model, data, monkeypatch)
 
 
 def test_an_epoch_sees_every_image_once():
-    epochs = [torch.cat([batch_indices(12, 12, 4, 3 * e + s, 7) for s in range(3)]) for e in range(2)]
+    epochs = [
+        torch.cat([pretrain.batch_indices(12, 12, 4, 3 * e + s, 7) for s in range(3)]) for e in range(2)
+    ]
     for epoch in epochs:
         assert sorted(epoch.tolist()) == list(range(12))
     assert not torch.equal(*epochs)
@@ -180,6 +183,34 @@ def test_cosine_classifier_closed_form():
     torch.testing.assert_close(classifier(torch.tensor([[3.0, 4.0]])), torch.tensor([[6.0, 8.0]]))
 
 
-def test_seeds_do_not_meet():
-    seeds = {seed(a, b, c) for a in range(5) for b in range(5) for c in range(50)}
-    assert len(seeds) == 5 * 5 * 50
+def test_every_stream_of_a_run_has_a_seed_of_its_own(model, data, monkeypatch):
+    places, values = defaultdict(set), {}
+
+    def noted(*stream):
+        values[stream] = seed(*stream)
+        caller = sys._getframe(1)
+        places[stream].add((caller.f_code.co_filename, caller.f_code.co_name, caller.f_lineno))
+        return values[stream]
+
+    for module in (pretrain, meta, graph, validation, build):
+        monkeypatch.setattr(module, "seed", noted)
+    monkeypatch.setattr(validation, "VAL_EPISODES", 5)
+    build.build(CONFIG, splits_of(data))
+    for training in planned(CONFIG, splits_of(data)).stages:
+        stage = training.begin(model)
+        assert len(list(islice(stage.batches(0), stage.steps))) == stage.steps
+    names = {tuple(part for part in stream[1:] if isinstance(part, str)) for stream in values}
+    assert names == {
+        ("weights",),
+        ("validation",),
+        ("pretrain", "weights"),
+        ("pretrain", "shuffle"),
+        ("pretrain", "augment"),
+        ("meta", "episodes", "uniform"),
+        ("meta", "episodes", "hard"),
+        ("meta", "augment"),
+        ("graph", "episodes"),
+    }
+    assert {stream[0] for stream in values} == {CONFIG.seed}
+    assert all(len(lines) == 1 for lines in places.values()), "a stream that two places draw from"
+    assert len(set(values.values())) == len(values)

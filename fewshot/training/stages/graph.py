@@ -104,7 +104,7 @@ def samplers(
             data,
             query=options.query,
             batch=batch,
-            seed=seed(run_seed, 3, number),
+            seed=seed(run_seed, "graph", "episodes", number),
             workers=workers,
             **condition,
         )

@@ -91,7 +91,8 @@ class MetaTraining:
         for step, parts in enumerate(zip(*streams, strict=True), start):
             episodes = [(p.support.flatten(0, 2), p.query.flatten(0, 1)) for p in parts]
             own = torch.cat([*(support for support, _ in episodes), *(query for _, query in episodes)])
-            x = augmented(model, self.augment, own, seed(self.run_seed, 2, step), rows, images)
+            augment_seed = seed(self.run_seed, "meta", "augment", step)
+            x = augmented(model, self.augment, own, augment_seed, rows, images)
             labels = send(torch.cat([p.query_labels for p in parts]), x.device)
             shares = send(torch.cat([p.proportions for p in parts]), x.device)
             yield x, labels, shares, shot
@@ -111,7 +112,7 @@ def samplers(
             f"hard: expected 0, as these classes have no superclasses and no taxonomy, got {options.hard:g}"
         )
     made = []
-    for number, (classes, batch) in enumerate([("uniform", options.batch - hard), ("hard", hard)]):
+    for classes, batch in (("uniform", options.batch - hard), ("hard", hard)):
         if batch:
             key = f"meta.batch, {classes} classes" if 0 < hard < options.batch else "meta.batch"
             sampler = endless(
@@ -120,7 +121,7 @@ def samplers(
                 shot=options.shot,
                 query=options.query,
                 batch=workers.share(key, batch),
-                seed=seed(run_seed, 2, number),
+                seed=seed(run_seed, "meta", "episodes", classes),
                 workers=workers,
                 classes=classes,
             )

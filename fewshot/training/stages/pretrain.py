@@ -13,6 +13,7 @@ from fewshot.core.loop import Batch, Stage
 from fewshot.core.seeds import seed, seeded
 from fewshot.core.transfer import send
 from fewshot.data.augment import Augment
+from fewshot.data.labelled import LabelledSet
 from fewshot.data.packed import PackedDataset
 from fewshot.evaluation.scores import as_predict
 from fewshot.methods.prototypes import prototypes
@@ -60,9 +61,9 @@ class Pretraining:
     def begin(self, model: GraphFewShot) -> Stage:
         """The stage, with a classifier of random weights on the model's backbone."""
         options = self.options
-        with seeded(seed(self.run_seed, 5, 1)):
-            with torch.no_grad():
-                size = model.encode(self.data.items[:2].to(model.device)).shape[1]
+        some = LabelledSet(self.data.items[:2], self.data.labels[:2], self.data.class_names)
+        size = model.features(some).items.shape[1]
+        with seeded(seed(self.run_seed, "pretrain", "weights")):
             classifier = CosineClassifier(size, self.data.num_classes)
         module = ImageLoss(model.backbone, classifier, options.label_smoothing, model.precision)
         optimizer = torch.optim.SGD(
@@ -98,7 +99,7 @@ class Pretraining:
         for step in range(start, self.options.epochs * self._epoch):
             index = batch_indices(len(data), self._epoch * batch, batch, step, self.run_seed)[rows]
             images = data.items[send(index, data.items.device)]
-            augment_seed = seed(self.run_seed, 1, step)
+            augment_seed = seed(self.run_seed, "pretrain", "augment", step)
             x = augmented(model, self.augment, images, augment_seed, rows, batch)
             yield x, send(data.labels[index], x.device)
 
@@ -118,7 +119,7 @@ def batch_indices(images: int, epoch: int, batch: int, step: int, run_seed: int)
     [[0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 5]]
     """
     steps = epoch // batch
-    generator = torch.Generator().manual_seed(seed(run_seed, 1, step // steps))
+    generator = torch.Generator().manual_seed(seed(run_seed, "pretrain", "shuffle", step // steps))
     first = step % steps * batch
     order = torch.randperm(images, generator=generator)
     return order.repeat(-(-epoch // images))[first : first + batch]
