@@ -92,7 +92,6 @@ def recognition(
     return torch.stack([auroc, aupr, fpr95], 1)
 
 
-@torch.no_grad()
 def score_unknown(
     rules: Sequence[Method],
     material: Material,
@@ -132,6 +131,7 @@ def score_unknown(
     return rows
 
 
+@torch.no_grad()
 def _scored(answer: Callable[..., Any], sampler: EpisodeSampler) -> tuple[Float[Tensor, "episodes 4"], str]:
     fingerprint, parts = Fingerprint(), []
     for episode in sampler:

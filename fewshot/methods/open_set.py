@@ -37,6 +37,13 @@ RULES: tuple[Method, ...] = (
     Method("ostim", "OSTIM", "Boudiaf et al. 2022", _ostim, ("joint",)),
     Method("eol", "EOL", "Ochal et al. 2024", lambda _: eol, ("joint",)),
     Method(
+        "eol-transformed",
+        "EOL, transformed",
+        "after Ochal et al. 2024",
+        lambda material: material.transformed(eol),
+        ("joint",),
+    ),
+    Method(
         "class-graph",
         "class graph",
         "this package",
