@@ -453,7 +453,7 @@ def test_items_on_a_gpu() -> None:
         ({"seed": -1}, "seed: expected a whole number of at least 0, got -1"),
         ({"start": 301}, "start: expected at most 300 (episodes), got 301"),
         ({"rank": 2, "world": 2}, "rank: expected under 2 (world), got 2"),
-        ({"classes": "easy"}, "classes: expected \"uniform\" or \"hard\", got 'easy'"),
+        ({"classes": "easy"}, "classes: expected one of uniform, hard, hard:taxonomy, got 'easy'"),
         ({"queries": "zipf"}, 'queries: expected "balanced" or "dirichlet:A" with A above 0, got \'zipf\''),
         ({"queries": "dirichlet"}, "with A above 0, got 'dirichlet'"),
         ({"queries": "dirichlet:0"}, "with A above 0, got 'dirichlet:0'"),
