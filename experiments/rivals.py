@@ -3,8 +3,10 @@
     python experiments/rivals.py FEATURES.npz
 
 writes ``experiments/results/rivals.json``, the tables ``rivals.md`` and a picture. Test classes are scored,
-with the shipped weights; nothing is chosen by them. ``--table`` prints the tables of the kept figures;
-``tables.py`` puts their summary into the documentation.
+with the shipped weights; nothing is chosen by them. ``--set relations`` scores methods that are given
+relations to known classes (``relations.json``, ``relations.md``), ``--set unknown`` the rules for "none of
+these" (``unknown.json``, ``unknown.md``). ``--table`` prints the tables of the kept figures; ``tables.py``
+puts their summary into the documentation.
 """
 
 import json
@@ -12,6 +14,7 @@ from pathlib import Path
 
 from features import features_parser
 from main_job import RESULTS, machine
+from rivals_known import RELATED, UNKNOWN, relations_table, unknown_table, with_relations, with_unknown
 
 from fewshot.evaluation.compare import choose, compare
 from fewshot.evaluation.inputs import open_source
@@ -36,6 +39,8 @@ FEW = {  # the methods of the other conditions: those that the condition is abou
     "40 % wrong labels 5-shot": "prototypes,logistic-regression,label-propagation,bd-cspn,pt-map" + OURS,
     "hard classes 1-shot": "prototypes,label-propagation,bd-cspn,laplacian-shot,pt-map" + OURS,
 }
+SETS = {"rivals": CONDITIONS, "relations": RELATED, "unknown": UNKNOWN}
+KNOWN = {"relations": with_relations, "unknown": with_unknown}
 
 
 def run(
@@ -46,25 +51,35 @@ def run(
     only: str | None,
     again: str | None,
     conditions: dict,
+    which: str = "rivals",
 ) -> dict:
+    """Score the conditions of a set; those of `conditions` that are not scored are kept."""
     source = open_source(features)
-    for name, options in CONDITIONS.items():
+    for name, options in SETS[which].items():
         if only not in (None, name):
             continue
-        methods, _ = choose(again or FEW.get(name), lacks=source.lacks(split))
-        sampler = source.sampler(split, way=5, query=15, episodes=episodes, batch=64, seed=seed, **options)
-        material = source.material(sampler, split, base=name in TRAINED)
-        rows = [row.row() for row in compare(methods, material, sampler, progress=print)]
+        shape = {"way": 5, "query": 15, "seed": seed, **options}
+        if shape["way"] > source.labelled(split).num_classes:
+            print(f"{name}: left out, {split} has too few classes")
+            continue
+        if which == "rivals":
+            methods, _ = choose(again or FEW.get(name), lacks=source.lacks(split))
+            sampler = source.sampler(split, episodes=episodes, batch=64, **shape)
+            material = source.material(sampler, split, base=name in TRAINED)
+            rows = [row.row() for row in compare(methods, material, sampler, progress=print)]
+        else:
+            rows = KNOWN[which](source, split, {**shape, "episodes": episodes}, print)
         if again:  # in place of the kept ones
             new = {(row["method"], row["mode"]): row for row in rows}
             kept = {(row["method"], row["mode"]): row for row in conditions[name]["rows"]}
             rows = sorted((kept | new).values(), key=lambda row: ORDER[row["method"]])
-        conditions[name] = {"episodes": {"way": 5, "query": 15, "seed": seed, **options}, "rows": rows}
+        conditions[name] = {"episodes": shape, "rows": rows}
+    chosen = "" if which == "rivals" else f" --set {which}"
     return {
-        "command": f"python experiments/rivals.py FEATURES.npz --episodes {episodes}",
+        "command": f"python experiments/rivals.py FEATURES.npz --episodes {episodes}{chosen}",
         "split": split,
         "machine": machine(),
-        "conditions": {name: conditions[name] for name in CONDITIONS if name in conditions},
+        "conditions": {name: conditions[name] for name in SETS[which] if name in conditions},
     }
 
 
@@ -119,22 +134,30 @@ def summary(result: dict) -> str:
 
 def main() -> None:
     parser = features_parser(__doc__)
-    parser.add_argument("--only", choices=CONDITIONS, help="only this condition; the others are kept")
+    names = sorted({name for conditions in SETS.values() for name in conditions})
+    parser.add_argument("--set", choices=SETS, default="rivals", help="which conditions; default rivals")
+    parser.add_argument("--only", choices=names, help="only this condition; the others are kept")
     parser.add_argument("--again", help="methods to score again, separated by commas; the others are kept")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     parser.add_argument("--table", action="store_true", help="only print the table of the kept figures")
     arguments = parser.parse_args()
-    file = RESULTS / "rivals.json"
+    which, out = arguments.set, arguments.out
+    if arguments.again and which != "rivals":
+        parser.error("--again: expected --set rivals with it")
+    file = out / f"{which}.json"
     if not arguments.table:
         kept = json.loads(file.read_text())["conditions"] if file.exists() else {}
         options = (arguments.split, arguments.episodes, arguments.seed, arguments.only, arguments.again, kept)
-        result = run(arguments.features, *options)
-        RESULTS.mkdir(exist_ok=True)
+        result = run(arguments.features, *options, which)
+        out.mkdir(exist_ok=True)
         file.write_text(json.dumps(result, indent=1) + "\n")
     result = json.loads(file.read_text())
-    rows = result["conditions"]["balanced 1-shot"]["rows"]
-    save_comparison(RESULTS / "rivals.png", rows, f"{result['split']} classes, 5-way 1-shot")
-    (RESULTS / "rivals.md").write_text(table(result))
-    print(table(result))
+    if which == "rivals":
+        rows = result["conditions"]["balanced 1-shot"]["rows"]
+        save_comparison(out / "rivals.png", rows, f"{result['split']} classes, 5-way 1-shot")
+    shown = {"rivals": table, "relations": relations_table, "unknown": unknown_table}[which](result)
+    (out / f"{which}.md").write_text(shown)
+    print(shown)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ def audit(
 ) -> int:
     """Check that results do not depend on what a method must not see, such as the order of the queries.
 
+    What takes relations to known classes is also checked with made-up ones: their scale must not matter.
+
     The exit status is 0 if all checks pass, 1 if one fails.
 
     Example: fewshot audit class-graph
@@ -30,12 +32,12 @@ def audit(
         json: Also write the results to this file.
     """
     from fewshot.evaluation import audit as protocol
-    from fewshot.evaluation import inputs
+    from fewshot.evaluation.subjects import open_subject
 
     check_outputs(json)
-    call, modes, examples = inputs.open_subject(subject, features, data, seed, tell)
-    episode = protocol.small_batch(protocol.fitting_sampler(examples, seed))
-    checks = protocol.audit_modes(call, modes, episode, seed)
+    opened = open_subject(subject, features, data, seed, tell)
+    episode = protocol.small_batch(protocol.fitting_sampler(opened.examples, seed))
+    checks = protocol.audit_modes(opened.call, opened.modes, episode, seed, opened.relations, opened.without)
     print_checks(checks)
     failed = {mode: protocol.failures(found) for mode, found in checks.items()}
     rows = [{"mode": mode, **vars(check)} for mode, found in checks.items() for check in found]

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import isnan, nan
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from fewshot.cli.options import EpisodeOptions
-from fewshot.cli.output import check_outputs, print_classes, print_rows
-from fewshot.core.files import write_json
+from fewshot.cli.options import EpisodeOptions, KnowledgeOptions
+from fewshot.cli.output import check_outputs, print_classes, print_rows, print_unknown
+from fewshot.core.files import tell, write_json
 from fewshot.core.modes import Inference
+
+if TYPE_CHECKING:
+    from fewshot.episodes.sampler import EpisodeSampler
+    from fewshot.evaluation.inputs import ScoredData
+    from fewshot.evaluation.relations import Relations
+    from fewshot.evaluation.scores import Scores
 
 RANKS = ("confusions", "taxonomy")  # what dependencies are compared with
 
@@ -19,6 +25,7 @@ def evaluate(
     checkpoint: Path,
     *,
     options: EpisodeOptions,
+    knowledge: KnowledgeOptions,
     mode: Inference = "inductive",
     proportions: Literal["unknown", "known"] = "unknown",
     json: Path | None = None,
@@ -30,6 +37,7 @@ def evaluate(
     Args:
         checkpoint: What fewshot train wrote.
         options: The episodes.
+        knowledge: What is known besides.
         mode: Look at each query on its own, or at all queries together (transductive).
         proportions: Whether the class graph is given the classes' shares of the queries.
         json: Also write all figures to this file.
@@ -41,35 +49,80 @@ def evaluate(
 
     check_outputs(json)
     scored = open_checkpoint(checkpoint, options.data)
-    sampler = scored.sampler(options.split, **options.sampling())
+    strangers = scored.sampler(options.split, **options.sampling(), unknown=options.unknown)
+    sampler = strangers.without_unknown()
+    relations = scored.relations(knowledge.relations, options.split, options.seed)
     known = proportions == "known"
-    predict = scores.as_predict(scored.graph, joint=mode == "joint", know_proportions=known)
     label = f"{mode}-known" if known else mode
-    graph = scores.evaluate(predict, sampler, method="class-graph", mode=label)
+
+    def score(given: Relations | None) -> Scores:
+        predict = scores.as_predict(
+            scored.graph,
+            joint=mode == "joint",
+            know_proportions=known,
+            relations=given,
+            belief=knowledge.given_belief,
+        )
+        kind = "none" if given is None else given.kind
+        return scores.evaluate(predict, sampler, method="class-graph", mode=label, relations=kind)
+
+    plain = score(None)
     reference = scores.evaluate(scores.as_predict(prototypes), sampler, method="prototypes")
-    difference = scores.paired_difference(graph, reference)
+    graph = plain if relations is None else score(relations)  # that which the details below are of
     names = sampler.data.class_names
     pairs = scores.hardest_pairs(graph.confusion, names)
-    rows = [graph.row(), reference.row()]
+    rows = [row.row() for row in dict.fromkeys((plain, reference, graph))]
     print_rows(rows)
+    differences = {"prototypes": scores.paired_difference(graph, reference)}
+    if relations is not None:
+        differences["no relations"] = scores.paired_difference(graph, plain)
     if len(graph.per_episode) > 1:
-        print(f"class-graph - prototypes: {difference[0]:+.2f} ± {difference[1]:.2f} (paired, 95 %)\n")
+        for other, (above, half) in differences.items():
+            print(f"class-graph - {other}: {above:+.2f} ± {half:.2f} (paired, 95 %)\n")
     print_classes(graph.per_class, pairs)
     ranks = meaning(mean_dependencies(scored.graph.cpu(), sampler), graph.confusion, sampler.data)
     _print_ranks(ranks)
-    content = {
+    figures = {
+        other: _numbers({"accuracy": above, "ci95": half}) for other, (above, half) in differences.items()
+    }
+    content: dict[str, Any] = {
         "checkpoint": str(checkpoint),
         "split": options.split,
         "episodes": {**options.sampling(), "proportions": proportions},
+        "knowledge": vars(knowledge),
         "rows": rows,
-        "difference": _numbers({"accuracy": difference[0], "ci95": difference[1]}),
+        "difference": figures["prototypes"],
+        "gain": figures.get("no relations"),
         "per_class": graph.per_class,
         "hardest_pairs": pairs,
         "classes": list(names),
         "dependencies": _numbers(ranks),
         "confusion": graph.confusion.tolist(),  # row: the class, column: what it was taken for
     }
+    if options.unknown:
+        content["unknown"] = unknown = _score_unknown(scored, strangers, options.split, relations, knowledge)
+        print_unknown(unknown)
     write_json(json, content)
+
+
+def _score_unknown(
+    scored: ScoredData,
+    sampler: EpisodeSampler,
+    split: str,
+    relations: Relations | None,
+    knowledge: KnowledgeOptions,
+) -> list[dict[str, Any]]:
+    """The rows of the rules for "none of these"."""
+    from fewshot.evaluation.open_set import score_unknown
+    from fewshot.methods.open_set import RULES
+
+    lacks = scored.lacks(split)
+    rules = [rule for rule in RULES if rule.needs not in lacks]
+    material = scored.material(sampler, split, base=any(rule.needs == "base" for rule in rules))
+    rows = score_unknown(
+        rules, material, sampler, relations=relations, belief=knowledge.given_belief, progress=tell
+    )
+    return [row.row() for row in rows]
 
 
 def _print_ranks(ranks: Mapping[str, float | int]) -> None:

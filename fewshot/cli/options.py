@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Split = Literal["train", "val", "test"]
-Classes = Literal["uniform", "hard"]
+Classes = Literal["uniform", "hard", "hard:taxonomy"]
 SAMPLING = ("way", "shot", "query", "episodes", "seed", "classes", "queries", "label_noise")
 
 
@@ -22,9 +22,10 @@ class EpisodeOptions:
         query: Queries per class.
         episodes: Number of episodes.
         seed: Of the episodes, and of methods that learn.
-        classes: Any classes, or classes that are near each other.
+        classes: Any classes, or classes that are near each other: as the data says, or by their paths.
         queries: The classes' shares of the queries: balanced, or dirichlet:A (smaller A, more unequal).
         label_noise: Share of the supports that have a wrong label.
+        unknown: Further classes whose queries are to be recognised as none of the episode's classes.
 
     >>> EpisodeOptions(split="val", shot=5).sampling()["shot"]
     5
@@ -40,7 +41,29 @@ class EpisodeOptions:
     classes: Classes = "uniform"
     queries: str = "balanced"
     label_noise: float = 0.0
+    unknown: int = 0
 
     def sampling(self) -> dict[str, Any]:
         """The options of an `EpisodeSampler`, as they are also written to files of figures."""
         return {name: getattr(self, name) for name in SAMPLING}
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnowledgeOptions:
+    """What is known besides the episodes. Each field is one option of the command line.
+
+    Args:
+        relations: To the known classes: none, by paths in a taxonomy, by looks alone, or shuffled (false).
+        belief: How far relations are believed: judged in each episode, or 1, wholly.
+
+    >>> KnowledgeOptions(belief="1").given_belief
+    1.0
+    """
+
+    relations: Literal["none", "taxonomy", "looks", "shuffled"] = "none"
+    belief: Literal["judged", "1"] = "judged"
+
+    @property
+    def given_belief(self) -> float | None:
+        """The class graph's ``belief``."""
+        return None if self.belief == "judged" else float(self.belief)

@@ -15,22 +15,64 @@ LISTED = 15  # how many classes of an evaluation are printed; --json writes all
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print a results table."""
+    """Print a results table; rows with relations are a table of their own."""
     names = ("method", "mode", "way", "shot", "accuracy", "calibration error", "episodes", "fingerprint")
-    lines = [
-        (
-            row["method"],
-            row["mode"],
-            row["way"],
-            row["shot"],
-            plus_minus(row["accuracy"], row["ci95"]),
-            f"{row['ece']:.3f}",
-            row["episodes"],
-            row["fingerprint"],
-        )
-        for row in rows
-    ]
-    print_table(names, lines)
+    for relations, some in by_relations(rows).items():
+        lines = [
+            (
+                row["method"],
+                row["mode"],
+                row["way"],
+                row["shot"],
+                plus_minus(row["accuracy"], row["ci95"]),
+                f"{row['ece']:.3f}",
+                row["episodes"],
+                row["fingerprint"],
+            )
+            for row in some
+        ]
+        print_block(relations, names, lines)
+
+
+def by_relations(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Rows by the relations that they were given, those without first.
+
+    >>> sorted(by_relations([{"relations": "taxonomy"}, {"method": "of an old file"}]))
+    ['none', 'taxonomy']
+    """
+    blocks: dict[str, list[Mapping[str, Any]]] = {"none": []}
+    for row in rows:
+        blocks.setdefault(row.get("relations", "none"), []).append(row)
+    return {relations: some for relations, some in blocks.items() if some}
+
+
+def print_block(relations: str, names: Sequence[str], lines: Sequence[Sequence[Any]]) -> None:
+    """Print a table of rows without relations, or of rows with them, which then say so."""
+    if relations == "none":
+        print_table(names, lines)
+        return
+    print(f"With relations to known classes ({relations}):")
+    print_table(("relations", *names), [(relations, *line) for line in lines])
+
+
+def print_unknown(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print how well rules recognise queries of unknown classes; rows with relations apart."""
+    print(f"None of these: {rows[0]['unknown']} unknown classes, which are the positive class.")
+    names = ("rule", "mode", "AUROC", "AUPR", "FPR at 95 % TPR", "accuracy of the known", "fingerprint")
+    for relations, some in by_relations(rows).items():
+        lines = [
+            (
+                row["title"],
+                row["mode"],
+                *(
+                    plus_minus(row[name], row[f"{name}_ci95"])
+                    for name in ("auroc", "aupr", "fpr95", "accuracy")
+                ),
+                row["fingerprint"],
+            )
+            for row in some
+        ]
+        print_block(relations, names, lines)
 
 
 def print_table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -93,32 +135,28 @@ def plus_minus(value: float | None, half: float | None, form: str = ".2f") -> st
 
 
 def print_compared(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print a comparison: prototypes, then the methods of each mode, the best first."""
-    first, *others = rows
-    others.sort(key=lambda row: (row["mode"], -row["accuracy"]))
-    reference = first["title"]
-    names = (
-        "method",
-        "mode",
-        "accuracy",
-        f"above {reference}",
-        "calibration error",
-        "ms per episode",
-        "audit",
-    )
-    lines = [
-        (
-            row["title"],
-            row["mode"],
-            plus_minus(row["accuracy"], row["ci95"]),
-            plus_minus(row["difference"], row["difference_ci95"], "+.2f"),
-            f"{row['ece']:.3f}",
-            f"{row['ms_per_episode']:.{3 if row['ms_per_episode'] < 1 else 1}f}",
-            ", ".join(row["audit"]) or "ok",
-        )
-        for row in (first, *others)
-    ]
-    print_table(names, lines)
+    """Print a comparison: prototypes, then the methods of each mode, the best first; with relations apart."""
+    reference = rows[0]["title"]
+    names = ("method", "mode", "accuracy", f"above {reference}")
+    last = ("calibration error", "ms per episode", "audit")
+    for relations, some in by_relations(rows).items():
+        first, others = (some[:1], some[1:]) if relations == "none" else ([], some)
+        ordered = [*first, *sorted(others, key=lambda row: (row["mode"], -row["accuracy"]))]
+        gains = () if relations == "none" else ("above no relations",)
+        lines = [
+            (
+                row["title"],
+                row["mode"],
+                plus_minus(row["accuracy"], row["ci95"]),
+                plus_minus(row["difference"], row["difference_ci95"], "+.2f"),
+                *(plus_minus(row["gain"], row["gain_ci95"], "+.2f") for _ in gains),
+                f"{row['ece']:.3f}",
+                f"{row['ms_per_episode']:.{3 if row['ms_per_episode'] < 1 else 1}f}",
+                ", ".join(row["audit"]) or "ok",
+            )
+            for row in ordered
+        ]
+        print_block(relations, (*names, *gains, *last), lines)
 
 
 def print_checks(checks: Mapping[str, Sequence[Any]]) -> None:

@@ -18,7 +18,7 @@ class Episode:
 
     If ways or shots differ between episodes, all are padded to the largest: in padding, indices, labels and
     classes are −1, masks False, shares 0, and `support` and `query` hold the data's first item. A mask is
-    None if nothing is padded.
+    None if nothing is padded. Queries of unknown classes come after the others; their label is −1 as well.
 
     Args:
         support, query: the items, ``[B,N,K,...]`` and ``[B,M,...]``; None if they were not gathered.
@@ -29,6 +29,7 @@ class Episode:
         proportions: each class's share of the query set; the shares of an episode sum to 1.
         support_labels: each support's true class, a position ``0..N-1``; with label noise not always its row.
         numbers: the episodes' numbers in the sampler's sequence.
+        unknown: True for a query that is of none of the episode's classes; None: there are no such queries.
     """
 
     support: Shaped[Tensor, "B N K *item"] | None = None
@@ -43,10 +44,18 @@ class Episode:
     proportions: Float[Tensor, "B N"]
     support_labels: Int64[Tensor, "B N K"] | None = None
     numbers: Int64[Tensor, " B"] | None = None
+    unknown: Bool[Tensor, "B M"] | None = None
 
     def __len__(self) -> int:
         """B, the number of episodes."""
         return len(self.classes)
+
+    @property
+    def asked(self) -> Bool[Tensor, "B M"] | None:
+        """True for a query of one of the episode's classes; None if all are."""
+        if self.unknown is None:
+            return self.query_mask
+        return ~self.unknown if self.query_mask is None else self.query_mask & ~self.unknown
 
     def to(self, device: torch.device | str) -> Episode:
         """The same episodes on a device."""

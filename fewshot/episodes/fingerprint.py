@@ -15,7 +15,8 @@ class Fingerprint:
 
     It is the first 16 hexadecimal digits of the sha256 over the episodes' digests in order; an episode's
     digest is the first 8 bytes of the sha256 over its way, number of supports, support and query indices
-    (int64, without padding). Compute it while iterating, in each process over its share, and merge.
+    (int64, without padding and without queries of unknown classes). Compute it while iterating, in each
+    process over its share, and merge.
 
     Example:
         >>> from fewshot.data.labelled import LabelledSet
@@ -38,6 +39,8 @@ class Fingerprint:
             raise InputError("episode: expected one that a sampler drew, got one without numbers")
         way = (episode.classes >= 0).sum(1, keepdim=True).cpu()
         support, query = episode.support_index.flatten(1).cpu(), episode.query_index.cpu()
+        if episode.unknown is not None:
+            query = query.masked_fill(episode.unknown.cpu(), -1)
         supports = (support >= 0).sum(1, keepdim=True)
         rows = torch.cat([way, supports, support, query], 1).numpy().astype("<i8", copy=False)
         padded = bool((rows < 0).any())

@@ -20,10 +20,12 @@ from fewshot.data.labelled import LabelledSet
 from fewshot.episodes.draw import Scheme, at_least, check_scheme, dirichlet_parameter, draw
 from fewshot.episodes.episode import Episode
 from fewshot.episodes.fingerprint import Fingerprint
-from fewshot.episodes.hard_classes import class_distances, nearest
+from fewshot.episodes.hard_classes import class_distances, nearest, path_distances
+from fewshot.episodes.unknown_classes import check_unknown, draw_unknown, with_strangers
 
 BLOCK = 128  # episodes drawn at once, whatever the batch size; another number gives other episodes
 ENDLESS = 2**62
+CLASSES = ("uniform", "hard", "hard:taxonomy")
 
 
 class EpisodeSampler(IterableDataset[Episode]):
@@ -48,7 +50,8 @@ class EpisodeSampler(IterableDataset[Episode]):
         classes: "uniform" (default): every set of classes is equally likely. "hard": an anchor class is drawn
             uniformly, the others from its max(8, 2·(N−1)) nearest: by `similarity`, else by steps in the
             data's taxonomy, else same superclass first, else, for features, by the cosine of class means;
-            equally near classes are in a random but fixed order.
+            equally near classes are in a random but fixed order. "hard:taxonomy": likewise, by steps in the
+            taxonomy of the data's paths.
         similarity: ``[classes, classes]``, larger is nearer; for "hard" classes.
         queries: "balanced" (default), or "dirichlet:A": the classes' shares of the N·query queries are drawn
             from Dirichlet(A·1) (Veilleux et al., *Realistic evaluation of transductive few-shot learning*,
@@ -57,6 +60,8 @@ class EpisodeSampler(IterableDataset[Episode]):
         label_noise: R in [0, 1) (default 0): exactly round(R·K) supports of each class, at random positions,
             are images of the episode's other classes, each equally likely. The classes exchange supports in
             random cycles, so the images are the same as without noise.
+        unknown: U (default 0): append the queries of U further classes, drawn uniformly from those that the
+            episode does not have, `query` each. The rest of the episode and its fingerprint stay the same.
         device: where the episodes go (default: items stay where the data is, indices on the CPU).
         gather: False leaves out `support` and `query` (default True).
         reuse: True gathers every batch into the same memory, which is several times as fast for images on the
@@ -90,6 +95,7 @@ class EpisodeSampler(IterableDataset[Episode]):
         similarity: Float[Tensor, "classes classes"] | None = None,
         queries: str = "balanced",
         label_noise: float = 0.0,
+        unknown: int = 0,
         device: torch.device | str | None = None,
         gather: bool = True,
         reuse: bool = False,
@@ -100,8 +106,8 @@ class EpisodeSampler(IterableDataset[Episode]):
         at_least(1, "batch", batch)
         at_least(0, "seed", seed)
         _check_share(episodes, rank, world, start)
-        if classes not in ("uniform", "hard"):
-            raise InputError(f'classes: expected "uniform" or "hard", got {classes!r}')
+        if classes not in CLASSES:
+            raise InputError(f"classes: expected one of {', '.join(CLASSES)}, got {classes!r}")
         if similarity is not None and classes != "hard":
             raise InputError(f'similarity: expected classes="hard" with it, got {classes!r}')
         ways = tuple(way) if isinstance(way, list | tuple) else (way,)
@@ -114,10 +120,12 @@ class EpisodeSampler(IterableDataset[Episode]):
         counts, alpha = data.counts.cpu().numpy(), dirichlet_parameter(queries)
         scheme = Scheme(counts, ways, shots, query, alpha, label_noise)
         check_scheme(scheme, data.class_names)
-        if classes == "hard":
-            near = nearest(class_distances(data, similarity), max(8, 2 * (max(ways) - 1)))
-            scheme = replace(scheme, neighbours=near)
-        self._scheme = scheme
+        if classes != "uniform":
+            by_paths = classes == "hard:taxonomy"
+            distances = path_distances(data) if by_paths else class_distances(data, similarity)
+            scheme = replace(scheme, neighbours=nearest(distances, max(8, 2 * (max(ways) - 1))))
+        check_unknown(scheme, at_least(0, "unknown", unknown), data.class_names)
+        self._scheme, self.unknown = scheme, unknown
 
     @property
     def _numbers(self) -> range:
@@ -156,7 +164,7 @@ class EpisodeSampler(IterableDataset[Episode]):
         drawn = draw(rng, self._scheme, BLOCK)
         classes, support, support_labels, query, query_labels, proportions = map(torch.from_numpy, drawn)
         ways, shots = isinstance(self.way, tuple), isinstance(self.shot, tuple)
-        return Episode(
+        block = Episode(
             query_labels=query_labels,
             classes=classes,
             support_index=support,
@@ -168,6 +176,18 @@ class EpisodeSampler(IterableDataset[Episode]):
             support_labels=support_labels,
             numbers=torch.arange(number * BLOCK, (number + 1) * BLOCK),
         )
+        if not self.unknown:
+            return block
+        own = np.random.SeedSequence(self.seed, spawn_key=(number, 1))  # leaves the draws above as they are
+        rng = np.random.Generator(np.random.PCG64(own))
+        strangers = draw_unknown(rng, self._scheme, drawn.classes, self.unknown)
+        return with_strangers(block, torch.from_numpy(strangers))
+
+    def without_unknown(self) -> EpisodeSampler:
+        """The same episodes without the queries of unknown classes."""
+        plain = copy.copy(self)
+        plain.unknown = 0
+        return plain
 
     def fingerprint(self) -> str:
         """The fingerprint of all episodes from `start` on, of all processes; see `Fingerprint`.

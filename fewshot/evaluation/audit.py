@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int64, Shaped
+from jaxtyping import Float
 from torch import Tensor
 
 from fewshot.core.errors import InputError
@@ -20,6 +20,18 @@ from fewshot.core.modes import Mode
 from fewshot.data.labelled import LabelledSet
 from fewshot.episodes.episode import Episode
 from fewshot.episodes.sampler import EpisodeSampler
+from fewshot.evaluation.changes import (
+    Pair,
+    alone,
+    cycle,
+    removed,
+    replaced,
+    take,
+    take_classes,
+    take_queries,
+    take_supports,
+)
+from fewshot.evaluation.relations import Changed, Relations
 from fewshot.evaluation.scores import Predict, in_mode
 
 TOLERANCE = 1e-3  # in probability; arithmetic in another order stays well below
@@ -33,9 +45,8 @@ RULES = {
     "class order": "classes in another order",
     "support order": "each class's supports in another order",
     "other queries": "other queries removed or replaced",
+    "relations": "relations on another scale, known classes in another order",
 }
-
-Pair = tuple[Tensor, Tensor]  # probabilities [b, m, N] that should be equal
 
 
 @dataclass(frozen=True)
@@ -65,7 +76,9 @@ def failures(checks: Sequence[Check]) -> list[str]:
 
 
 @torch.no_grad()
-def audit(predict: Predict, episode: Episode, *, joint: bool, seed: int = 0) -> list[Check]:
+def audit(
+    predict: Predict, episode: Episode, *, joint: bool, seed: int = 0, changed: Sequence[Predict] = ()
+) -> list[Check]:
     """Make the same predictions under changes that must not matter, and compare the probabilities.
 
     Args:
@@ -73,9 +86,11 @@ def audit(predict: Predict, episode: Episode, *, joint: bool, seed: int = 0) -> 
         episode: at least 2 episodes; a few are enough.
         joint: whether it may look at all queries together, so that a query's result may depend on the others.
         seed: of the orders to try; default 0.
+        changed: the same with relations changed in ways that must not matter, see `changed_relations`;
+            default: it is given no relations.
 
     Returns:
-        One `Check` per rule of `RULES`.
+        One `Check` per rule of `RULES`; that of relations only if there are any.
 
     Raises:
         InputError: fewer than 2 episodes.
@@ -92,8 +107,8 @@ def audit(predict: Predict, episode: Episode, *, joint: bool, seed: int = 0) -> 
     if b < 2:
         raise InputError(f"episode: expected at least 2 episodes, to take one out of its batch, got {b}")
     generator = torch.Generator().manual_seed(seed)
-    queries, classes = _cycle(b, m, generator), _cycle(b, n, generator)
-    supports = _cycle(b * n, k, generator).view(b, n, k)
+    queries, classes = cycle(b, m, generator), cycle(b, n, generator)
+    supports = cycle(b * n, k, generator).view(b, n, k)
     by_class = episode.query_labels.cpu().argsort(dim=1, stable=True)
 
     def look(changed: Episode) -> Float[Tensor, "b m N"]:
@@ -102,16 +117,18 @@ def audit(predict: Predict, episode: Episode, *, joint: bool, seed: int = 0) -> 
     usual = look(episode)
     probes: dict[str, Callable[[], list[Pair]]] = {
         "repeated": lambda: [(look(episode), usual)],
-        "query order": lambda: [(look(_take_queries(episode, queries)), _take(usual, queries))],
-        "queries by class": lambda: [(look(_take_queries(episode, by_class)), _take(usual, by_class))],
-        "batch": lambda: [(look(_alone(episode, i)), usual[i : i + 1]) for i in range(b)],
-        "class order": lambda: [(look(_take_classes(episode, classes)), _take(usual.mT, classes).mT)],
-        "support order": lambda: [(look(_take_supports(episode, supports)), usual)],
+        "query order": lambda: [(look(take_queries(episode, queries)), take(usual, queries))],
+        "queries by class": lambda: [(look(take_queries(episode, by_class)), take(usual, by_class))],
+        "batch": lambda: [(look(alone(episode, i)), usual[i : i + 1]) for i in range(b)],
+        "class order": lambda: [(look(take_classes(episode, classes)), take(usual.mT, classes).mT)],
+        "support order": lambda: [(look(take_supports(episode, supports)), usual)],
         "other queries": lambda: [
-            *_removed(look, episode, usual),
-            *_replaced(look, episode, usual),
+            *removed(look, episode, usual),
+            *replaced(look, episode, usual),
         ],
     }
+    if changed:
+        probes["relations"] = lambda: [(_probabilities(other, episode), usual) for other in changed]
     skipped = {"other queries": "skipped for joint methods"} if joint else {}
     if k == 1:
         skipped["support order"] = "skipped, as each class has one support"
@@ -147,72 +164,6 @@ def _probabilities(predict: Predict, episode: Episode) -> Float[Tensor, "b m N"]
     return result if episode.query_mask is None else result * episode.query_mask.cpu().unsqueeze(-1)
 
 
-def _cycle(rows: int, n: int, generator: torch.Generator) -> Int64[Tensor, "rows n"]:
-    """One random cycle of n things per row: for n > 1, nothing stays in its place."""
-    tour = torch.rand(rows, n, generator=generator).argsort(1)
-    return torch.empty_like(tour).scatter_(1, tour, tour.roll(1, 1))
-
-
-def _take(x: Shaped[Tensor, "b n *rest"], index: Int64[Tensor, "b m"]) -> Shaped[Tensor, "b m *rest"]:
-    """``x[b, index[b, i]]`` for all b, i."""
-    return x[torch.arange(len(x), device=x.device)[:, None], index.to(x.device)]
-
-
-def _change(episode: Episode, change: Callable[[Tensor], Tensor], *names: str) -> Episode:
-    """Change these fields, except those that are None."""
-    there = {name: getattr(episode, name) for name in names if getattr(episode, name) is not None}
-    return replace(episode, **{name: change(value) for name, value in there.items()})
-
-
-def _take_queries(episode: Episode, index: Int64[Tensor, "b m"]) -> Episode:
-    names = "query", "query_labels", "query_index", "query_mask"
-    return _change(episode, lambda x: _take(x, index), *names)
-
-
-def _take_classes(episode: Episode, order: Int64[Tensor, "b N"]) -> Episode:
-    places = order.argsort(1)  # where each class goes
-    labels = _take(places.to(episode.query_labels.device), episode.query_labels.clamp(min=0))
-    labels = labels.where(episode.query_labels >= 0, -1)
-    names = "support", "classes", "support_index", "support_mask", "class_mask", "proportions"
-    moved = _change(episode, lambda x: _take(x, order), *names)
-    return replace(moved, query_labels=labels, support_labels=None)
-
-
-def _take_supports(episode: Episode, order: Int64[Tensor, "b N K"]) -> Episode:
-    def change(x: Tensor) -> Tensor:
-        return _take(x.flatten(0, 1), order.flatten(0, 1)).unflatten(0, order.shape[:2])
-
-    return _change(episode, change, "support", "support_index", "support_mask", "support_labels")
-
-
-def _alone(episode: Episode, i: int) -> Episode:
-    return _change(episode, lambda x: x[i : i + 1], *(field.name for field in fields(episode)))
-
-
-def _removed(look: Callable[[Episode], Tensor], episode: Episode, usual: Tensor) -> list[Pair]:
-    """A single query by itself: the first, the middle and the last one."""
-    b, m = usual.shape[:2]
-    pairs = []
-    for i in sorted({0, m // 2, m - 1}):
-        index = torch.full((b, 1), i)
-        pairs.append((look(_take_queries(episode, index)), _take(usual, index)))
-    return pairs
-
-
-def _replaced(look: Callable[[Episode], Tensor], episode: Episode, usual: Tensor) -> list[Pair]:
-    """Half of the queries are kept, the rest replaced by another episode's; then the other half."""
-    m = usual.shape[1]
-    first = torch.arange(m) < m // 2
-    pairs = []
-    for stay in (first, ~first):
-
-        def change(x: Tensor, stay: Tensor = stay) -> Tensor:
-            return torch.where(stay.to(x.device).view(1, m, *[1] * (x.dim() - 2)), x, x.roll(1, 0))
-
-        pairs.append((look(_change(episode, change, "query"))[:, stay], usual[:, stay]))
-    return pairs
-
-
 def small_batch(sampler: EpisodeSampler) -> Episode:
     """The first few of a sampler's episodes, even if it draws fewer."""
     few = copy.copy(sampler)
@@ -236,9 +187,54 @@ def fitting_sampler(data: LabelledSet, seed: int = 0) -> EpisodeSampler:
     return EpisodeSampler(data, way=way, shot=shot, query=query, episodes=EPISODES, seed=seed)
 
 
+def changed_relations(relations: Relations, seed: int = 0) -> list[Changed]:
+    """Another scale, another offset and another order of the known classes: nothing may follow from these."""
+    order = torch.randperm(len(relations.known), generator=torch.Generator().manual_seed(seed))
+    return [Changed(relations, scale=3.0), Changed(relations, offset=-7.0), Changed(relations, order=order)]
+
+
+def audit_in_mode(
+    call: Callable[..., Any],
+    mode: str,
+    episode: Episode,
+    seed: int = 0,
+    relations: Relations | None = None,
+    belief: float | None = None,
+) -> list[Check]:
+    """Audit a method's call in a mode; with relations, also that their scale and order change nothing."""
+    changes = [] if relations is None else changed_relations(relations, seed)
+    return audit(
+        in_mode(call, mode, relations, belief),
+        episode,
+        joint=Mode(mode).joint,
+        seed=seed,
+        changed=[in_mode(call, mode, other, belief) for other in changes],
+    )
+
+
 def audit_modes(
-    call: Callable[..., Any], modes: Iterable[str], episode: Episode, seed: int = 0
+    call: Callable[..., Any],
+    modes: Iterable[str],
+    episode: Episode,
+    seed: int = 0,
+    relations: Relations | None = None,
+    without: bool = True,
 ) -> dict[str, list[Check]]:
-    """Audit a method's call in each of these modes, by its name."""
+    """Audit a method's call in each of these modes, by its name.
+
+    Args:
+        call: see `FewShotCall`.
+        modes: names of `Mode`.
+        episode: a few episodes.
+        seed: of the orders to try; default 0.
+        relations: also audit it with these, under "MODE, relations"; default None.
+        without: whether it is audited without relations; default True.
+    """
     chosen = [mode for mode in Mode if mode in modes]
-    return {mode.value: audit(in_mode(call, mode), episode, joint=mode.joint, seed=seed) for mode in chosen}
+    plain = {mode.value: audit_in_mode(call, mode, episode, seed) for mode in chosen if without}
+    if relations is None:
+        return plain
+    related = {
+        f"{mode.value}, relations": audit_in_mode(call, mode, episode, seed, relations) for mode in chosen
+    }
+    return plain | related

@@ -1,8 +1,8 @@
-"""What a command is given, opened: a checkpoint with its data, a file of features, a method by name."""
+"""What a command is given, opened: a checkpoint with its data, or a file of features."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,23 +13,21 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from fewshot.core.errors import InputError
-from fewshot.core.modes import Mode
+from fewshot.core.taxonomy import as_path
 from fewshot.data.labelled import SPLITS, FeatureSet, LabelledSet
 from fewshot.data.loading import load
 from fewshot.data.packed import Splits
-from fewshot.data.synthetic import made_up_features, made_up_images
+from fewshot.data.synthetic import made_up_features
 from fewshot.episodes.hard_classes import class_distances
 from fewshot.episodes.sampler import EpisodeSampler
-from fewshot.evaluation.audit import fitting_sampler
+from fewshot.evaluation.relations import Relations, relate
 from fewshot.graph.class_graph import ClassGraph
+from fewshot.graph.known_classes import KnownClasses
 from fewshot.graph.transform import PowerTransform, Transformed
-from fewshot.methods import catalogue
-from fewshot.methods.catalogue import Method
-from fewshot.methods.shared.call import FewShotCall
 from fewshot.methods.shared.material import Material
 from fewshot.model.few_shot import GraphFewShot
 
-Subject = tuple[FewShotCall, tuple[str, ...], LabelledSet]  # a call, its modes, items for episodes
+LEARNERS = ("base", "known", "images")  # what methods need that learn
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +66,8 @@ class ScoredData:
         """Episodes of a split's features; the options are an `EpisodeSampler`'s."""
         # First of the images, so that what does not fit is reported before they are encoded. Not of hard
         # classes, which may follow from the features.
-        EpisodeSampler(self.labelled(split), **options | {"classes": "uniform"})
+        soon = {"classes": "uniform"} if options.get("classes") == "hard" else {}
+        EpisodeSampler(self.labelled(split), **options | soon)
         return EpisodeSampler(self.features(split), **options)
 
     def image_sampler(self, split: str, like: EpisodeSampler, **options: Any) -> EpisodeSampler:
@@ -77,13 +76,47 @@ class ScoredData:
             options["similarity"] = torch.from_numpy(-class_distances(like.data))
         return EpisodeSampler(self.labelled(split), batch=16, **options)
 
+    def known_classes(self) -> KnownClasses:
+        """The checkpoint's known classes, or those of the features' train split.
+
+        Raises:
+            InputError: there are none.
+        """
+        if self.model is not None:
+            if (known := _known_of(self.model)) is None:
+                raise InputError("relations: expected known classes in the checkpoint, which has none")
+            return known
+        if "train" not in self.splits:
+            raise InputError("relations: expected a train split, whose classes are the known ones, got none")
+        train = self.features("train")
+        paths = None if train.paths is None else [as_path(path) for path in train.paths]
+        return KnownClasses.fit(self.transform(train.items), train.labels, train.class_names, paths)
+
+    @property
+    def transform(self) -> nn.Module:
+        """Of features, to the space of the class graph and of the known classes."""
+        found = getattr(self.graph, "transform", None)
+        return found if isinstance(found, nn.Module) else nn.Identity()
+
+    def relations(self, kind: str, split: str, seed: int = 0) -> Relations | None:
+        """Relations of a split's classes to the known ones, see `fewshot.evaluation.relations.relate`.
+
+        Raises:
+            InputError: no known classes, or no paths.
+        """
+        if kind == "none":
+            return None
+        return relate(kind, self.labelled(split), self.known_classes(), seed, self.transform)
+
     def lacks(self, split: str) -> dict[str, str]:
         """What methods need and cannot have when this split is scored, each with the reason."""
-        reasons = {}
+        reasons: dict[str, str] = {}
         if split == "train":
-            reasons["base"] = reasons["images"] = "the train split is what is scored"
+            reasons = dict.fromkeys(LEARNERS, "the train split is what is scored")
         elif not len(self.splits.get("train", ())):
-            reasons["base"] = reasons["images"] = "no train split to learn from"
+            reasons = dict.fromkeys(LEARNERS, "no train split to learn from")
+        elif not set(_names_of(_known_of(self.model))) <= set(self.splits["train"].class_names):
+            reasons["known"] = "the train split is not that of the known classes"
         if self.images is None:
             reasons["images"] = "no images without a checkpoint"
         return reasons
@@ -99,7 +132,9 @@ class ScoredData:
         sizes = {"classes": data.num_classes, "items": len(data), "features": data.items.shape[1]}
         return sizes if self.images is None else {**sizes, "hash": self.images.hash}
 
-    def material(self, sampler: EpisodeSampler, split: str, base: bool) -> Material:
+    def material(
+        self, sampler: EpisodeSampler, split: str, base: bool, relations: Relations | None = None
+    ) -> Material:
         """What methods may learn from before the episodes; with `base` also the features of other classes."""
         assert isinstance(sampler.way, int)
         assert isinstance(sampler.shot, int)
@@ -118,6 +153,8 @@ class ScoredData:
             base_mean=self.base_mean,
             model=self.model,
             images=self.images,
+            known=None if relations is None else relations.known,
+            known_relations=None if relations is None else relations.among,
         )
 
 
@@ -151,60 +188,6 @@ def open_checkpoint(path: Path, data: str | None = None) -> ScoredData:
     return ScoredData(model.classifier, dict(images), model, images, model.base_mean.cpu())
 
 
-def open_subject(
-    subject: str, features: Path | None, data: str | None, seed: int, tell: Callable[[str], None]
-) -> Subject:
-    """What to audit: its call, its modes, and items for episodes.
-
-    Args:
-        subject: a method's name, or a checkpoint's path.
-        features: for a method: an .npz or .npy file; None: made-up features.
-        data: for a checkpoint, see `load_data`; None: made-up images if its own data cannot be loaded.
-        seed: of what is made up, and of a method that learns.
-        tell: called with each line for the user.
-
-    Raises:
-        InputError: no such method or file, an option that does not go with it, or a method that needs what
-            there is none of.
-    """
-    known = {method.name: method for method in catalogue.find(None)}
-    if subject in known:
-        if data is not None:
-            raise InputError(f"data: expected none with a method, got {data!r}")
-        return _open_method(known[subject], features, seed, tell)
-    if not Path(subject).exists():
-        raise InputError(f"subject: expected {', '.join(known)} or a checkpoint, got {subject!r}")
-    if features is not None:
-        raise InputError("features: expected none with a checkpoint, which has a model for images")
-    model = load_model(Path(subject))
-    return model, tuple(Mode), _images_for(model, data, seed, tell)
-
-
-def _open_method(method: Method, features: Path | None, seed: int, tell: Callable[[str], None]) -> Subject:
-    source = made_up_data(seed) if features is None else open_source(features)
-    split = next(name for name in ("test", "val", "train") if name in source.splits)
-    reason = source.lacks(split).get(method.needs)
-    if method.needs == "images":
-        reason = f"it works on images; use fewshot compare CHECKPOINT --methods {method.name}"
-    if reason is not None:
-        raise InputError(f"subject: {method.name} cannot be audited here: {reason}")
-    if method.needs == "base":
-        tell(f"{method.name}: learning")
-    sampler = fitting_sampler(source.features(split), seed)
-    return method.make(source.material(sampler, split, method.needs == "base")), method.modes, sampler.data
-
-
-def _images_for(model: GraphFewShot, spec: str | None, seed: int, tell: Callable[[str], None]) -> LabelledSet:
-    try:
-        return load_data(model, spec).test
-    except (InputError, OSError) as error:
-        if spec is not None:
-            raise
-        tell(f"made-up images are used because its data cannot be loaded: {error}")
-    form = model.preprocess
-    return made_up_images(5, 8, form.size or 32, form.channels or 3, seed)
-
-
 def read_features(path: Path) -> dict[str, FeatureSet]:
     """The splits of a file of features: an .npz has any of train, val and test, an .npy is test."""
     if path.suffix.lower() == ".npy":
@@ -231,6 +214,15 @@ def load_data(model: GraphFewShot, spec: str | None) -> Splits:
     if spec.startswith("packed:"):  # has its size already; the model resizes if necessary
         return load(spec)
     return load(spec, size=model.preprocess.size, channels=model.preprocess.channels)
+
+
+def _known_of(model: GraphFewShot | None) -> KnownClasses | None:
+    found = getattr(model, "known", None)
+    return found if isinstance(found, KnownClasses) else None
+
+
+def _names_of(known: KnownClasses | None) -> Sequence[str]:
+    return () if known is None or known.names is None else known.names
 
 
 def made_up_data(seed: int = 0) -> ScoredData:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torchmetrics.functional.classification import binary_calibration_error
 
@@ -16,9 +16,10 @@ from fewshot.core.modes import Mode
 from fewshot.episodes.episode import Episode
 from fewshot.episodes.fingerprint import Fingerprint
 from fewshot.episodes.sampler import EpisodeSampler
+from fewshot.evaluation.answers import BINS, answers, calibration, check_logits, in_order, joined
+from fewshot.evaluation.relations import Knowledge
 from fewshot.methods.shared.call import FewShotCall
 
-BINS = 15  # of probabilities, for the calibration error
 Predict = Callable[[Episode], Tensor]
 Gather = Callable[[Any], list[Any]]  # from what this process has to what all of them have
 MODES = {mode.value: (mode.joint, mode.known) for mode in Mode}  # the flags of each `Mode`, by name
@@ -38,6 +39,8 @@ class Scores:
         per_class: accuracy by class name, for the classes that had a query.
         confusion: counts **[classes, classes]**: rows are true classes, columns predicted ones.
         per_episode: accuracies **[episodes]**, in the sampler's order.
+        relations: what the method was given of known classes, see `fewshot.evaluation.relations`; "none" is
+            nothing.
     """
 
     method: str
@@ -53,12 +56,14 @@ class Scores:
     per_class: dict[str, float]
     confusion: Int[Tensor, "classes classes"]
     per_episode: Float[Tensor, "episodes"]
+    relations: str = "none"
 
     def row(self) -> dict[str, Any]:
         """Return one row of a results table: numbers and strings only, rounded."""
         return {
             "method": self.method,
             "mode": self.mode,
+            "relations": self.relations,
             "way": self.way,
             "shot": self.shot,
             "accuracy": round(self.accuracy, 3),
@@ -80,23 +85,29 @@ def interval95(values: Float[Tensor, "episodes"]) -> tuple[float, float]:
     return exact.mean().item(), 1.96 * deviation / math.sqrt(len(exact))
 
 
-def as_predict(method: FewShotCall, *, joint: bool = False, know_proportions: bool = False) -> Predict:
-    """Turn a class graph, a `GraphFewShot` or any method into what `evaluate` takes.
-
-    Args:
-        method: called as all methods are, see `FewShotCall`.
-        joint: look at all queries together (transductive inference); default False.
-        know_proportions: give the method the classes' true shares of the query set; default False.
-    """
+def as_answer(
+    method: FewShotCall,
+    *,
+    joint: bool = False,
+    know_proportions: bool = False,
+    relations: Knowledge | None = None,
+    belief: float | None = None,
+    **options: Any,
+) -> Callable[[Episode], Any]:
+    """`as_predict`, but with all that the method returns; ``options`` are further ones of its call."""
     owner = getattr(method, "__self__", method)  # of a module's method, the module
 
-    def predict(episode: Episode) -> Tensor:
+    def answer(episode: Episode) -> Any:
         learned = next(owner.parameters(), None) if isinstance(owner, nn.Module) else None
         if learned is not None:
             episode = episode.to(learned.device)
         if episode.support is None or episode.query is None:
             raise InputError("episode: expected one with its items, got indices alone (gather=False)")
-        out = method(
+        further = options
+        if relations is not None:
+            known, rows = relations.given(episode)
+            further = {"known": known, "relations": rows, "belief": belief, **options}
+        return method(
             episode.support,
             episode.query,
             joint=joint,
@@ -104,15 +115,46 @@ def as_predict(method: FewShotCall, *, joint: bool = False, know_proportions: bo
             class_mask=episode.class_mask,
             query_mask=episode.query_mask,
             proportions=episode.proportions if know_proportions else None,
+            **further,
         )
+
+    return answer
+
+
+def as_predict(
+    method: FewShotCall,
+    *,
+    joint: bool = False,
+    know_proportions: bool = False,
+    relations: Knowledge | None = None,
+    belief: float | None = None,
+) -> Predict:
+    """Turn a class graph, a `GraphFewShot` or any method into what `evaluate` takes.
+
+    Args:
+        method: called as all methods are, see `FewShotCall`.
+        joint: look at all queries together (transductive inference); default False.
+        know_proportions: give the method the classes' true shares of the query set; default False.
+        relations: give it known classes and relations to them; default None.
+        belief: how far to believe these, from 0 to 1; default None: the method judges it.
+    """
+    answer = as_answer(
+        method, joint=joint, know_proportions=know_proportions, relations=relations, belief=belief
+    )
+
+    def predict(episode: Episode) -> Tensor:
+        out = answer(episode)
         return out if isinstance(out, Tensor) else out.logits
 
     return predict
 
 
-def in_mode(method: FewShotCall, mode: str) -> Predict:
+def in_mode(
+    method: FewShotCall, mode: str, relations: Knowledge | None = None, belief: float | None = None
+) -> Predict:
     """`as_predict` in a `Mode`."""
-    return as_predict(method, joint=Mode(mode).joint, know_proportions=Mode(mode).known)
+    joint, known = MODES[mode]
+    return as_predict(method, joint=joint, know_proportions=known, relations=relations, belief=belief)
 
 
 @torch.no_grad()
@@ -122,6 +164,7 @@ def evaluate(
     *,
     method: str,
     mode: str = "inductive",
+    relations: str = "none",
     gather: Gather | None = None,
 ) -> Scores:
     """Score a method on all episodes of a sampler, a batch at a time.
@@ -130,7 +173,7 @@ def evaluate(
         predict: from an `Episode` (of B episodes) to logits **[B, M, N]**, on any device; see `as_predict`.
             It should not keep the items: the next batch overwrites them.
         sampler: draws the episodes; must be finite.
-        method, mode: names for the table.
+        method, mode, relations: names for the table.
         gather: exchanges what several processes found, each with a sampler of its own share (`rank` and
             `world`), so that each has the scores of all episodes, equal to those of one process. Default
             None: the scores of this sampler's share.
@@ -155,13 +198,13 @@ def evaluate(
     sampler.reuse = True  # memory that is still in the processor's cache
     for episode in sampler:
         logits = predict(episode)
-        _check_logits(logits, episode, method)
+        check_logits(logits, episode, method)
         fingerprint.update(episode)
-        parts.append(_answers(logits, episode, data.num_classes))
-    found = _joined(parts)
+        parts.append(answers(logits, episode, data.num_classes))
+    found = joined(parts)
     if gather is not None:
         everything = gather((fingerprint, found))
-        found = _in_order(_joined([own for _, own in everything if own]))
+        found = in_order(joined([own for _, own in everything if own]))
         for other, _ in everything:
             fingerprint.merge(other)
     if not found:
@@ -186,64 +229,12 @@ def evaluate(
         episodes=len(per_episode),
         fingerprint=sampler.fingerprint() if partial else fingerprint.hexdigest(),
         ece=binary_calibration_error(confidences, hits.int(), n_bins=BINS).item(),
-        calibration=_calibration(confidences, hits),
+        calibration=calibration(confidences, hits),
         per_class={data.class_names[c]: shares[c].item() for c in seen.nonzero().flatten().tolist()},
         confusion=confusion,
         per_episode=per_episode,
+        relations=relations,
     )
-
-
-def _check_logits(logits: Tensor, episode: Episode, method: str) -> None:
-    expected = (*episode.query_labels.shape, episode.classes.shape[1])
-    if tuple(logits.shape) != expected:
-        raise InputError(f"{method}: expected logits [B, M, N] = {list(expected)}, got {list(logits.shape)}")
-
-
-def _joined(parts: Sequence[Sequence[Tensor]]) -> list[Tensor]:
-    """The `_answers` of several batches as those of one, on the CPU; empty for no batches."""
-    return [torch.cat(part).cpu() for part in zip(*parts, strict=True)]
-
-
-def _in_order(found: list[Tensor]) -> list[Tensor]:
-    """`_answers` in the order of the episodes' numbers."""
-    if not found:
-        return []
-    numbers, per_episode, queries, *of_queries = found
-    order = numbers.argsort()
-    places = numbers.repeat_interleave(queries).argsort(stable=True)
-    return [numbers[order], per_episode[order], queries[order], *(values[places] for values in of_queries)]
-
-
-def _answers(logits: Tensor, episode: Episode, size: int) -> tuple[Tensor, ...]:
-    """What is counted in a batch, left on the logits' device, so that nothing waits for it.
-
-    The episodes' numbers, accuracies and numbers of real queries, each **[B]**; for each real query the top
-    class's probability, whether it is correct, and the pair of its class and the predicted one as a single
-    number, c·size + predicted.
-    """
-    assert episode.numbers is not None  # or there would be no fingerprint
-    classes, labels = episode.classes.to(logits.device), episode.query_labels.to(logits.device)
-    if episode.class_mask is not None:
-        logits = logits.masked_fill(~episode.class_mask.to(logits.device).unsqueeze(1), -torch.inf)
-    top, predicted = logits.max(dim=-1)  # [B, M]
-    probability = 1 / (logits.double() - top.unsqueeze(-1)).exp().sum(dim=-1)  # the largest of a softmax
-    correct = predicted == labels
-    pairs = size * classes.gather(1, labels.clamp(min=0)) + classes.gather(1, predicted)
-    if episode.query_mask is None:
-        queries = torch.full((len(episode),), labels.shape[1])
-        accuracy = 100.0 * correct.sum(dim=1).double() / labels.shape[1]
-        return episode.numbers, accuracy, queries, probability.flatten(), correct.flatten(), pairs.flatten()
-    real = episode.query_mask.to(logits.device)
-    queries = real.sum(dim=1)
-    accuracy = 100.0 * (correct & real).sum(dim=1).double() / queries
-    return episode.numbers, accuracy, queries, probability[real], correct[real], pairs[real]
-
-
-def _calibration(confidences: Float[Tensor, "n"], hits: Bool[Tensor, "n"]) -> Float[Tensor, "bins 3"]:
-    place = (confidences * BINS).long().clamp(max=BINS - 1)
-    sums = [place.bincount(weights, BINS) for weights in (None, confidences.double(), hits.double())]
-    count = sums[0]
-    return torch.stack([count.double(), sums[1] / count, sums[2] / count], dim=1).float()  # 0 / 0 is nan
 
 
 def paired_difference(scores: Scores, reference: Scores) -> tuple[float, float]:

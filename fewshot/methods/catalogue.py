@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
-
-from torch import nn
 
 from fewshot.core.errors import InputError
 from fewshot.methods.alpha_tim import alpha_tim
@@ -17,11 +14,14 @@ from fewshot.methods.bd_cspn import bd_cspn
 from fewshot.methods.egnn import make_egnn
 from fewshot.methods.feat import make_feat
 from fewshot.methods.gnn import make_gnn
+from fewshot.methods.kernel_regression import make_kernel_regression
+from fewshot.methods.known_calibration import known_calibration, known_classes_alone
 from fewshot.methods.label_propagation import label_propagation
 from fewshot.methods.laplacian_shot import laplacian_shot
 from fewshot.methods.logistic_regression import logistic_regression
 from fewshot.methods.maml import make_maml
 from fewshot.methods.matching import matching
+from fewshot.methods.mixture import make_mixture
 from fewshot.methods.nearest_centroid import nearest_centroid
 from fewshot.methods.niw import NIW
 from fewshot.methods.prototypes import prototypes
@@ -42,7 +42,10 @@ class Method:
         make: from a `Material` to its call, see `FewShotCall`.
         modes: what it looks at, names of `fewshot.core.modes.Mode`: each query on its own ("inductive"), all
             queries together ("joint"), or with their classes' shares known ("joint-known").
-        needs: "features" of the episode alone, "base" features to learn from, or "images".
+        needs: "features" of the episode alone, "base" features to learn from, those of the "known" classes,
+            or "images".
+        relations: whether it looks at relations to known classes: "no", it "may" (then it is scored without
+            and with them), or it "must".
     """
 
     name: str
@@ -50,18 +53,13 @@ class Method:
     paper: str
     make: Callable[[Material], FewShotCall]
     modes: tuple[str, ...] = ("inductive",)
-    needs: Literal["features", "base", "images"] = "features"
+    needs: Literal["features", "base", "known", "images"] = "features"
+    relations: Literal["no", "may", "must"] = "no"
 
 
 def _niw(material: Material) -> NIW:
     assert material.train is not None  # as it needs base features
     return NIW.fit(material.train)
-
-
-def _transformed_prototypes(material: Material) -> FewShotCall:
-    """Prototypes after the transform that comes before the class graph, if there is one."""
-    transform = deepcopy(getattr(material.graph, "transform", nn.Identity())).cpu()
-    return lambda support, query, **options: prototypes(transform(support), transform(query), **options)
 
 
 def _pt_map(material: Material) -> FewShotCall:
@@ -80,7 +78,12 @@ def _alpha_tim(material: Material) -> FewShotCall:
 # A method that assumes equally many queries per class is given the classes' shares: its mode is joint-known.
 METHODS: tuple[Method, ...] = (
     Method("prototypes", "ProtoNet", "Snell et al. 2017", lambda _: prototypes),
-    Method("transformed", "ProtoNet, transformed", "after Hu et al. 2021", _transformed_prototypes),
+    Method(
+        "transformed",
+        "ProtoNet, transformed",
+        "after Hu et al. 2021",
+        lambda material: material.transformed(prototypes),
+    ),
     Method("simpleshot", "SimpleShot", "Wang et al. 2019", lambda _: simpleshot),
     Method("nearest-centroid", "nearest centroid", "Tibshirani et al. 2002", lambda _: nearest_centroid),
     Method("logistic-regression", "logistic regression", "Tian et al. 2020", lambda _: logistic_regression),
@@ -109,6 +112,37 @@ METHODS: tuple[Method, ...] = (
         "this package",
         lambda material: material.graph,
         ("inductive", "joint", "joint-known"),
+        relations="may",
+    ),
+    Method(
+        "known-calibration",
+        "nearest known classes",
+        "after TEEN, Wang et al. 2023",
+        lambda material: material.transformed(known_calibration),
+        relations="must",
+    ),
+    Method(
+        "kernel-regression",
+        "kernel regression",
+        "Gaussian process, Rasmussen and Williams 2006",
+        make_kernel_regression,
+        needs="base",
+        relations="must",
+    ),
+    Method(
+        "mixture",
+        "learned mixture",
+        "after AM3, Xing et al. 2019",
+        make_mixture,
+        needs="known",
+        relations="must",
+    ),
+    Method(
+        "zero-shot",
+        "relations alone",
+        "after ConSE, Norouzi et al. 2014",
+        lambda material: material.transformed(known_classes_alone),
+        relations="must",
     ),
 )
 

@@ -28,8 +28,8 @@ def check_extension(path: Path) -> None:
 def save_comparison(path: str | Path, rows: Sequence[Mapping[str, Any]], title: str = "") -> Path:
     """Draw each method's accuracy, and its paired difference from prototypes, with their 95 % intervals.
 
-    The methods are listed with the best first, in one block per mode: modes that see more should not be
-    compared with modes that see less.
+    The methods are listed with the best first, in one block per mode and kind of relations: what sees more
+    should not be compared with what sees less.
 
     Args:
         path: the file; it is written atomically.
@@ -41,7 +41,7 @@ def save_comparison(path: str | Path, rows: Sequence[Mapping[str, Any]], title: 
     """
     path = Path(path)
     check_extension(path)
-    blocks = {mode: _best_first(rows, mode) for mode in Mode if _best_first(rows, mode)}
+    blocks = blocks_of(rows)
     lines = len(rows) + 1.4 * len(blocks)
     figure = Figure(figsize=(10, 1.5 + 0.27 * lines), dpi=160, facecolor="white", layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.15, 1))
@@ -52,8 +52,8 @@ def save_comparison(path: str | Path, rows: Sequence[Mapping[str, Any]], title: 
         "va": "center",
         "bbox": {"fc": "white", "ec": "none", "pad": 1.5},
     }
-    for mode, block in blocks.items():
-        left.text(0, y, mode.heading, transform=left.get_yaxis_transform(), **heading)
+    for title_of_block, block in blocks.items():
+        left.text(0, y, title_of_block, transform=left.get_yaxis_transform(), **heading)
         y += 1
         for row in block:
             ticks[y] = f"{row['title']} ✗" if row["audit"] else row["title"]
@@ -79,8 +79,22 @@ def save_comparison(path: str | Path, rows: Sequence[Mapping[str, Any]], title: 
     return path
 
 
-def _best_first(rows: Sequence[Mapping[str, Any]], mode: str) -> list[Mapping[str, Any]]:
-    return sorted((row for row in rows if row["mode"] == mode), key=lambda row: -row["accuracy"])
+def blocks_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """The rows of each block by its heading, the best first: without relations, then with them.
+
+    >>> rows = [{"mode": "joint", "accuracy": 1.0}, {"mode": "joint", "accuracy": 2.0, "relations": "looks"}]
+    >>> list(blocks_of(rows))
+    ['Joint: all queries together', 'Joint: all queries together, with relations (looks)']
+    """
+    kinds = dict.fromkeys(row.get("relations", "none") for row in rows)
+    blocks = {}
+    for kind in sorted(kinds, key=lambda kind: kind != "none"):
+        for mode in Mode:
+            block = [r for r in rows if (r["mode"], r.get("relations", "none")) == (mode, kind)]
+            note = "" if kind == "none" else f", with relations ({kind})"
+            if block:
+                blocks[mode.heading + note] = sorted(block, key=lambda row: -row["accuracy"])
+    return blocks
 
 
 def _color(row: Mapping[str, Any]) -> str:

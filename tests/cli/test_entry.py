@@ -245,7 +245,8 @@ def test_compare_a_checkpoint(checkpoint, letters, tmp_path, capsys):
 def test_audit(features, checkpoint, tmp_path, capsys):
     assert run("audit", "class-graph", "--json", tmp_path / "a.json") == 0
     content = json.loads((tmp_path / "a.json").read_text())
-    assert content["failed"] == {"inductive": [], "joint": [], "joint-known": []}
+    modes = ["inductive", "joint", "joint-known"]
+    assert content["failed"] == {name: [] for mode in modes for name in (mode, f"{mode}, relations")}
     assert {row["name"] for row in content["rows"] if row["passed"] is None} == {"other queries"}
     assert "skipped for joint methods" in capsys.readouterr().out
     assert run("audit", "base", "--features", features, "--seed", 1) == 0
@@ -437,7 +438,7 @@ def test_a_reader_that_goes_away_is_no_error(letters, tmp_path):
 def test_a_path_that_cannot_be_written_is_refused_before_the_work(tmp_path, capsys, monkeypatch, place):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(
-        "fewshot.evaluation.inputs.open_subject", lambda *_: pytest.fail("the work has begun")
+        "fewshot.evaluation.subjects.open_subject", lambda *_: pytest.fail("the work has begun")
     )
     assert run("audit", "class-graph", "--json", tmp_path / place) == 2
     shown = capsys.readouterr().err

@@ -186,10 +186,10 @@ def test_nothing_is_learned_from_what_is_scored(source, photos):
         assert (material.train is not None, material.val is not None) == (train, val)
     assert source.material(source.sampler("test", query=5), "test", base=False).train is None
     assert set(source.lacks("test")) == {"images"}
-    assert set(source.lacks("train")) == set(photos.lacks("train")) == {"base", "images"}
+    assert set(source.lacks("train")) == set(photos.lacks("train")) == {"base", "known", "images"}
     assert photos.lacks("val") == {}
     without = ScoredData(source.graph, {"test": source.splits["test"]})
-    assert set(without.lacks("test")) == {"base", "images"}
+    assert set(without.lacks("test")) == {"base", "known", "images"}
 
 
 def test_features_come_minus_the_train_splits_mean(tmp_path):

@@ -72,7 +72,8 @@ def test_by_hand():
     expected[2, 2], expected[2, 0], expected[0, 0], expected[2, 1], expected[1, 2] = 1, 1, 1, 2, 1
     assert torch.equal(scores.confusion, expected)
     assert scores.row() == {
-        "method": "m", "mode": "joint", "way": 4, "shot": 1, "accuracy": 33.333, "ci95": 65.333,
+        "method": "m", "mode": "joint", "relations": "none", "way": 4, "shot": 1,
+        "accuracy": 33.333, "ci95": 65.333,
         "episodes": 2, "fingerprint": scores.fingerprint, "ece": 0.4167,
     }  # fmt: skip
 

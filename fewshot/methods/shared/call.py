@@ -20,6 +20,9 @@ class FewShotCall(Protocol):
       none is;
     - ``query_mask``: bool **[B, M]**, False where a query is padding; None (default): none is;
     - ``proportions``: the classes' shares of the query set **[B, N]**; None (default): unknown;
+    - for methods with relations (the catalogue says which): ``known``, prototypes of known classes
+      **[C, D]**, ``relations`` to them **[N, C]** or **[B, N, C]**, and ``belief``, see `ClassGraph`;
+    - for rules for "none of these": ``unknown=True``; they return a score **[B, M]** as ``unknown``;
     - further options of some methods, such as the class graph's ``evidence``;
 
     and returns logits **[B, M, N]**, or an output that has them as ``logits``, such as the class graph's.

@@ -36,22 +36,27 @@ class EpisodicLoss(nn.Module):
     Args:
         method: called as all methods are (`FewShotCall`), to logits ``[B, M, N]``.
         joint: whether it looks at all queries of an episode together.
+        known: prototypes of known classes ``[C, D]``, for a method that is given relations; default None.
     """
 
-    def __init__(self, method: nn.Module, joint: bool = False) -> None:
+    def __init__(
+        self, method: nn.Module, joint: bool = False, known: Float[Tensor, "C D"] | None = None
+    ) -> None:
         super().__init__()
-        self.method, self.joint = method, joint
+        self.method, self.joint, self.known = method, joint, known
 
     def forward(
         self,
         support: Shaped[Tensor, "B N K *item"],
         query: Shaped[Tensor, "B M *item"],
         labels: Int64[Tensor, "B M"],
+        relations: Float[Tensor, "B N C"] | None = None,
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         if isinstance(self.method, OwnLoss):
             loss, logits = self.method.losses(support, query, labels, joint=self.joint)
         else:
-            logits = self.method(support, query, joint=self.joint)
+            further = {} if relations is None else {"known": self.known, "relations": relations}
+            logits = self.method(support, query, joint=self.joint, **further)
             loss = cross_entropy(logits.flatten(0, 1), labels.flatten())
         return loss, (logits.detach().argmax(-1) == labels).float().mean()
 
@@ -82,6 +87,8 @@ def fit_on_episodes(
     joint: bool = False,
     checks: int = 5,
     val_episodes: int = 300,
+    known: Float[Tensor, "C D"] | None = None,
+    relations: Float[Tensor, "C C"] | None = None,
 ) -> M:
     """Train a method on base-class episodes; it ends with the weights that did best on validation classes.
 
@@ -101,6 +108,8 @@ def fit_on_episodes(
         joint: train it to look at all queries of an episode together; default False.
         checks: how many times it is scored on the validation classes; default 5.
         val_episodes: number of validation episodes; default 300.
+        known, relations: the base classes as known ones, and the relations among them, for a method that is
+            given relations: those to the classes of an episode are hidden from it (NaN). Default None.
 
     Returns:
         The module, in eval mode.
@@ -109,7 +118,7 @@ def fit_on_episodes(
         InputError: the episodes do not fit into the data, or the loss is no longer a number.
     """
     device = next(module.parameters()).device
-    loss = EpisodicLoss(module, joint)
+    loss = EpisodicLoss(module, joint, None if known is None else known.to(device))
     judged = val is not None and val.num_classes >= way and int(val.counts.min()) >= shot + query
     turns = count()
     shape: dict[str, Any] = {"way": way, "shot": shot, "query": query, "batch": batch, "seed": seed}
@@ -117,7 +126,8 @@ def fit_on_episodes(
     def batches(start: int) -> Iterator[Batch]:
         for drawn in EpisodeSampler(train, **shape, start=start * batch):
             episode = drawn.to(device)
-            yield episode.support, episode.query, episode.query_labels
+            further = () if relations is None else (hide_own(relations.to(device), episode.classes),)
+            yield episode.support, episode.query, episode.query_labels, *further
 
     @torch.no_grad()
     def validate() -> dict[str, float]:
@@ -145,6 +155,17 @@ def fit_on_episodes(
     with seeded(seed):
         fit(stage, Fabric(accelerator=device.type, devices=1), Silent())
     return module.eval()
+
+
+def hide_own(relations: Float[Tensor, "C C"], classes: Int64[Tensor, "B N"]) -> Float[Tensor, "B N C"]:
+    """The relations of an episode's classes to known ones, with NaN for the episode's own.
+
+    >>> hide_own(torch.tensor([[1.0, 0.2, 0.3], [0.2, 1.0, 0.4], [0.3, 0.4, 1.0]]), torch.tensor([[2, 0]]))
+    tensor([[[   nan, 0.4000,    nan],
+             [   nan, 0.2000,    nan]]])
+    """
+    own = classes[:, None].expand(-1, classes.shape[1], -1)
+    return relations[classes].scatter(-1, own, torch.nan)
 
 
 def fit_on_features(material: Material, build: Callable[[int], M], **options: Any) -> M:

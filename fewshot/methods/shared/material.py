@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 
 from jaxtyping import Float
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 
 from fewshot.data.labelled import FeatureSet
 from fewshot.data.packed import Splits
+from fewshot.graph.known_classes import KnownClasses
+from fewshot.methods.shared.call import FewShotCall
 from fewshot.model.few_shot import GraphFewShot
 
 
@@ -24,6 +27,8 @@ class Material:
             if there are none.
         base_mean: that mean, [D]; None if it is not known.
         model, images: a checkpoint and its images, for methods that work on images; None for features.
+        known, known_relations: known classes, in the space after the graph's transform, and the relations
+            among them [C, C], of the same kind as those to come; None without relations.
     """
 
     way: int
@@ -36,3 +41,15 @@ class Material:
     base_mean: Float[Tensor, " D"] | None = None
     model: GraphFewShot | None = None
     images: Splits | None = None
+    known: KnownClasses | None = None
+    known_relations: Float[Tensor, "C C"] | None = None
+
+    @property
+    def transform(self) -> nn.Module:
+        """A copy of the transform before the class graph, on the CPU; the identity if there is none."""
+        return deepcopy(getattr(self.graph, "transform", nn.Identity())).cpu()
+
+    def transformed(self, method: FewShotCall) -> FewShotCall:
+        """A method after that transform."""
+        transform = self.transform
+        return lambda support, query, **options: method(transform(support), transform(query), **options)
