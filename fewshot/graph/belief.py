@@ -6,7 +6,6 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from fewshot.graph.known import Heard
-from fewshot.graph.message_weight import affinity
 from fewshot.graph.operator import Operator, scalar
 
 
@@ -28,8 +27,8 @@ class Belief(Operator):
         P(k) \propto \pi_k \textstyle\prod_i (\tau_k e^{l_i} + 1 - \tau_k), \qquad
         b_i = \textstyle\sum_k P(k) \frac{\tau_k e^{l_i}}{\tau_k e^{l_i} + 1 - \tau_k}
 
-    Shapes: nodes **[B, N, D]** of length 1, seen bool **[B, N]** (classes with supports; others give no
-    evidence), `Heard`, known **[C, D]**; **[B, N]** from 0 to 1, and 0 for a class that hears nothing.
+    Shapes: `affinity` of the classes to the known ones **[B, N, C]**, seen bool **[B, N]** (classes with
+    supports; others give no evidence), `Heard`; **[B, N]** from 0 to 1, and 0 for a class that hears nothing.
     """
 
     def __init__(self) -> None:
@@ -41,12 +40,11 @@ class Belief(Operator):
 
     def forward(
         self,
-        nodes: Float[Tensor, "B N D"],
+        near: Float[Tensor, "B N C"],
         seen: Bool[Tensor, "B N"],
         heard: Heard,
-        known: Float[Tensor, "C D"],
     ) -> Float[Tensor, "B N"]:
-        agreement = (heard.weight * affinity(nodes, known)).sum(-1)
+        agreement = (heard.weight * near).sum(-1)
         expected = heard.effect * heard.length.square()
         ratio = self.evidence * heard.effect * (agreement - 0.5 * self.hope * expected)
         counts = seen & heard.there

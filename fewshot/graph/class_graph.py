@@ -16,7 +16,7 @@ from fewshot.graph.conv import ClassGraphConv
 from fewshot.graph.coupling import Coupling
 from fewshot.graph.edges import Edges, Refinement, connect, neighbours_of
 from fewshot.graph.facts import QueryFacts
-from fewshot.graph.handicap import Handicap
+from fewshot.graph.handicap import Handicap, tightness
 from fewshot.graph.head import PrototypeHead
 from fewshot.graph.joint import Exchange
 from fewshot.graph.known_neighbours import KnownNeighbours
@@ -188,15 +188,15 @@ class ClassGraph(Pretrained):
         facts = self.facts(classes, evidence, proportions)
         prior = None if prior is None else prior.to(kind).expand(b, n, n)
 
-        raw = support.sum(2) if message is None else support.sum(2) + message
-        near, heard = neighbours_of(neighbours, raw, classes, facts, prior)
+        near, heard = neighbours_of(neighbours, support, message, classes, facts, prior)
         supports = self.trust(support, support_mask, classes, near, message)
         sums = supports.sums()
         messages, dependencies = connect(self.conv, normalize(sums), classes, facts, prior, heard)
         refine = partial(self.refine, messages=messages)
-        prototypes, handicap = normalize(refine(sums)), self.handicap(supports)
+        tight = tightness(supports)
+        prototypes, handicap = normalize(refine(sums)), self.handicap(tight)
         cosines = query @ prototypes.transpose(1, 2) - handicap[:, None]
-        looks = look(supports, facts.alive)
+        looks = look(supports, tight, facts.alive)
         scale = self.head.log_scale.exp() * self.sharpness(looks)  # [B, 1]
         odds = self.none_of_these(cosines, classes, support_mask, background) if unknown else None
         if joint:

@@ -64,7 +64,8 @@ def nearest_classes(
 
 def neighbours_of(
     neighbours: int | Tensor | None,
-    sums: Float[Tensor, "B N D"],
+    support: Float[Tensor, "B N K D"],
+    message: Float[Tensor, "B N D"] | None,
     classes: Bool[Tensor, "B N"],
     facts: Facts,
     prior: Float[Tensor, "B N N"] | None,
@@ -73,13 +74,15 @@ def neighbours_of(
 
     Args:
         neighbours: how many, or which ones int64 **[B, N, k]**, or None for all.
-        sums: class sums **[B, N, D]**, whose cosines tell which are near.
+        support: supports **[B, N, K, D]**, the cosines of whose sums say which classes are near.
+        message: what known classes add to the sums **[B, N, D]**, or None.
         classes: bool **[B, N]**, False for padding.
         facts: of the query set. A class listens to classes that may occur; a wrong label may be of any.
         prior: similarity from outside **[B, N, N]** or None.
     """
     if not isinstance(neighbours, int):
         return neighbours, neighbours
+    sums = support.sum(2) if message is None else support.sum(2) + message
     unit, most = normalize(sums), min(neighbours, sums.shape[1] - 1)
     near = nearest_classes(unit, classes, most, prior)
     return near, near if facts.alive is classes else nearest_classes(unit, facts.alive, most, prior)

@@ -51,12 +51,12 @@ class Handicap(Operator):
     Args:
         tightness: where :math:`a` starts; default 0.15.
 
-    Shapes: `Supports` of B episodes to **[B, N]**, in cosines.
+    Shapes: `tightness` of the classes **[B, N]** to **[B, N]**, in cosines.
     """
 
     def __init__(self, tightness: float = 0.15) -> None:
         super().__init__()
         self.tightness = scalar(tightness)
 
-    def forward(self, supports: Supports) -> Float[Tensor, "B N"]:
-        return self.tightness * tightness(supports)
+    def forward(self, tight: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:
+        return self.tightness * tight

@@ -25,6 +25,7 @@ def leave_one_out(
     base: Float[Tensor, "B N D"],
     heard: Float[Tensor, "B N D"],
     own: Float[Tensor, "B M N"],
+    square: Float[Tensor, "B M 1"],
 ) -> Float[Tensor, "B M N"]:
     r"""Cosine of each query to the classes, its own message left out.
 
@@ -38,13 +39,14 @@ def leave_one_out(
         base: b, what speaks for the classes without queries **[B, N, D]**.
         heard: the sum in the formula **[B, N, D]**.
         own: w **[B, M, N]**.
+        square: squared lengths of the queries **[B, M, 1]**: 1, or 0 for padding.
 
     >>> query, base = torch.tensor([[[0.6, 0.8]]]), torch.tensor([[[2.0, 0.0]]])
-    >>> leave_one_out(query, base, 0.5 * query, torch.tensor([[[0.5]]])).round(decimals=4)
+    >>> own, one = torch.tensor([[[0.5]]]), torch.ones(1, 1, 1)
+    >>> leave_one_out(query, base, 0.5 * query, own, one).round(decimals=4)
     tensor([[[0.6000]]])
     """
     total = base + heard
-    square = query.square().sum(-1, keepdim=True)
     along = query @ total.transpose(1, 2)
     rest = total.square().sum(-1)[:, None] - 2 * own * along + own.square() * square
     return (along - own * square) / rest.clamp_min(1e-8).sqrt()
@@ -53,7 +55,8 @@ def leave_one_out(
 def kinship(
     query: Float[Tensor, "B M D"],
     assigned: Float[Tensor, "B M N"],
-    seen: Float[Tensor, "B M 1"],
+    mean: Float[Tensor, "B M 1"],
+    square: Float[Tensor, "B M 1"],
     floor: Float[Tensor, ""],
 ) -> Float[Tensor, "B M N"]:
     r"""How much more similar a query is to the other queries of a class than to the other queries at large.
@@ -67,19 +70,31 @@ def kinship(
     Args:
         query: vectors of length 1, or zeros, **[B, M, D]**.
         assigned: y, how far each query counts for each class **[B, M, N]**.
-        seen: how far each query counts at all **[B, M, 1]**.
+        mean: :math:`\bar c`, see `mean_cosine` **[B, M, 1]**.
+        square: squared lengths of the queries **[B, M, 1]**: 1, or 0 for padding.
         floor: epsilon, in queries.
 
-    >>> kinship(torch.eye(2)[None], torch.eye(2)[None], torch.ones(1, 2, 1), torch.tensor(0.0))[0, 0]
+    >>> one = torch.ones(1, 2, 1)
+    >>> kinship(torch.eye(2)[None], torch.eye(2)[None], 0 * one, one, torch.tensor(0.0))[0, 0]
     tensor([0., 0.])
     """
     heard = assigned.transpose(1, 2) @ query
-    square = query.square().sum(-1, keepdim=True)
-    others = (seen.sum(1, keepdim=True) - seen).clamp_min(1)
-    mean = (query @ (query * seen).sum(1, keepdim=True).transpose(1, 2) - square * seen) / others
     mass = (assigned.sum(1, keepdim=True) - assigned).clamp_min(0)
     found = query @ heard.transpose(1, 2) - square * assigned - mean * mass
     return found / (mass + floor).clamp_min(1e-8)
+
+
+def mean_cosine(
+    query: Float[Tensor, "B M D"], seen: Float[Tensor, "B M 1"], square: Float[Tensor, "B M 1"]
+) -> Float[Tensor, "B M 1"]:
+    """Mean cosine of each query to the others, weighted by how far each counts (``seen``, 0 for padding).
+
+    >>> mean_cosine(torch.eye(2)[None, [0, 0, 1]], torch.ones(1, 3, 1), torch.ones(1, 3, 1)).flatten()
+    tensor([0.5000, 0.5000, 0.0000])
+    """
+    others = (seen.sum(1, keepdim=True) - seen).clamp_min(1)
+    whole = query @ (query * seen).sum(1, keepdim=True).transpose(1, 2)
+    return (whole - square * seen) / others
 
 
 class Exchanged(NamedTuple):
@@ -152,6 +167,8 @@ class Exchange(Operator):
         bias = facts.bias.masked_fill(~facts.alive, 0.0)[:, None]
         logits = scale * cosines + bias
         heard, base = torch.zeros_like(handicap)[..., None], refine(supports.sums())
+        square = query.square().sum(-1, keepdim=True)
+        mean = mean_cosine(query, seen, square)
         for step in range(self.steps):
             if step == FREE and not facts.given:
                 strength = coupling.judge(masked_softmax(logits, alive) * seen, facts, looks, able)
@@ -168,9 +185,9 @@ class Exchange(Operator):
                 mixed = torch.lerp(first, judged.assignments, reach[..., None, None])
                 supports = judged._replace(assignments=mixed)
                 base = refine(supports.sums())
-            kin = kinship(query, share * seen * sure ** self.kinship[2], seen, self.log_kin.exp())
+            kin = kinship(query, share * seen * sure ** self.kinship[2], mean, square, self.log_kin.exp())
             pull = (few * (self.kinship[0] + self.kinship[1] * strength).exp())[..., None]
-            near = leave_one_out(query, base, heard, own)
+            near = leave_one_out(query, base, heard, own, square)
             logits = scale * (near - handicap[:, None] + pull * kin) + bias
         prototypes = normalize(base + heard)
         agreed = self._agreement(scale * cosines, logits + offset[:, None], alive, seen, looks)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from fewshot.graph.belief import Belief
 from fewshot.graph.conv import ClassGraphConv
 from fewshot.graph.known import Listening
-from fewshot.graph.message_weight import MessageWeight
+from fewshot.graph.message_weight import MessageWeight, affinity
 from fewshot.graph.vectors import normalize
 
 
@@ -58,9 +58,7 @@ class KnownNeighbours(nn.Module):
         if belief == 0:
             classes = torch.zeros_like(classes)
         heard = self.listen(known, relations, classes, known_relations, most, conv)
-        if belief is None:
-            judged = self.believe(normalize(support.sum(2)), mask.any(-1), heard, known)
-        else:
-            judged = heard.there.to(kind) * belief
-        weight = self.weigh(support, mask, heard, known, relations) * judged
+        near = affinity(normalize(support.sum(2)), known)
+        judged = self.believe(near, mask.any(-1), heard) if belief is None else heard.there.to(kind) * belief
+        weight = self.weigh(support, mask, heard, known, relations, near) * judged
         return Told(heard.there, weight[..., None] * heard.messages, heard.weight, judged)

@@ -6,7 +6,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from fewshot.graph.handicap import tightness
 from fewshot.graph.trust import Supports
 from fewshot.graph.vectors import EPSILON
 
@@ -68,8 +67,8 @@ def heard(supports: Supports, alive: Bool[Tensor, "B N"]) -> Float[Tensor, "B 1"
     return share.sum(-1, keepdim=True) / alive.sum(-1, keepdim=True).clamp_min(1)
 
 
-def look(supports: Supports, alive: Bool[Tensor, "B N"]) -> Looks:
-    """The numbers of the episodes, from their supports and the classes that may occur."""
+def look(supports: Supports, tight: Float[Tensor, "B N"], alive: Bool[Tensor, "B N"]) -> Looks:
+    """The numbers of the episodes, from supports, tightness of classes and the classes that may occur."""
     mask, kind = supports.mask, supports.vectors.dtype
     way = alive.sum(-1, keepdim=True).clamp_min(1).to(kind)
     shot = mask.sum((1, 2))[:, None] / mask.any(-1).sum(-1, keepdim=True).clamp_min(1)
@@ -80,7 +79,7 @@ def look(supports: Supports, alive: Bool[Tensor, "B N"]) -> Looks:
         return (((squares + usual * USUAL**2) / (pairs + usual)).sqrt() / USUAL).log()[:, None]
 
     rough = spread(1.5)
-    tight = (tightness(supports).mean(1, keepdim=True).clamp_min(0.02) / TIGHT).log()
+    average = (tight.mean(1, keepdim=True).clamp_min(0.02) / TIGHT).log()
     return Looks(
         way=way,
         log_way=(way / 5).log(),
@@ -88,6 +87,6 @@ def look(supports: Supports, alive: Bool[Tensor, "B N"]) -> Looks:
         log_spread=spread(4.0),
         log_wide=rough.clamp_min(0),
         log_narrow=rough.clamp_max(0),
-        log_tight=torch.where(shot > 1, tight, 0.0),
+        log_tight=torch.where(shot > 1, average, 0.0),
         heard=heard(supports, alive),
     )

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from fewshot.graph.known import Heard
 from fewshot.graph.operator import Operator, scalar
-from fewshot.graph.vectors import normalize
 
 LEAST, MOST = 0.15, 0.95  # bounds of the reliability of one support
 USUAL = 0.2  # reliability of a support whose messages weigh what `log_weight` says
@@ -35,7 +34,7 @@ class MessageWeight(Operator):
     many, or to one support that is the mean of many.
 
     Shapes: support **[B, N, K, D]** of length 1, mask bool **[B, N, K]**, `Heard`, known **[C, D]**,
-    relations **[B, N, C]**; **[B, N]**.
+    relations and `affinity` **[B, N, C]**; **[B, N]**.
     """
 
     def __init__(self) -> None:
@@ -52,27 +51,27 @@ class MessageWeight(Operator):
         heard: Heard,
         known: Float[Tensor, "C D"],
         relations: Float[Tensor, "B N C"],
+        near: Float[Tensor, "B N C"],
     ) -> Float[Tensor, "B N"]:
         one = self.reliability(support, mask, known)
         shots = mask.sum(-1).clamp_min(1).to(one.dtype)
         whole = shots * one / (1 + (shots - 1) * one)
         length = (shots + shots * (shots - 1) * one).sqrt()
         noise = (1 - whole) / whole.sqrt() / ((1 - USUAL) / math.sqrt(USUAL))
-        new = self.novelty(normalize(support.sum(2)), mask.any(-1), heard, known, relations)
+        new = self.novelty(near, mask.any(-1), heard, relations)
         return self.log_weight.exp() * heard.worth * new * length * noise**self.follow
 
     def novelty(
         self,
-        nodes: Float[Tensor, "B N D"],
+        near: Float[Tensor, "B N C"],
         seen: Bool[Tensor, "B N"],
         heard: Heard,
-        known: Float[Tensor, "C D"],
         relations: Float[Tensor, "B N C"],
     ) -> Float[Tensor, "B 1"]:
         """How much of the relations the supports have not said already: little if they are looks."""
         rows = seen & heard.there
         plain = torch.where(rows[..., None], relations.nan_to_num(0.0), 0.0)
-        alike = (unit_variance(plain) * affinity(nodes, known)).mean(-1) * rows
+        alike = (unit_variance(plain) * near).mean(-1) * rows
         mean = alike.sum(-1, keepdim=True) / rows.sum(-1, keepdim=True).clamp_min(1)
         return 1 - self.told * mean.clamp(0, 1) ** 4
 
