@@ -249,8 +249,5 @@ def evenly_spaced(data: PackedDataset, images: int) -> LabelledSet:
     return _taken(data, torch.arange(0, len(data), max(1, len(data) // images)))
 
 
-spread = evenly_spaced  # the old name, until the training calls the new one
-
-
 def _taken(data: PackedDataset, index: Tensor) -> LabelledSet:
     return LabelledSet(data.items[index], data.labels[index], data.class_names)

@@ -9,7 +9,7 @@ from torch import nn
 
 from fewshot.core.errors import InputError
 from fewshot.core.seeds import seed, seeded
-from fewshot.data.packed import PackedDataset, Splits, spread
+from fewshot.data.packed import PackedDataset, Splits, evenly_spaced
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.model import backbones
 from fewshot.model.backbones.external import Outside, own_input
@@ -49,7 +49,7 @@ def build(config: Config, splits: Splits) -> GraphFewShot:
 
 def _standardised(size: int, channels: int, data: PackedDataset) -> Preprocess:
     """Images of that size, with mean 0 and standard deviation 1 in each channel of the data."""
-    values = Preprocess(size, channels, mean=(0.0,), std=(1.0,))(spread(data, 4096).items)
+    values = Preprocess(size, channels, mean=(0.0,), std=(1.0,))(evenly_spaced(data, 4096).items)
     mean, std = values.mean((0, 2, 3)), values.std((0, 2, 3)).clamp(min=1e-2)
     return Preprocess(
         size, channels, [round(v, 4) for v in mean.tolist()], [round(v, 4) for v in std.tolist()]

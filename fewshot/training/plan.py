@@ -12,7 +12,7 @@ from lightning.fabric import Fabric
 from fewshot.core.loop import fit
 from fewshot.data.augment import Augment
 from fewshot.data.labelled import LabelledSet
-from fewshot.data.packed import PackedDataset, Splits, first_of_each, spread
+from fewshot.data.packed import PackedDataset, Splits, evenly_spaced, first_of_each
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.training.base_classes import BaseClasses
 from fewshot.training.config import Config
@@ -67,7 +67,7 @@ def _image_stages(config: Config, train: PackedDataset, val: LabelledSet, worker
     """The stages that train the backbone."""
     with located("validation (val split)"):
         samplers = validation_samplers(val, config.seed)
-    validation = ImageValidation(spread(train, VAL_IMAGES), val, samplers)
+    validation = ImageValidation(evenly_spaced(train, VAL_IMAGES), val, samplers)
     shared: dict[str, Any] = {
         "augment": Augment(**asdict(config.augment)),
         "run_seed": config.seed,

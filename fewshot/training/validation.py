@@ -10,7 +10,7 @@ from fewshot.core.errors import InputError
 from fewshot.core.seeds import seed
 from fewshot.data.labelled import LabelledSet
 from fewshot.episodes.sampler import EpisodeSampler
-from fewshot.evaluation.scores import MODES, Predict, as_predict, evaluate
+from fewshot.evaluation.scores import Predict, evaluate, in_mode
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.training.calibration import calibrated
 from fewshot.training.samplers import drawn_from
@@ -85,5 +85,4 @@ def accuracy(predict: Predict, sampler: EpisodeSampler) -> float:
 
 def graph_predict(model: GraphFewShot, mode: str) -> Predict:
     """The model's transform and graph in a mode, from episodes of features to logits."""
-    joint, known = MODES[mode]
-    return as_predict(model.classify, joint=joint, know_proportions=known)
+    return in_mode(model.classify, mode)

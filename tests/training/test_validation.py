@@ -13,7 +13,7 @@ from fewshot import backbones
 from fewshot.core.errors import InputError
 from fewshot.core.loop import fit
 from fewshot.data.labelled import LabelledSet
-from fewshot.data.packed import PackedDataset, Splits, first_of_each, spread
+from fewshot.data.packed import PackedDataset, Splits, evenly_spaced, first_of_each
 from fewshot.evaluation.scores import as_predict, evaluate
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.methods.prototypes import prototypes
@@ -102,7 +102,7 @@ def test_the_weights_that_are_kept_have_the_statistics_of_base_images(name, mode
 
 def test_scores_are_those_of_a_model_with_base_mean_and_statistics(model):
     val = first_of_each(SPLITS.val, 4000)
-    judged = ImageValidation(spread(SPLITS.train, 4000), val, validation_samplers(val, 0))
+    judged = ImageValidation(evenly_spaced(SPLITS.train, 4000), val, validation_samplers(val, 0))
     predict = as_predict(prototypes)
     with judged.calibrated(model):
         found = judged.scores(model, [predict])
