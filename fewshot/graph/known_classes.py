@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fewshot.core.errors import InputError
 from fewshot.core.files import replacing
+from fewshot.core.taxonomy import as_path
 from fewshot.graph.vectors import normalize
 
 
@@ -25,7 +26,8 @@ class KnownClasses:
     Args:
         prototypes: float ``[C, D]``, in the space of the graph's features; normalised here.
         names: one per class; default the numbers from 0.
-        paths: for each class the names from the root of a taxonomy to it (``()`` if unknown); default None.
+        paths: for each class the names from the root of a taxonomy to it, as a sequence or joined by ``/`` (empty
+            if unknown); default None.
 
     Raises:
         InputError: not ``[C, D]`` with finite numbers, or not one name and path per class.
@@ -52,7 +54,7 @@ class KnownClasses:
         names = tuple(map(str, range(len(x)) if self.names is None else self.names))
         object.__setattr__(self, "names", names)
         if self.paths is not None:
-            object.__setattr__(self, "paths", tuple(tuple(map(str, path)) for path in self.paths))
+            object.__setattr__(self, "paths", tuple(as_path(path) for path in self.paths))
         for argument in ("names", "paths"):
             given = getattr(self, argument)
             if given is not None and len(given) != len(x):

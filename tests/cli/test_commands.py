@@ -111,6 +111,17 @@ def test_every_line_of_a_page_runs(page: str) -> None:
         "query": torch.randn(2, 20, 16, generator=generator),
         "base": torch.rand(50, 16, generator=generator) ** 3,
     }
+    known |= {
+        "base_labels": torch.arange(50) % 5,
+        "base_names": ["stork", "hawk", "hound", "drill", "spoon"],
+        "base_paths": [
+            "animal/bird/stork",
+            "animal/bird/hawk",
+            "animal/dog/hound",
+            "thing/tool/drill",
+            "thing/spoon",
+        ],
+    }
     labels = np.repeat(["ant", "bee", "cat"], 10)
     points = np.random.default_rng(0).normal(size=(30, 8)) + np.arange(30)[:, None] // 10
     known |= {"X_support": points, "y_support": labels, "X_query": points, "y_query": labels}
