@@ -12,6 +12,7 @@ from fewshot.cli.compare import compare
 from fewshot.cli.data import check, download, info, pack
 from fewshot.cli.evaluate import evaluate
 from fewshot.cli.export import export
+from fewshot.cli.features import features
 from fewshot.cli.parser import Parser, add_commands, add_overrides, arguments, complain
 from fewshot.cli.predict import graph, predict
 from fewshot.cli.train import train
@@ -26,6 +27,7 @@ COMMANDS: dict[str, Callable[..., Any] | dict[str, Callable[..., Any]]] = {
     "predict": predict,
     "graph": graph,
     "export": export,
+    "features": features,
     "data": {"pack": pack, "info": info, "check": check, "download": download},
 }
 

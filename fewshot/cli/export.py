@@ -17,6 +17,8 @@ def export(
 ) -> None:
     """Write backbone and class graph for other runtimes, with a model card.
 
+    The class graph of a checkpoint with known classes also takes known classes and relations as inputs.
+
     Example: fewshot export runs/glyphs/checkpoint.pt --format onnx --mode joint
 
     Args:

@@ -26,8 +26,8 @@ class KnownClasses:
     Args:
         prototypes: float ``[C, D]``, in the space of the graph's features; normalised here.
         names: one per class; default the numbers from 0.
-        paths: for each class the names from the root of a taxonomy to it, as a sequence or joined by ``/`` (empty
-            if unknown); default None.
+        paths: for each class the names from the root of a taxonomy to it, as a sequence or joined by ``/``
+            (empty if unknown); default None.
 
     Raises:
         InputError: not ``[C, D]`` with finite numbers, or not one name and path per class.

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Shaped, UInt64
+from jaxtyping import Float, Shaped, UInt64
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
@@ -19,7 +18,10 @@ from torch import Tensor, nn
 from fewshot.core.errors import InputError
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.graph.edges import Edges
+from fewshot.graph.known_classes import KnownClasses
 from fewshot.graph.transform import Transformed
+from fewshot.model.relations import check_relations, fitting, labels_in, rows
+from fewshot.model.supports import content_keys, kept, places
 
 MANY = 1000  # classes; beyond this number, each listens to its nearest only
 NEAREST = 64
@@ -48,13 +50,22 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         shots: the most supports kept per class, chosen by a hash of their content: effectively at random, and
             independent of their order; default None: all. Classes are padded to the size of the largest, so
             set this if sizes are very unequal.
+        known: `KnownClasses`, further nodes of the graph, in the space of the features after the model's
+            transform; default None: the model's own.
+        relations: a mapping from label to the class's path in the taxonomy of ``known`` (names joined by
+            ``/``, or a sequence of names), or to a row of similarities to the known classes, larger is
+            nearer. Nothing is known of labels that are missing, or whose value is None. A label in it without
+            supports is a zero-shot class. Default None: no relations.
+        belief: from 0 (ignore the relations) to 1 (take them as true); default None: judged.
 
     Attributes:
-        classes_: labels **[N]**, sorted.
+        classes_: labels **[N]**, sorted: those with supports, and those in ``relations``.
         class_graph_: the dependencies **[N, N]**, in the order of ``classes_``: row i, how much class i
             listens to each class j; rows sum to 1, diagonal 0. Computed each time it is read.
         supports_, support_labels_: the features that are kept **[n, D]**, and their labels **[n]**.
         graph_: a copy of the graph, in the features' precision.
+        known_, relations_: the known classes and the relations **[N, C]**, in the order of ``classes_``, with
+            rows of NaN for classes of which nothing is known; None without relations.
         n_features_in_: D; for images the number of channels.
 
     With more than 1,000 classes, each listens to its 64 nearest only.
@@ -73,13 +84,27 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     support_labels_: Shaped[np.ndarray, " n"]
     support_keys_: UInt64[np.ndarray, " n"]
     graph_: nn.Module
+    known_: KnownClasses | None
+    relations_: Float[Tensor, "N C"] | None
 
     # Not typed: scikit-learn requires that only `fit` checks parameters.
-    def __init__(self, model: Any = None, graph: Any = None, joint: Any = False, shots: Any = None) -> None:
+    def __init__(
+        self,
+        model: Any = None,
+        graph: Any = None,
+        joint: Any = False,
+        shots: Any = None,
+        known: Any = None,
+        relations: Any = None,
+        belief: Any = None,
+    ) -> None:
         self.model = model
         self.graph = graph
         self.joint = joint
         self.shots = shots
+        self.known = known
+        self.relations = relations
+        self.belief = belief
 
     def fit(self, X: Any, y: Any) -> FewShotClassifier:
         """Keep these supports, and forget all earlier ones.
@@ -114,12 +139,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         return self.classes_[np.concatenate([logits.argmax(1) for logits in self._logits(X)])]
 
     def predict_proba(self, X: Any) -> Float[np.ndarray, "M N"]:
-        """The probability of each class, in the order of ``classes_``."""
-        return np.exp(self.predict_log_proba(X))
+        """The probability of each class, in the order of ``classes_``; 0 without supports and relations."""
+        return np.concatenate([torch.from_numpy(part).softmax(1).numpy() for part in self._logits(X)])
 
     def predict_log_proba(self, X: Any) -> Float[np.ndarray, "M N"]:
-        """The logarithms of `predict_proba`; -inf for classes without supports."""
-        return np.concatenate([torch.from_numpy(part).log_softmax(1).numpy() for part in self._logits(X)])
+        """The logarithms of `predict_proba`; -inf where it is 0."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
 
     def decision_function(self, X: Any) -> Float[np.ndarray, "M ..."]:
         """The logits **[M, N]**; with two classes, the second's minus the first's **[M]**."""
@@ -147,13 +173,15 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         self._check_parameters()
         X, y = self._validated(X, y, reset=restart)
         check_classification_targets(y)
-        keys, labels = _content_keys(X), y
+        keys, labels = content_keys(X), y
         if not restart:
             keys = np.concatenate([self.support_keys_, keys])
             labels = np.concatenate([self.support_labels_, labels])
             classes = [self.classes_, *classes]
-        known = unique_labels(y, *classes)  # refuses a mix of text and numbers
-        order = _kept(np.searchsorted(known, labels), keys, self.shots)
+        if self.relations:
+            classes = [*classes, labels_in(self.relations, y)]
+        columns = unique_labels(y, *classes)  # refuses a mix of text and numbers
+        order = kept(np.searchsorted(columns, labels), keys, self.shots)
 
         # Only supports that are new and kept are encoded.
         old = 0 if restart else len(self.supports_)
@@ -165,9 +193,16 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             supports[~fresh] = self.supports_[order[~fresh]]
         else:
             self.graph_ = self._own_graph(torch.from_numpy(features).dtype)
-        self.classes_, self.supports_ = known, supports
+        self.known_ = self.relations_ = None
+        if self.relations is not None:
+            self.known_ = fitting(self._known_classes(), supports.shape[1])
+            self.relations_ = rows(self.relations, columns, self.known_)
+        self.classes_, self.supports_ = columns, supports
         self.support_labels_, self.support_keys_ = labels[order], keys[order]
         return self
+
+    def _known_classes(self) -> Any:
+        return self.model.known if self.known is None and self.model is not None else self.known
 
     def _check_parameters(self) -> None:
         if not isinstance(self.joint, bool | np.bool_):
@@ -183,6 +218,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
             if not isinstance(self.model, GraphFewShot):
                 raise InputError(f"model: expected a GraphFewShot, got {type(self.model).__name__}")
+        check_relations(self._known_classes(), self.relations, self.belief)
 
     def _validated(self, X: Any, *y: Any, reset: bool) -> Any:
         """X, or X and y, as arrays of the right kind; unless ``reset``, with as many features as before."""
@@ -224,7 +260,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     def _support(self) -> tuple[Float[Tensor, "1 N K D"], Tensor]:
         """The episode's supports, padded to the most shots, and the mask of the actual ones."""
         index = np.searchsorted(self.classes_, self.support_labels_)
-        place = _places(index)
+        place = places(index)
         mask = np.zeros((len(self.classes_), place.max() + 1), bool)
         mask[index, place] = True
         padded = np.zeros((*mask.shape, self.supports_.shape[1]), self.supports_.dtype)
@@ -250,33 +286,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     def _classify(self, support: Tensor, mask: Tensor, query: np.ndarray, **options: Any) -> Any:
         if len(self.classes_) > MANY:
             options["neighbours"] = NEAREST
+        if self.known_ is not None and self.relations_ is not None:
+            options["known"] = self.known_.prototypes.to(support.device)
+            options["relations"] = self.relations_.to(support.device)
+            options["belief"] = None if self.belief is None else float(self.belief)
         return self.graph_(
             support, torch.tensor(query)[None].to(support.device), support_mask=mask, **options
         )
-
-
-def _content_keys(X: Shaped[np.ndarray, "n ..."]) -> UInt64[np.ndarray, " n"]:
-    """A hash of each row's content, which orders rows independently of the order in which they came.
-
-    The lowest keys of a union are the lowest among the lowest of its parts, so supports may also come in
-    parts.
-    """
-    digests = b"".join(blake2b(row.tobytes(), digest_size=8).digest() for row in X)
-    return np.frombuffer(digests, np.uint64).copy()
-
-
-def _kept(
-    index: Int[np.ndarray, " n"], keys: UInt64[np.ndarray, " n"], shots: int | None
-) -> Int[np.ndarray, " kept"]:
-    """Rows sorted by class, then by key; at most ``shots`` per class."""
-    order = np.lexsort((keys, index))
-    return order if shots is None else order[_places(index[order]) < shots]
-
-
-def _places(index: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-    """The position of each row within its class; ``index`` is ascending.
-
-    >>> _places(np.array([0, 0, 2, 2, 2])).tolist()
-    [0, 1, 0, 1, 2]
-    """
-    return np.arange(len(index)) - np.searchsorted(index, index)

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-import logging
 import os
 import shutil
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import jaxtyping
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
-from torch.export import Dim, ExportedProgram
 
 from fewshot.core.errors import InputError
 from fewshot.core.files import read_json
@@ -26,15 +21,12 @@ from fewshot.core.modes import check_inference
 from fewshot.model.backbones.layers import in_channels
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.model.model_card import RESULT, model_card
+from fewshot.model.runtimes import Format, Inputs, Part, write_part
 
-Format = Literal["onnx", "torch"]
-Inputs = tuple[Tensor, ...]
-Run = Callable[[Inputs], list[Tensor]]
 SUFFIX = {"onnx": "onnx", "torch": "pt2"}
 ONNX = ("onnx", "onnxruntime", "onnxscript")
-TOLERANCE = 1e-4
-CHECKED = ((2, 1, 1), (5, 1, 75), (5, 5, 75), (20, 5, 100))  # way, shot, queries
-TRACED = (3, 4, 6)  # likewise; all different and none of them 1, so that tracing takes none for a constant
+CHECKED = ((2, 1, 1, 1), (5, 1, 75, 64), (5, 5, 75, 8), (20, 5, 100, 30))  # way, shot, queries, known
+TRACED = (3, 4, 6, 5)  # likewise; all different and none of them 1, so that tracing takes none for a constant
 
 
 class Encoder(nn.Module):
@@ -51,30 +43,25 @@ class Encoder(nn.Module):
 class Classifier(nn.Module):
     """The class graph in one mode, from supports ``[B, N, K, D]`` and queries ``[B, M, D]``.
 
+    With known classes it also takes their prototypes ``[C, D]`` and relations ``[B, N, C]``, and gives the
+    dependencies on them and the belief as further outputs.
+
     Supports that are nan count as padding, like those where ``support_mask`` is False: a mask would be one
     more input that every call has to give.
     """
 
-    def __init__(self, graph: nn.Module, joint: bool) -> None:
+    def __init__(self, graph: nn.Module, joint: bool, outputs: Sequence[str]) -> None:
         super().__init__()
         # Not named graph, since a program of torch.export already has an attribute of that name.
-        self.method, self.joint = graph, joint
+        self.method, self.joint, self.outputs = graph, joint, outputs
 
-    def forward(self, support: Tensor, query: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        self, support: Tensor, query: Tensor, known: Tensor | None = None, relations: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        told = {} if known is None else {"known": known, "relations": relations}
         there = ~support.isnan().any(-1)
-        return tuple(self.method(support, query, joint=self.joint, support_mask=there))
-
-
-@dataclass(frozen=True)
-class Part:
-    """A module to export, with the names of its outputs, of its inputs and of their free dimensions."""
-
-    name: str
-    module: nn.Module
-    inputs: Mapping[str, Mapping[int, str]]
-    outputs: Sequence[str]
-    example: Inputs  # for tracing
-    checks: Sequence[Inputs]  # for comparing the result with the module
+        output = self.method(support, query, joint=self.joint, support_mask=there, **told)
+        return tuple(getattr(output, name) for name in self.outputs)
 
 
 def export_model(
@@ -88,8 +75,10 @@ def export_model(
     """Write ``backbone`` and ``graph`` (.onnx or .pt2) and ``README.md``, a model card.
 
     The backbone takes images, with normalisation, base mean and transform inside; the graph takes its
-    features. Numbers of images, episodes, classes, shots and queries are free, and the graph takes features
-    of any size. The exported programs are run and compared with the model's own outputs in float32.
+    features. If the model has known classes, the graph also takes prototypes of known classes and relations
+    to them, and the model's own known classes are written to ``known.safetensors`` and ``known.json``.
+    Numbers of images, episodes, classes, shots, queries and known classes are free, and the graph takes
+    features of any size. The exported programs are run and compared with the model's own outputs in float32.
 
     Args:
         model: a `GraphFewShot` whose images have a size, ``preprocess.size``.
@@ -118,10 +107,13 @@ def export_model(
     image = _image_shape(model)
     parts = _parts(model, mode, image)
     with _appearing(folder) as temporary:
-        differences = [_write(part, temporary / f"{part.name}.{SUFFIX[format]}", format) for part in parts]
+        files = [temporary / f"{part.name}.{SUFFIX[format]}" for part in parts]
+        differences = [write_part(part, file, format) for part, file in zip(parts, files, strict=True)]
         features = parts[1].example[0].shape[-1]
         card = model_card(model, format, mode, image, features, max(differences), results)
         (temporary / "README.md").write_text(card, encoding="utf-8")
+        if model.known is not None:
+            model.known.save(temporary)
     return folder
 
 
@@ -174,9 +166,13 @@ def _parts(model: GraphFewShot, mode: str, image: tuple[int, int, int]) -> tuple
     with torch.no_grad():
         features = Encoder(model)(images[:1]).shape[1]
 
-    def episodes(way: int, shot: int, queries: int) -> Inputs:
-        shapes = (2, way, shot, features), (2, queries, features)
-        return tuple(torch.randn(shape, generator=generator) for shape in shapes)
+    def episodes(way: int, shot: int, queries: int, known: int) -> Inputs:
+        shapes = [(2, way, shot, features), (2, queries, features), (known, features), (2, way, known)]
+        inputs = tuple(torch.randn(shape, generator=generator) for shape in shapes)
+        if model.known is None:
+            return inputs[:2]
+        inputs[3][0, 0] = torch.nan  # nothing is known of one class
+        return inputs
 
     backbone = Part(
         "backbone",
@@ -186,96 +182,20 @@ def _parts(model: GraphFewShot, mode: str, image: tuple[int, int, int]) -> tuple
         example=(images[:2],),
         checks=[(images[:1],), (images,)],
     )
+    inputs = {"support": {0: "B", 1: "N", 2: "K", 3: "D"}, "query": {0: "B", 1: "M", 2: "D"}}
+    outputs = ["logits", "prototypes", "dependencies"]
+    if model.known is not None:
+        inputs |= {"known": {0: "C", 1: "D"}, "relations": {0: "B", 1: "N", 2: "C"}}
+        outputs += ["known_dependencies", "belief"]
     classifier = Part(
         "graph",
-        Classifier(graph, joint=mode == "joint").eval(),
-        inputs={"support": {0: "B", 1: "N", 2: "K", 3: "D"}, "query": {0: "B", 1: "M", 2: "D"}},
-        outputs=("logits", "prototypes", "dependencies"),
+        Classifier(graph, mode == "joint", outputs).eval(),
+        inputs=inputs,
+        outputs=outputs,
         example=episodes(*TRACED),
         checks=[episodes(*sizes) for sizes in CHECKED],
     )
     return backbone, classifier
-
-
-def _write(part: Part, path: Path, format: Format) -> float:
-    """Write a part; returns the largest difference of its outputs from the module's, see `_difference`."""
-    dims = {name: Dim(name) for free in part.inputs.values() for name in free.values()}
-    shapes = {name: {axis: dims[dim] for axis, dim in free.items()} for name, free in part.inputs.items()}
-    try:
-        with _tracing():
-            program = torch.export.export(part.module, part.example, dynamic_shapes=shapes, strict=False)
-            for node in program.graph.nodes:
-                node.meta.pop("stack_trace", None)  # paths of this machine
-            run = _save_onnx(part, program, shapes, path) if format == "onnx" else _save_torch(program, path)
-    except Exception as error:  # tracing, translating and serialising each raise their own
-        cause: BaseException = error
-        while cause.__cause__:  # it is more specific than the exporter's own error
-            cause = cause.__cause__
-        reason = " ".join(str(cause).split()[:30])
-        raise InputError(f"{part.name}: cannot be exported ({type(cause).__name__}: {reason})") from error
-    difference = max(_difference(part.module, run, inputs) for inputs in part.checks)
-    if not difference <= TOLERANCE:
-        raise InputError(f"{part.name}: the exported outputs differ from the model's by {difference:.1g}")
-    return difference
-
-
-def _save_onnx(part: Part, program: ExportedProgram, shapes: dict[str, Any], path: Path) -> Run:
-    import onnxruntime
-
-    made = torch.onnx.export(
-        program,
-        dynamo=True,
-        input_names=list(part.inputs),
-        output_names=list(part.outputs),
-        dynamic_shapes=shapes,
-        verbose=False,
-    )
-    assert made is not None
-    made.save(path, external_data=False)
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-
-    def run(inputs: Inputs) -> list[Tensor]:
-        feeds = {name: x.numpy() for name, x in zip(part.inputs, inputs, strict=True)}
-        return [torch.from_numpy(x) for x in session.run(None, feeds)]
-
-    return run
-
-
-def _save_torch(program: ExportedProgram, path: Path) -> Run:
-    torch.export.save(program, path)
-    module = torch.export.load(path).module()
-
-    def run(inputs: Inputs) -> list[Tensor]:
-        outputs = module(*inputs)
-        return [outputs] if isinstance(outputs, Tensor) else list(outputs)
-
-    return run
-
-
-@torch.no_grad()
-def _difference(module: nn.Module, run: Run, inputs: Inputs) -> float:
-    """The largest difference in any output, relative to its largest number if that is above 1."""
-    expected = module(*inputs)
-    expected = [expected] if isinstance(expected, Tensor) else expected
-    pairs = zip(run(inputs), expected, strict=True)
-    return max(float((x - y).abs().max() / y.abs().max().clamp_min(1)) for x, y in pairs)
-
-
-@contextmanager
-def _tracing() -> Iterator[None]:
-    """Settings for tracing a module: quietly, with gradients, and without checks of shapes at run time."""
-    logger, disabled = logging.getLogger("torch.onnx"), jaxtyping.config.jaxtyping_disable
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # exporters log their internals
-    jaxtyping.config.update("jaxtyping_disable", True)  # the checks would fix free dimensions
-    try:
-        # Without gradients a backbone may take a path that is only good on this processor.
-        with torch.enable_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-        jaxtyping.config.update("jaxtyping_disable", disabled)
 
 
 @contextmanager

@@ -17,13 +17,13 @@ from fewshot.core.files import replacing
 from fewshot.core.memory import kept
 from fewshot.data.labelled import FeatureSet, LabelledSet
 from fewshot.graph.class_graph import ClassGraph, GraphOutput
+from fewshot.graph.known_classes import KnownClasses
 from fewshot.graph.transform import PowerTransform, Transformed
 from fewshot.model import backbones
 from fewshot.model.backbones.build import Called
+from fewshot.model.checkpoint import FORMAT, known_content, known_from, read_checkpoint
 from fewshot.model.precision import Precision, autocast, resolve
 from fewshot.model.preprocess import Preprocess, check_images
-
-FORMAT = 2  # of checkpoints; 1 had a graph of other parts
 
 
 class GraphFewShot(nn.Module):
@@ -42,6 +42,8 @@ class GraphFewShot(nn.Module):
         mirror: average the features of an image and of its mirror image; default False.
         precision: what images are encoded in without gradients: "32-true", "bf16-mixed", or "auto" (default),
             which is bfloat16 if the machine has it.
+        known: the classes that the backbone was trained on, as further nodes of the graph, in the space after
+            the transform; default None: not known. Training writes them, and a checkpoint carries them.
 
     Shapes: support uint8 ``[B, N, K, C, H, W]``, query uint8 ``[B, M, C, H, W]``, of any sizes if the
     preprocessing resizes them; the output is the graph's: logits ``[B, M, N]``, prototypes ``[B, N, D]``,
@@ -66,6 +68,7 @@ class GraphFewShot(nn.Module):
         base_mean: Tensor | None = None,
         mirror: bool = False,
         precision: Precision = "auto",
+        known: KnownClasses | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone if isinstance(backbone, nn.Module) else Called(backbone)
@@ -73,16 +76,18 @@ class GraphFewShot(nn.Module):
         self.preprocess = preprocess or _own_preprocess(self.backbone)
         self.mirror = mirror
         self.precision: Precision = precision
+        self.known = known
         self.extra: dict[str, Any] = {}
         self.transform = PowerTransform()  # none until training fits it
         # Empty until it is known, since D is known only once there are images.
         self.register_buffer("base_mean", torch.zeros(0) if base_mean is None else base_mean.detach().float())
 
     def forward(self, support_images: Tensor, query_images: Tensor, **options: Any) -> GraphOutput:
-        """Classify the queries of B episodes; ``options`` are the graph's (``joint``, ``support_mask``, …).
+        """Classify the queries of B episodes; ``options`` are those of `classify`.
 
         Raises:
-            InputError: images that are not uint8 or of another shape, or of different numbers of episodes.
+            InputError: images that are not uint8 or of another shape, or of different numbers of episodes;
+                relations without known classes.
         """
         check_images("support_images", support_images, "B N K C H W")
         check_images("query_images", query_images, "B M C H W")
@@ -118,9 +123,38 @@ class GraphFewShot(nn.Module):
         """The model without its backbone: a module with the graph's call that shares its weights."""
         return Transformed(self.transform, self.graph)
 
-    def classify(self, support: Tensor, query: Tensor, **options: Any) -> Any:
-        """Classify the queries of B episodes by features minus the base mean, as `encode` gives them."""
-        return self.classifier(support, query, **options)
+    def classify(
+        self,
+        support: Tensor,
+        query: Tensor,
+        *,
+        known: Tensor | None = None,
+        relations: Tensor | None = None,
+        **options: Any,
+    ) -> Any:
+        """Classify the queries of B episodes by features minus the base mean, as `encode` gives them.
+
+        Args:
+            support: **[B, N, K, D]**.
+            query: **[B, M, D]**.
+            known: prototypes of known classes **[C, D]**, in the space after the transform; default None: if
+                there are relations, the model's own.
+            relations: similarities of the classes to the known ones **[N, C]** or **[B, N, C]**; default
+                None.
+            options: further options of the graph (``joint``, ``support_mask``, ``belief``, …).
+
+        Raises:
+            InputError: relations without known classes.
+        """
+        if relations is not None and known is None:
+            if self.known is None:
+                raise InputError(
+                    "relations: expected a model with known classes, or known=[C, D], got a model without"
+                )
+            known = self.known.prototypes.to(support.device)
+        told = {"known": known, "relations": relations}
+        given = {name: value for name, value in told.items() if value is not None}
+        return self.classifier(support, query, **given, **options)
 
     def encode(self, images: Tensor) -> Float[Tensor, "n D"]:
         """Features of uint8 images ``[n, C, H, W]``, minus the base mean; the input of `classify`."""
@@ -179,6 +213,7 @@ class GraphFewShot(nn.Module):
             "mirror": self.mirror,
             "precision": self.precision,
             "state": {key: value.detach().cpu() for key, value in self.state_dict().items()},
+            "known": known_content(self.known),
             "extra": self.extra if extra is None else extra,
         }
         with replacing(path) as temporary:
@@ -195,10 +230,10 @@ class GraphFewShot(nn.Module):
             backbone: takes the checkpoint's weights; needed only if it is not one of `fewshot.backbones`.
 
         Raises:
-            InputError: the file is missing, truncated, foreign or of another version, or the backbone
-                differs.
+            InputError: the file is missing, truncated, foreign or of another version, the backbone differs,
+                or the known classes do not fit.
         """
-        content = _read(Path(path))
+        content = read_checkpoint(Path(path))
         try:
             return cls._from_content(content, path, backbone)
         except InputError:
@@ -231,6 +266,8 @@ class GraphFewShot(nn.Module):
             reason = " ".join(str(error).split()[:40])
             raise InputError(f"{path}: its weights do not fit the model: {reason}") from error
         model.extra = content["extra"]
+        size = model.base_mean.numel() or model.transform.centre.numel()
+        model.known = known_from(content.get("known"), path, size)
         return model.eval()
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
@@ -238,23 +275,6 @@ class GraphFewShot(nn.Module):
         incoming = state_dict.get(f"{prefix}base_mean", self.base_mean)
         self.base_mean = self.base_mean.new_empty(incoming.shape)
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(f"checkpoint: expected a file that `fewshot train` wrote, got {path}")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch, zipfile and pickle each raise their own for a broken file
-        raise InputError(f"{path}: not a checkpoint of fewshot, or a truncated one") from error
-    if not isinstance(content, dict) or content.get("format") != "fewshot":
-        raise InputError(f"{path}: not a checkpoint of fewshot")
-    if content.get("version") != FORMAT:
-        raise InputError(
-            f"{path}: expected a checkpoint of format {FORMAT}, got {content.get('version')}; "
-            "train it again, or use the version of fewshot that wrote it"
-        )
-    return content
 
 
 def _fitting_batch(images: Tensor, size: int | None, device: torch.device) -> int:

@@ -17,7 +17,7 @@ CALL = {
     "onnx": """\
 import numpy as np
 import onnxruntime
-
+{imports}
 backbone = onnxruntime.InferenceSession("backbone.onnx")
 graph = onnxruntime.InferenceSession("graph.onnx")
 
@@ -27,11 +27,12 @@ query_images = np.random.randint(0, 256, (20, {shape}), np.uint8)  # yours: [M, 
 (support,) = backbone.run(None, {{"images": support_images.reshape(-1, {shape})}})
 (query,) = backbone.run(None, {{"images": query_images}})
 support = support.reshape(1, *support_images.shape[:2], -1)  # one episode, B = 1
-logits, prototypes, dependencies = graph.run(None, {{"support": support, "query": query[None]}})
+inputs = {{"support": support, "query": query[None]}}
+{known}logits, prototypes, dependencies{more} = graph.run(None, inputs)
 classes = logits[0].argmax(-1)  # of each query
 """,
     "torch": """\
-import torch
+{imports}import torch
 
 backbone = torch.export.load("backbone.pt2").module()
 graph = torch.export.load("graph.pt2").module()
@@ -42,10 +43,23 @@ query_images = torch.randint(256, (20, {shape}), dtype=torch.uint8)  # yours: [M
 with torch.no_grad():
     support = backbone(support_images.flatten(0, 1)).unflatten(0, support_images.shape[:2])
     query = backbone(query_images)
-    logits, prototypes, dependencies = graph(support[None], query[None])  # one episode, B = 1
+    inputs = support[None], query[None]  # one episode, B = 1
+{known}    logits, prototypes, dependencies{more} = graph(*inputs)
 classes = logits[0].argmax(-1)  # of each query
 """,
 }
+CALL_KNOWN = {
+    "onnx": """\
+inputs["known"] = safetensors.numpy.load_file("known.safetensors")["prototypes"]  # [C, D]
+inputs["relations"] = np.full((1, 5, len(inputs["known"])), np.nan, np.float32)  # yours: [B, N, C]
+""",
+    "torch": """\
+    known = safetensors.torch.load_file("known.safetensors")["prototypes"]  # [C, D]
+    relations = torch.full((1, 5, len(known)), torch.nan)  # yours: [B, N, C]
+    inputs = *inputs, known, relations
+""",
+}
+LIBRARY = {"onnx": "numpy", "torch": "torch"}  # what safetensors reads for
 RESULT = {"method", "mode", "way", "shot", "accuracy", "ci95", "ece", "episodes", "fingerprint"}
 KINDS = {"onnx": ("ONNX", "onnx"), "torch": ("programs of torch.export", "pt2")}
 ALONE = "each query is classified on its own"
@@ -80,12 +94,15 @@ def model_card(
     shape = ", ".join(map(str, image))
     backbone = getattr(model.backbone, "config", {}).get("name", type(model.backbone).__name__)
     looks = TOGETHER if Mode(mode).joint else ALONE
+    known = model.known is not None
     sections = [
         f"# {config.get('name', backbone)}\n\n"
         f"Few-shot image classification: a backbone ({backbone}) and a class graph, exported as {kind} by\n"
         f"fewshot {__version__}. Each call defines its own classes by a few labelled images of each; they\n"
         f"need not be classes that the model was trained on. Mode *{mode}*: {looks}.",
-        _calls(suffix, shape, features) + f"\n\n```python\n{CALL[format].format(shape=shape)}```",
+        _calls(suffix, shape, features, known),
+        *([_known(len(model.known), bool(model.known.paths))] if model.known is not None else []),
+        f"```python\n{_code(format, shape, known)}```",
         _images(image, model.mirror),
         _data(model.extra),
         _results(results),
@@ -95,19 +112,49 @@ def model_card(
     return "\n\n".join(sections) + "\n"
 
 
-def _calls(suffix: str, shape: str, features: int) -> str:
+def _code(format: str, shape: str, known: bool) -> str:
+    """The call as Python, with or without known classes."""
+    further = {
+        "imports": f"import safetensors.{LIBRARY[format]}\n",
+        "known": CALL_KNOWN[format],
+        "more": ", known_dependencies, belief",
+    }
+    return CALL[format].format(shape=shape, **further if known else dict.fromkeys(further, ""))
+
+
+def _calls(suffix: str, shape: str, features: int, known: bool) -> str:
+    inputs = "`support` float32 [B, N, K, D], `query` float32 [B, M, D]"
+    outputs = "`logits` float32 [B, M, N], `prototypes` float32 [B, N, D], `dependencies` float32 [B, N, N]"
+    sizes = "B episodes, N classes, K labelled images per class, M queries, D features"
+    if known:
+        inputs += ", `known` float32 [C, D], `relations` float32 [B, N, C]"
+        outputs += ", `known_dependencies` float32 [B, N, C], `belief` float32 [B, N]"
+        sizes += ", C known classes"
     return f"""\
 ## How to call it
 
 | file | inputs | outputs |
 |---|---|---|
 | `backbone.{suffix}` | `images` uint8 [n, {shape}] | `features` float32 [n, {features}] |
-| `graph.{suffix}` | `support` float32 [B, N, K, D], `query` float32 [B, M, D] | `logits` float32 [B, M, N], \
-`prototypes` float32 [B, N, D], `dependencies` float32 [B, N, N] |
+| `graph.{suffix}` | {inputs} | {outputs} |
 
-B episodes, N classes, K labelled images per class, M queries, D features: all free. Row i of the dependencies
-is how much class i listens to each other class; it sums to 1. If a class has fewer than K images, fill its
-rows of `support` up with nan."""
+All sizes are free: {sizes}.
+Row i of the dependencies is how much class i listens to each other class; it sums to 1. If a class has fewer
+than K images, fill its rows of `support` up with nan."""
+
+
+def _known(classes: int, paths: bool) -> str:
+    """How known classes and relations are given."""
+    where = "names and taxonomy paths" if paths else "names (it has no paths)"
+    return f"""\
+The classes of an episode may also listen to known classes. `known.safetensors` holds the prototypes of the
+{classes} classes that the backbone was trained on, and `known.json` their {where}; other known
+classes work too. A row of `relations` holds the similarities of one class to the C known ones, from outside
+the images, on any scale; larger is nearer. For paths a and b in a taxonomy, take
+2 · (names they have in common from the root on) / (names in a + names in b). A row of nan says that nothing
+is known of that class, and a matrix of nan gives the result without known classes. A class with relations
+may have no image at all: fill its rows of `support` with nan. The belief, from 0 to 1, is how far the
+relations were believed; the known dependencies are how much each class listens to each known class."""
 
 
 def _images(image: tuple[int, int, int], mirror: bool) -> str:
@@ -162,9 +209,9 @@ def _limits(difference: float) -> str:
 - Outputs differ from the model's own in float32 by about {max(difference, 1e-7):.0e} at most, relative to the
   largest number if that is above 1; measured at several ways and shots when this was exported. If the package
   computes in bfloat16, its features differ by more.
-- Every query is assigned to one of the N classes; there is no answer "none of them".
-- Knowledge of the queries (which classes are there, their shares), a similarity of the classes from another
-  source, and sparse graphs of many classes need the package itself.
+- Every query is assigned to one of the N classes. The answer "none of them", knowledge of the queries (which
+  classes are there, their shares), a similarity of the N classes to each other from another source, and
+  sparse graphs of many classes need the package itself.
 - The results hold for images like those of the test classes. Measure before you rely on it for others."""
 
 

@@ -150,17 +150,30 @@ def classify(
     *,
     joint: bool = False,
     evidence: Float[Tensor, "1 N"] | None = None,
+    relations: Float[Tensor, "N C"] | None = None,
+    belief: float | None = None,
+    unknown: bool = False,
 ) -> GraphOutput:
-    """The graph's output for one episode of features; tensors on the CPU go to the model and back."""
-    device = model.base_mean.device
+    """The graph's output for one episode of features; tensors on the CPU go to the model and back.
+
+    Args:
+        model: with known classes if there are relations.
+        support, mask: as `encode_support` gives them.
+        query: as `encode_files` gives it.
+        joint, evidence, relations, belief, unknown: of the graph.
+    """
+    device = model.device
     output = model.classify(
         support.to(device),
         query[None].to(device),
         joint=joint,
         support_mask=mask.to(device),
         evidence=None if evidence is None else evidence.to(device),
+        relations=None if relations is None else relations.to(device),
+        belief=belief,
+        unknown=unknown,
     )
-    return GraphOutput(*(tensor.cpu() for tensor in output))
+    return output._replace(**{name: x.cpu() for name, x in output._asdict().items() if x is not None})
 
 
 def _evidence(names: list[str], absent: Sequence[str], present: Sequence[str]) -> Float[Tensor, "1 N"] | None:

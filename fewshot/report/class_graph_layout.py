@@ -73,6 +73,34 @@ def _place(angle: float, n: int) -> Place:
     return Place(x, y, (x + math.copysign(side / 2 + 0.05, x), y), "start" if x > 0 else "end", 0.0)
 
 
+@dataclass(frozen=True)
+class Line:
+    """The position of a line of text under or above a label, and of the dash before it."""
+
+    dash: tuple[Point, Point]
+    text: Point
+    anchor: str
+
+
+def lines_of(spot: Place, count: int) -> list[Line]:
+    """Places for lines that go on from a label, away from the middle of the picture.
+
+    >>> [line.text for line in lines_of(Place(0.0, 1.0, (0.2, 1.0), "start", 0.0), 2)]
+    [(0.3, 1.1), (0.3, 1.175)]
+    """
+    x, y = spot.label
+    side = -1 if spot.anchor == "end" else 1
+    if spot.anchor == "middle":
+        x -= 0.22
+    found = []
+    for k in range(count):
+        level = y + math.copysign(0.1 + 0.075 * k, spot.y if abs(spot.y) > 1e-9 else -1.0)
+        start, end, text = (round(x + side * shift, 9) for shift in (0.01, 0.08, 0.1))
+        anchor = "end" if side < 0 else "start"
+        found.append(Line(((start, level), (end, level)), (text, level), anchor))
+    return found
+
+
 def curve(start: Place, end: Place, n: int) -> tuple[Point, Point, Point]:
     """An arrow's first, control and last point; the two arrows of a pair do not overlap."""
     side = thumbnail_size(n)
@@ -103,8 +131,8 @@ def _toward(point: Point, goal: Point, way: float) -> Point:
     return point[0] + share * dx, point[1] + share * dy
 
 
-def extent(spots: Sequence[Place]) -> tuple[float, float]:
-    """The lowest and highest y of the picture, with room for the labels."""
+def extent(spots: Sequence[Place], lines: int = 0) -> tuple[float, float]:
+    """The lowest and highest y of the picture, with room for the labels and ``lines`` further lines each."""
     n = len(spots)
-    margin = 346 / radius(n) if n > 12 else 0.5
+    margin = (346 / radius(n) if n > 12 else 0.5) + (0.02 + 0.075 * lines if lines else 0)
     return min(spot.y for spot in spots) - margin, max(spot.y for spot in spots) + margin

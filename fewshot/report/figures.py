@@ -141,7 +141,8 @@ def features(example: Example) -> Figure:
     figure = Figure(figsize=(10.5, 5.8), layout="constrained")
     halves = figure.subplots(1, 2, sharex=True, sharey=True)
     answers = (example.parts.before[0].argmax(-1), example.joint_logits.argmax(-1))
-    titles = ("before: prototypes of the supports", "after: the class graph, all queries together")
+    first = "of the supports" if example.known is None else "of supports and known classes"
+    titles = (f"before: prototypes {first}", "after: the class graph, all queries together")
     own = np.arange(n).repeat(len(support) // n)
     for axes, title, stars, answer in zip(halves, titles, prototypes, answers, strict=True):
         wrong = (answer != example.labels).numpy()
@@ -174,31 +175,36 @@ def explanation(example: Example) -> Figure:
     """For one query, what each class's message adds to each logit, and the probabilities before and after."""
     m, n, parts = example.most_moved(), len(example.names), example.parts
     messages = parts.messages[0, m].numpy()  # [N, N]
-    sides = (parts.before[0, m], parts.own[0, m], parts.handicap[0, 0], parts.after[0, m])
-    before, own, handicap, after = (side[:, None].numpy() for side in sides)
+    columns = {"before": parts.before[0, m], "own supports": parts.own[0, m]}
+    if example.known is not None:
+        columns["known classes"] = parts.known[0, m]
+    columns["handicap"] = parts.handicap[0, 0]
+    first, wide = len(columns), len(columns) + n + 1  # the first column of messages, and all columns
     names = short_names(example.names, 25)
-    figure = Figure(figsize=(6 + 1.15 * n, 3.4 + 0.55 * n), layout="constrained")
-    query, table, bars = figure.subplots(1, 3, width_ratios=(2, 0.8 * (n + 4), 3))
+    figure = Figure(figsize=(6 + 1.15 * (n + first - 3), 3.4 + 0.55 * n), layout="constrained")
+    query, table, bars = figure.subplots(1, 3, width_ratios=(2, 0.8 * wide, 3))
     truth = shorten(example.names[int(example.labels[m])], 20)
     _show(query, example.query_images[m].numpy(), f"a query of\n{truth}")
-    values = np.concatenate([before, own, handicap, messages, after], axis=1)
+    sides = [side[:, None].numpy() for side in columns.values()]
+    values = np.concatenate([*sides, messages, parts.after[0, m][:, None].numpy()], axis=1)
     shade = np.zeros_like(values)
-    shade[:, 3:-1] = messages / max(float(np.abs(messages).max()), 1e-9)
+    shade[:, first:-1] = messages / max(float(np.abs(messages).max()), 1e-9)
     # + 0.0: no minus zero
     text = [[f"{round(float(v), 2) + 0.0:+.2f}".replace("-", "−") for v in row] for row in values]
     _cells(table, shade, text)
-    heads = ["before", "own supports", "handicap", *(f"from {name}" for name in names), "after"]
-    table.set_xticks(range(n + 4), heads, rotation=40, ha="left", rotation_mode="anchor", parse_math=False)
+    heads = [*columns, *(f"from {name}" for name in names), "after"]
+    table.set_xticks(range(wide), heads, rotation=40, ha="left", rotation_mode="anchor", parse_math=False)
     table.set_yticks(range(n), names, parse_math=False)
-    for x in (0.5, n + 2.5):
+    for x in (0.5, wide - 1.5):
         table.axvline(x, color=INK, lw=0.8)
     _bars(bars, example, m)
     return figure
 
 
 def _bars(axes: Axes, example: Example, m: int) -> None:
+    first = "supports alone" if example.known is None else "supports and known classes"
     stages = {
-        "supports alone": example.parts.before[0, m],
+        first: example.parts.before[0, m],
         "with the classes' messages": example.parts.after[0, m],
         "with all queries, joint": example.joint_logits[m],
     }

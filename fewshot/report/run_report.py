@@ -92,7 +92,10 @@ def write_report(
         graph = example.picture()
         files["class-graph"] = drawing.save(home / "class-graph.png", graph)
         parts.append(f"<h2>The class graph of a test episode</h2>{drawing.to_figure(graph)}")
-        show("why", "Why a query got its class", WHY, pictures.explanation(example))
+        caption = (
+            WHY if example.known is None else WHY.replace("own supports,", "own supports, known classes,")
+        )
+        show("why", "Why a query got its class", caption, pictures.explanation(example))
         show("features", "Features and prototypes of the episode", FEATURES, pictures.features(example))
     shown = [score for score in scores if score.fingerprint == scores[0].fingerprint]
     mistakes, names = shown[-1], splits.test.class_names

@@ -1,4 +1,4 @@
-"""What a model knows of the base classes once its backbone is trained: base mean and power transform."""
+"""What a model knows of the base classes once its backbone is trained: mean, power transform, prototypes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from fewshot.data.labelled import FeatureSet
 from fewshot.data.packed import PackedDataset
+from fewshot.graph.known_classes import KnownClasses
 from fewshot.model.few_shot import GraphFewShot
 
 
@@ -23,7 +24,7 @@ class BaseClasses:
     transform: bool
 
     def learn(self, model: GraphFewShot) -> FeatureSet:
-        """Set the model's base mean and transform; returns the features of the images, transformed."""
+        """Set the model's mean, transform and known classes; returns the images' features, transformed."""
         model.base_mean = model.base_mean.new_zeros(0)
         features = model.features(self.images)
         mean = features.mean()
@@ -31,4 +32,8 @@ class BaseClasses:
         features.items.sub_(mean)
         if self.transform:
             model.transform.fit_if_skewed(features.items)
-        return replace(features, items=model.transform(features.items.to(model.device)))
+        features = replace(features, items=model.transform(features.items.to(model.device)))
+        model.known = KnownClasses.fit(
+            features.items, features.labels, features.class_names, features.paths
+        ).to("cpu")
+        return features

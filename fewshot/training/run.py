@@ -17,6 +17,7 @@ from fewshot.core.errors import InputError
 from fewshot.data.loading import load
 from fewshot.data.packed import PackedDataset, Splits
 from fewshot.model.backbones.compiled import compile_backbone
+from fewshot.model.checkpoint import known_content, known_from
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.training.build import build, image_size
 from fewshot.training.config import Config
@@ -77,7 +78,7 @@ def train(
         recorder = RunRecorder(
             folder,
             Loggers(loggers, path, config) if folder else None,
-            lambda: {"data": splits.hash, "model": model.state_dict()},
+            lambda: {"data": splits.hash, "model": model.state_dict(), "known": known_content(model.known)},
             saved["seconds"] if saved else 0.0,
         )
         # Otherwise cuDNN chooses its algorithms by speed, other ones each time.
@@ -111,12 +112,13 @@ def _saved_state(folder: RunFolder | None, fabric: Fabric) -> dict[str, Any] | N
 
 
 def _place(model: GraphFewShot, fabric: Fabric, saved: dict[str, Any] | None) -> None:
-    """Move a model to its device, with the weights of a saved state."""
+    """Move a model to its device, with the weights and known classes of a saved state."""
     model.to(fabric.device)
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         model.backbone = nn.SyncBatchNorm.convert_sync_batchnorm(model.backbone)
     if saved:
         model.load_state_dict(saved["model"])
+        model.known = known_from(saved.get("known"), "state.pt")
 
 
 def resident(data: PackedDataset, device: torch.device) -> PackedDataset:

@@ -55,7 +55,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     split = np.repeat(["train", "val", "test"], 5)
     as_folder(cached(), folder / "miniimagenet")
     as_folder(cifar(), folder / "cifar-fs")
-    np.savez(folder / "FEATURES.npz", features=features, wnids=np.arange(15).astype(str), split=split)
+    paths = [f"thing/{number % 3}/{number}" for number in range(15)]
+    wnids = np.arange(15).astype(str)
+    np.savez(folder / "FEATURES.npz", features=features, wnids=wnids, paths=paths, split=split)
     return folder
 
 

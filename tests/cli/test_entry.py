@@ -17,6 +17,7 @@ from fewshot.core.errors import InputError
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.methods import catalogue
 from fewshot.methods.catalogue import Method
+from fewshot.methods.feat import FEAT
 from fewshot.methods.prototypes import prototypes
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.model.preprocess import Preprocess
@@ -201,6 +202,121 @@ def test_compare_features(features, tmp_path, capsys):
     assert "class-graph, joint: scoring 20 episodes" in shown.err
     assert "left out: pixels (no images without a checkpoint)" in shown.err
     assert Image.open(tmp_path / "c.png").width == 1600
+
+
+@pytest.fixture(scope="module")
+def placed(features, tmp_path_factory):
+    """The features with a path for each class."""
+    file = tmp_path_factory.mktemp("placed") / "f.npz"
+    paths = np.array([f"root/{c % 3}/{c}" for c in range(18)])
+    with np.load(features) as content:
+        np.savez(file, **content, paths=paths)
+    return file
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    """FEAT as it begins: its training takes a while."""
+    monkeypatch.setattr(
+        "fewshot.methods.snatcher.make_feat", lambda material: FEAT(material.train.items.shape[1]).eval()
+    )
+
+
+@pytest.mark.usefixtures("untrained")
+def test_compare_with_relations_and_unknown_classes(placed, features, tmp_path, capsys):
+    files = ["--json", tmp_path / "c.json", "--out", tmp_path / "c.png"]
+    chosen = ["--methods", "class-graph,known-calibration", "--mode", "inductive"]
+    known = ["--relations", "taxonomy", "--belief", "1", "--unknown", 2]
+    assert run("compare", placed, *SMALL, *chosen, *known, *files) == 0
+    shown = capsys.readouterr()
+    content = json.loads((tmp_path / "c.json").read_text())
+    assert [(row["method"], row["relations"]) for row in content["rows"]] == [
+        ("prototypes", "none"), ("class-graph", "none"), ("class-graph", "taxonomy"),
+        ("known-calibration", "taxonomy"),
+    ]  # fmt: skip
+    assert content["knowledge"] == {"relations": "taxonomy", "belief": "1"}
+    assert "unknown" not in content["episodes"]
+    rules = content["unknown"]
+    assert {row["fingerprint"] for row in rules} == {row["fingerprint"] for row in content["rows"]}
+    assert [row["method"] for row in rules] == [
+        "largest-probability", "largest-cosine", "energy", "snatcher-f", "class-graph", "class-graph",
+    ]  # fmt: skip
+    graph = content["rows"][2]
+    for needed in (
+        "With relations to known classes (taxonomy):",
+        "above no relations",
+        f"{graph['gain']:+.2f} ± {graph['gain_ci95']:.2f}",
+        "None of these: 2 unknown classes",
+        f"{rules[0]['auroc']:.2f} ± {rules[0]['auroc_ci95']:.2f}",
+    ):
+        assert needed in shown.out
+    assert "class-graph, inductive, relations: taxonomy: scoring 20 episodes" in shown.err
+    assert Image.open(tmp_path / "c.png").width == 1600
+    # The rows without are those of a run without.
+    assert run("compare", features, *SMALL, *chosen[2:], "--methods", "class-graph", *files[:2]) == 0
+    plain = json.loads((tmp_path / "c.json").read_text())["rows"]
+
+    def timeless(rows):
+        return [{key: value for key, value in row.items() if key != "ms_per_episode"} for row in rows]
+
+    assert timeless(plain) == timeless(content["rows"][:2])
+    assert "With relations" not in capsys.readouterr().out
+
+
+def test_compare_with_shuffled_relations_and_hard_classes_by_taxonomy(placed, tmp_path):
+    options = ["--relations", "shuffled", "--classes", "hard:taxonomy", "--json", tmp_path / "c.json"]
+    assert run("compare", placed, *SMALL, "--methods", "class-graph", *options) == 0
+    rows = json.loads((tmp_path / "c.json").read_text())["rows"]
+    assert [row["relations"] for row in rows] == ["none"] * 4 + ["shuffled"] * 3
+
+
+@pytest.mark.usefixtures("untrained")
+def test_evaluate_unknown_classes(checkpoint, tmp_path, capsys):
+    options = [*SMALL, "--way", 2, "--unknown", 1, "--json", tmp_path / "e.json"]
+    assert run("evaluate", checkpoint, *options) == 0
+    content = json.loads((tmp_path / "e.json").read_text())
+    assert len({row["fingerprint"] for row in (*content["rows"], *content["unknown"])}) == 1
+    assert [(row["method"], row["mode"]) for row in content["unknown"]] == [
+        ("largest-probability", "inductive"), ("largest-cosine", "inductive"), ("energy", "inductive"),
+        ("snatcher-f", "inductive"), ("ostim", "joint"), ("eol", "joint"), ("eol-transformed", "joint"),
+        ("class-graph", "inductive"), ("class-graph", "joint"),
+    ]  # fmt: skip
+    shown = capsys.readouterr()
+    for word in ("rule", "AUROC", "AUPR", "FPR at 95 % TPR", "accuracy of the known", "OSTIM"):
+        assert word in shown.out
+    assert "snatcher-f: learning" in shown.err
+    # Its accuracy of the known is that of the episodes without strangers, as each query stands alone.
+    accuracy = next(row["accuracy"] for row in content["unknown"] if row["method"] == "class-graph")
+    assert accuracy == content["rows"][0]["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compare", "FEATURES", "--relations", "taxonomy"],
+         "relations: expected a path in a taxonomy for each known class, got none for 'n0' (6 of 6"),
+        (["compare", "FEATURES", "--classes", "hard:taxonomy"],
+         'classes="hard:taxonomy": expected a path in a taxonomy for each class, got none for n12'),
+        (["compare", "FEATURES", "--relations", "names"],
+         "relations: expected one of 'none', 'taxonomy', 'looks', 'shuffled', got names"),
+        (["compare", "FEATURES", "--belief", "2"], "belief: expected one of 'judged', '1', got 2"),
+        (["compare", "FEATURES", "--methods", "mixture"],
+         "methods: mixture cannot be compared here: it needs relations to known classes; --relations gives"),
+        (["compare", "FEATURES", "--unknown", 4],
+         "unknown: expected at most 3 (the classes besides the episode's), got 4"),
+        (["compare", "PLACED", "--relations", "looks", "--split", "train"],
+         "relations: expected known classes other than those that are scored, got none"),
+        (["evaluate", "CHECKPOINT", "--relations", "looks"],
+         "relations: expected known classes in the checkpoint, which has none"),
+    ],
+)  # fmt: skip
+def test_what_is_missing_for_relations_is_one_line(features, placed, checkpoint, arguments, message, capsys):
+    files = {"FEATURES": features, "PLACED": placed, "CHECKPOINT": checkpoint}
+    assert run(*(files.get(argument, argument) for argument in arguments), *SMALL) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert message in shown.err
+    assert shown.err.count("\n") == 1
 
 
 @pytest.mark.usefixtures("methods")
@@ -393,7 +509,7 @@ def test_train_passes_its_options_on(tmp_path, monkeypatch, capsys):
         ([], "fewshot: error: expected one of train,evaluate,compare,audit,predict"),
         (["trian"],
          "fewshot: error: expected one of 'train', 'evaluate', 'compare', 'audit', 'predict', 'graph', "
-         "'export', 'data', got 'trian'"),
+         "'export', 'features', 'data', got 'trian'"),
         (["evaluate", "x", "--way", "y"], "fewshot evaluate: error: way: expected int, got y"),
         (["evaluate", "x", "--mode", "z"],
          "fewshot evaluate: error: mode: expected one of 'inductive', 'joint', got z"),

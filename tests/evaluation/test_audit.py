@@ -1,5 +1,7 @@
 """The audit catches each way of cheating, and nothing else."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn.functional import one_hot
@@ -10,8 +12,10 @@ from fewshot.data.synthetic import made_up_features
 from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.evaluation.audit import RULES, Check, audit, audit_modes, failures, fitting_sampler, small_batch
 from fewshot.evaluation.inputs import made_up_data
+from fewshot.evaluation.relations import made_up_relations, relate
 from fewshot.evaluation.scores import as_predict
 from fewshot.graph.class_graph import ClassGraph
+from fewshot.graph.known_classes import KnownClasses
 from fewshot.methods.catalogue import METHODS
 from fewshot.methods.egnn import EGNN
 from fewshot.methods.feat import FEAT
@@ -131,7 +135,10 @@ def test_labels_and_shares_move_with_their_classes(episode):
     assert failures(audit(as_predict(by_share, know_proportions=True), uneven, joint=True)) == []
 
 
-@pytest.mark.parametrize("method", [m for m in METHODS if m.needs == "features"], ids=lambda m: m.name)
+PLAIN = [m for m in METHODS if m.needs == "features" and m.relations != "must"]
+
+
+@pytest.mark.parametrize("method", PLAIN, ids=lambda m: m.name)
 def test_the_methods_of_the_package_pass(method):
     source = made_up_data()
     sampler = fitting_sampler(source.features("test"))
@@ -159,6 +166,48 @@ def test_methods_that_learn_break_only_the_expected_rules(name):
     call = make(source.features("test").items.shape[1], sampler.way, source.features("train"))
     checks = audit_modes(call, modes, small_batch(sampler))
     assert {mode: failures(found) for mode, found in checks.items()} == dict.fromkeys(modes, expected)
+
+
+def uses_the_scale(support, query, known=None, relations=None, **_):
+    """Adds the relations as they are."""
+    logits = prototypes(support, query)
+    return logits if relations is None else logits + relations.mean(-1)[:, None]
+
+
+def counts_known_classes(support, query, known=None, relations=None, **_):
+    """The later a known class comes, the more it counts."""
+    logits = prototypes(support, query)
+    if relations is None:
+        return logits
+    rows = (relations - relations.mean(-1, keepdim=True)) / relations.std(-1, keepdim=True)
+    return logits + (rows * torch.linspace(0, 1, rows.shape[-1])).sum(-1)[:, None]
+
+
+@pytest.mark.parametrize("cheat", [uses_the_scale, counts_known_classes])
+def test_what_follows_from_scale_or_order_of_relations_is_caught(cheat):
+    data = made_up_features(classes=8, images=20)
+    sampler = fitting_sampler(data)
+    checks = audit_modes(cheat, ["inductive"], small_batch(sampler), relations=made_up_relations(data))
+    assert {mode: failures(found) for mode, found in checks.items()} == {
+        "inductive": [], "inductive, relations": ["relations"],
+    }  # fmt: skip
+    [check] = [check for check in checks["inductive, relations"] if check.name == "relations"]
+    assert check.explanation.startswith("relations on another scale, known classes in another order: diff")
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if m.relations != "no"], ids=lambda m: m.name)
+def test_the_methods_with_relations_pass(method):
+    source = made_up_data()
+    sampler = fitting_sampler(source.features("test"))
+    features = source.features("train")
+    known = KnownClasses.fit(features.items, features.labels, features.class_names)
+    data = replace(sampler.data, class_names=tuple(f"new {c}" for c in range(sampler.data.num_classes)))
+    relations = relate("looks", data, known)
+    call = method.make(source.material(sampler, "test", base=True, relations=relations))
+    without = method.relations != "must"
+    checks = audit_modes(call, method.modes, small_batch(sampler), relations=relations, without=without)
+    assert len(checks) == (2 if without else 1) * len(method.modes)
+    assert {name: failures(found) for name, found in checks.items()} == {name: [] for name in checks}
 
 
 def test_one_episode_is_too_few(episode):

@@ -26,7 +26,7 @@ from fewshot.methods.prototypes import prototypes
 from fewshot.methods.pt_map import pt_map
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.model.preprocess import Preprocess
-from fewshot.report.comparison_chart import save_comparison
+from fewshot.report.comparison_chart import blocks_of, save_comparison
 
 
 def pixels(support, query, **_):
@@ -230,6 +230,94 @@ def test_the_class_graph_gets_skewed_features_transformed_and_pt_map_its_positiv
     positive = episode.support + source.base_mean, episode.query + source.base_mean
     assert min(x.min() for x in positive) > -1e-4
     torch.testing.assert_close(calls["pt-map"](episode.support, episode.query), pt_map(*positive))
+
+
+PLACES = [f"root/{c % 5}/{c}" for c in range(38)]  # of made-up classes, in five groups
+
+
+@pytest.fixture(scope="module")
+def placed(source):
+    """Made-up features with paths, and names that differ between splits."""
+    splits = {}
+    for place, (name, data) in enumerate(source.splits.items()):
+        names = tuple(f"{name} {c}" for c in range(data.num_classes))
+        splits[name] = replace(data, class_names=names, paths=tuple(PLACES[place : place + len(names)]))
+    return ScoredData(source.graph, splits)
+
+
+def test_with_relations_the_very_same_episodes_are_scored_once_more(placed):
+    sampler = placed.sampler("test", way=4, shot=2, query=5, episodes=30)
+    relations = placed.relations("taxonomy", "test")
+    material = placed.material(sampler, "test", base=True, relations=relations)
+    chosen, left_out = choose("prototypes,class-graph,known-calibration,mixture", relations=True)
+    assert left_out == []
+    rows = compare(chosen, material, sampler, modes=["inductive"], relations=relations, belief=1.0)
+    assert [(row.method.name, row.scores.relations) for row in rows] == [
+        ("prototypes", "none"), ("class-graph", "none"), ("class-graph", "taxonomy"),
+        ("known-calibration", "taxonomy"), ("mixture", "taxonomy"),
+    ]  # fmt: skip
+    assert {row.scores.fingerprint for row in rows} == {sampler.fingerprint()}
+    plain, related = rows[1].scores, rows[2].scores
+    each = (related.per_episode - plain.per_episode).numpy()
+    expected = each.mean(), 1.96 * each.std(ddof=1) / len(each) ** 0.5
+    assert rows[2].gain == pytest.approx(expected)
+    assert [row.gain is None for row in rows] == [True, True, False, True, True]
+    assert all(failures(row.checks) == [] for row in rows)
+    assert ["relations" in [check.name for check in row.checks] for row in rows] == [False] * 2 + [True] * 3
+    contents = [row.row() for row in rows]
+    assert [content["relations"] for content in contents] == ["none"] * 2 + ["taxonomy"] * 3
+    assert "gain" not in contents[1]
+    assert contents[2]["gain"] == round(expected[0], 3)
+    predict = as_predict(placed.graph, relations=relations, belief=1.0)
+    alone = evaluate(predict, sampler, method="class-graph")
+    assert torch.equal(related.per_episode, alone.per_episode)
+    assert not torch.equal(related.per_episode, plain.per_episode)
+
+
+def test_methods_that_need_relations_are_only_compared_with_them():
+    every, reasons = choose(None)
+    assert not [method for method in every if method.relations == "must"]
+    assert reasons == [
+        "left out: maml, anil (training on images takes minutes; --methods NAME,NAME,... includes them)"
+    ]
+    assert {m.name for m in choose(None, relations=True)[0]} - {m.name for m in every} == {
+        "known-calibration", "kernel-regression", "mixture", "zero-shot",
+    }  # fmt: skip
+    with pytest.raises(InputError, match="mixture cannot be compared here: it needs relations"):
+        choose("mixture")
+
+
+def test_known_classes_of_features_are_the_train_splits_after_the_transform(tmp_path):
+    rng = np.random.default_rng(0)
+    features, split = rng.lognormal(0, 1.5, (6, 40, 8)), np.array(["train"] * 3 + ["test"] * 3)
+    names, paths = np.array(list("abcdef")), np.array([f"root/{c % 2}/{c}" for c in range(6)])
+    np.savez(tmp_path / "f.npz", features=features, wnids=names, split=split, paths=paths)
+    source = open_source(tmp_path / "f.npz")
+    known = source.known_classes()
+    train = source.features("train")
+    changed = torch.nn.functional.normalize(source.transform(train.items), dim=-1).view(3, 40, 8)
+    expected = torch.nn.functional.normalize(changed.mean(1), dim=-1)
+    torch.testing.assert_close(known.prototypes, expected)
+    assert known.names == ("a", "b", "c")
+    assert known.paths[2] == ("root", "0", "2")
+    relations = source.relations("taxonomy", "test")
+    assert relations.rows[1].tolist() == pytest.approx([2 * 2 / 6, 2 / 6, 2 * 2 / 6])
+    np.savez(tmp_path / "t.npz", features=features[3:], wnids=names[3:], split=split[3:])
+    with pytest.raises(
+        InputError, match="relations: expected a train split, whose classes are the known ones"
+    ):
+        open_source(tmp_path / "t.npz").relations("taxonomy", "test")
+
+
+def test_rows_with_relations_have_blocks_of_their_own():
+    rows = [
+        {"mode": "joint", "accuracy": 50.0, "relations": "taxonomy"}, {"mode": "inductive", "accuracy": 40.0},
+        {"mode": "inductive", "accuracy": 45.0, "relations": "taxonomy"},
+        {"mode": "inductive", "accuracy": 48.0, "relations": "taxonomy"},
+    ]  # fmt: skip
+    blocks = blocks_of(rows)
+    assert [[row["accuracy"] for row in block] for block in blocks.values()] == [[40.0], [48.0, 45.0], [50.0]]
+    assert list(blocks)[1] == "Inductive: each query on its own, with relations (taxonomy)"
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from clusters import relatives
 
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.graph.vectors import normalize
@@ -61,3 +62,69 @@ def test_without_messages_nothing_changes(graph):
     assert (parts.messages == 0).all()
     torch.testing.assert_close(parts.after, parts.before)
     assert torch.equal(parts.prototypes, parts.prototypes_before)
+
+
+CASES = {
+    "plain": {},
+    "believed": {"belief": 1.0},
+    "fewer classes": {"class_mask": torch.tensor([[True, True, True, False, True]] * 2)},
+    "unequal shots": {"support_mask": (torch.arange(30) % 4 > 0).view(2, 5, 3)},
+    "no image of a class": {
+        "support_mask": torch.tensor([True, False, True, True, True])[None, :, None].expand(2, 5, 3),
+        "class_mask": torch.ones(2, 5, dtype=torch.bool),
+    },
+    "padded queries": {"query_mask": torch.tensor([[False, True, True, True, True, True, False]] * 2)},
+    "shares": {"proportions": torch.tensor([[0.2, 0.5, 0.1, 0.1, 0.1]] * 2)},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("shot", [1, 3])
+def test_with_known_classes_the_parts_sum_up_too(graph, case, shot):
+    support, query = episode(k=shot)
+    options = {**relatives(support), **CASES[case]}
+    if "support_mask" in options:
+        options["support_mask"] = options["support_mask"][:, :, :shot]
+    if "query_mask" in options:  # padding may hold anything
+        query = query.masked_fill(~options["query_mask"][..., None], torch.nan)
+    parts, output = why(graph, support, query, **options), graph(support, query, **options)
+    torch.testing.assert_close(parts.after, output.logits, atol=2e-5, rtol=0)
+    torch.testing.assert_close(parts.prototypes, output.prototypes)
+    assert parts.known.abs().max() > 0.1
+    unheard = {**options, "relations": torch.full((5, 12), torch.nan)}
+    assert (why(graph, support, query, **unheard).known == 0).all()
+
+
+def test_known_share_of_one_shot_by_hand(graph):
+    support, query = episode(n=5, k=1)
+    options = relatives(support)
+    parts, output = why(graph, support, query, **options), graph(support, query, **options)
+    masks = torch.ones(2, 5, 1, dtype=torch.bool), torch.ones(2, 5, dtype=torch.bool)
+    x, q = normalize(support[:, :, 0]), normalize(query)
+    more = {"belief": None, "conv": graph.conv, "most": None}
+    message = graph.neighbours(normalize(support), *masks, *options.values(), **more).message
+    total = x + message
+    weight, gamma = output.dependencies, graph.refine.message
+    nodes = normalize(total)
+    length = total.norm(dim=-1) * (nodes + gamma * weight @ nodes).norm(dim=-1)
+    scale = output.scale[:, None, None]
+    torch.testing.assert_close(parts.own, scale * q @ x.mT / length[:, None])
+    torch.testing.assert_close(parts.known, scale * q @ message.mT / length[:, None])
+
+
+def test_a_class_without_images_has_nothing_of_its_own(graph):
+    support, query = episode(k=1)
+    masks = {**CASES["no image of a class"]}
+    masks["support_mask"] = masks["support_mask"][:, :, :1]
+    parts = why(graph, support, query, **relatives(support), **masks)
+    assert (parts.own[..., 1] == 0).all()
+    assert parts.known[..., 1].abs().max() > 0.1
+
+
+def test_without_relations_known_classes_give_nothing(graph):
+    assert (why(graph, *episode()).known == 0).all()
+
+
+def test_the_graph_is_left_as_it_was(graph):
+    why(graph, *episode())
+    assert not any(module._forward_hooks for module in graph.modules())

@@ -19,6 +19,7 @@ import fewshot
 from fewshot import ClassGraph, FewShotClassifier, GraphFewShot, InputError, backbones
 from fewshot.data.synthetic import made_up_features, made_up_images
 from fewshot.model import estimator
+from fewshot.model.supports import content_keys
 
 README = Path(__file__).parents[2] / "README.md"
 # The checks that scikit-learn itself skips, and why.
@@ -234,7 +235,7 @@ def test_images_come_in_pieces_and_are_pickled(model: GraphFewShot):
     data = made_up_images(4, 4, 16, 1)
     X, y = data.items.numpy(), data.labels.numpy()
     whole, pieces = FewShotClassifier(model, shots=2).fit(X, y), FewShotClassifier(model, shots=2)
-    order = np.argsort(estimator._content_keys(X))
+    order = np.argsort(content_keys(X))
     for part in (order[9:15], order[:9], order[15:]):  # the last image is one that is not kept
         pieces.partial_fit(X[part], y[part])
     np.testing.assert_allclose(pieces.predict_proba(X), whole.predict_proba(X), atol=1e-6)

@@ -18,6 +18,7 @@ from fewshot import backbones
 from fewshot.cli.entry import main
 from fewshot.core.errors import InputError
 from fewshot.graph.class_graph import ClassGraph
+from fewshot.graph.known_classes import KnownClasses
 from fewshot.model.export import export_model
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.model.preprocess import Preprocess
@@ -27,7 +28,7 @@ needs_onnx = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxruntime", "onnxscript")),
     reason="onnx, onnxruntime and onnxscript are not installed",
 )
-EXPORTS = [
+EXPORTS = [  # of conv4 with known classes, of resnet12 without
     pytest.param(("conv4", "onnx", "joint"), marks=needs_onnx),
     pytest.param(("resnet12", "onnx", "inductive"), marks=needs_onnx),
     ("conv4", "torch", "inductive"),
@@ -57,6 +58,8 @@ def small_model(name: str) -> GraphFewShot:
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean, module.running_var = torch.randn(2, module.num_features).abs()
     model.transform.fit(torch.rand(100, size))
+    if name == "conv4":
+        model.known = KnownClasses(torch.randn(7, size), None, [("thing", f"kind {c}") for c in range(7)])
     return model.eval()
 
 
@@ -105,6 +108,13 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return model, folder / f"{format}-{mode}", format, mode
 
 
+def without_relations(model: GraphFewShot, episodes: int, way: int, size: int) -> dict[str, Tensor]:
+    """What a graph with known classes is also given if nothing is known of the episode's classes."""
+    if model.known is None:
+        return {}
+    return {"known": torch.randn(3, size), "relations": torch.full((episodes, way, 3), torch.nan)}
+
+
 @torch.no_grad()
 def test_outputs_are_the_models_own(exported) -> None:
     model, folder, _, mode = exported
@@ -118,10 +128,12 @@ def test_outputs_are_the_models_own(exported) -> None:
             "graph",
             support=support_features.unflatten(0, (b, n, k)),
             query=query_features.unflatten(0, (b, m)),
+            **without_relations(model, b, n, support_features.shape[1]),
         )
         expected = model(support, query, joint=mode == "joint")
-        for output, own in zip(outputs, expected, strict=True):
-            torch.testing.assert_close(output, own, atol=1e-4, rtol=0)
+        for output, own in zip(outputs[:3], expected[:3], strict=True):
+            torch.testing.assert_close(output, own, atol=1e-4, rtol=1e-5)
+        assert all((output == 0).all() for output in outputs[3:])  # nothing is heard of known classes
 
 
 @torch.no_grad()
@@ -132,9 +144,33 @@ def test_graph_takes_features_of_any_size_and_shots_that_differ(exported) -> Non
     mask[0, 1, 1:] = mask[1, 3, 2:] = False
     expected = model.graph(support, query, joint=mode == "joint", support_mask=mask)
     support[~mask] = torch.nan
-    outputs = run(folder, "graph", support=support, query=query)
-    for output, own in zip(outputs, expected, strict=True):
-        torch.testing.assert_close(output, own, atol=1e-4, rtol=0)
+    outputs = run(folder, "graph", support=support, query=query, **without_relations(model, 2, 4, 11))
+    for output, own in zip(outputs[:3], expected[:3], strict=True):
+        torch.testing.assert_close(output, own, atol=1e-4, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_graph_takes_any_known_classes_and_relations(exported) -> None:
+    model, folder, _, mode = exported
+    if model.known is None:
+        assert not (folder / "known.json").exists()
+        assert "known_dependencies" not in (folder / "README.md").read_text()
+        return
+    own = KnownClasses.load(folder)
+    torch.testing.assert_close(own.prototypes, model.known.prototypes)
+    assert own.paths == model.known.paths
+    for (b, n, k, m), c in zip(EPISODES, (1, 7, 40, 2), strict=True):
+        support, query = torch.randn(b, n, k, 11), torch.randn(b, m, 11)
+        known, relations = torch.randn(c, 11), torch.randn(b, n, c)
+        relations[0, 0] = torch.nan  # nothing is known of this class
+        mask = torch.ones(b, n, k, dtype=torch.bool)
+        mask[0, 1] = False  # a zero-shot class
+        options = {"known": known, "relations": relations}
+        expected = model.graph(support, query, joint=mode == "joint", support_mask=mask, **options)
+        support[~mask] = torch.nan
+        outputs = run(folder, "graph", support=support, query=query, **options)
+        for output, value in zip(outputs, expected[:5], strict=True):
+            torch.testing.assert_close(output, value, atol=1e-4, rtol=1e-5)
 
 
 def test_card_says_what_it_is_and_its_code_runs_without_the_package(exported) -> None:
@@ -142,6 +178,8 @@ def test_card_says_what_it_is_and_its_code_runs_without_the_package(exported) ->
     card = (folder / "README.md").read_text()
     shape = f"uint8 [n, {model.preprocess.channels}, 32, 32]"
     terms = "Those of omniglot: MIT."
+    if model.known is not None:
+        assert "the\n7 classes that the backbone was trained on" in card
     for fact in ("# mine", f"*{mode}*", "`omniglot:photos`", "`0123abcd`", "61.2 ± 0.5", shape, terms):
         assert fact in card
     (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)

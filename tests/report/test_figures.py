@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from fewshot import backbones
+from fewshot.core.errors import InputError
 from fewshot.data.packed import PackedDataset
 from fewshot.graph.class_graph import ClassGraph
+from fewshot.graph.known_classes import KnownClasses
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.report import figures as pictures
 from fewshot.report.example import draw_example
@@ -19,13 +21,26 @@ METRICS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def example():
+def drawn(relations=None, known=None):
     torch.manual_seed(0)
     images = torch.randint(256, (30, 3, 16, 16), dtype=torch.uint8)
     data = PackedDataset(images, torch.arange(30) // 6, ("ant", "bee", "c$a$t", "<dog>", "eel"))
     model = GraphFewShot(backbones.conv4(width=4), ClassGraph()).eval()
-    return draw_example(model, data, way=5, shot=2, query=15)
+    model.known = known
+    return draw_example(model, data, way=5, shot=2, query=15, relations=relations)
+
+
+@pytest.fixture(scope="module")
+def example():
+    return drawn()
+
+
+@pytest.fixture(scope="module")
+def related():
+    """The same with relations: each class is like the known class of its number, and the last like none."""
+    known = KnownClasses(torch.randn(4, 4, generator=torch.Generator().manual_seed(1)), ("w", "x", "y", "z"))
+    relations = torch.cat([torch.eye(4), torch.full((1, 4), torch.nan)])
+    return drawn(relations, known)
 
 
 def test_example_is_an_episode_as_the_model_sees_it(example):
@@ -59,6 +74,38 @@ def test_explanation_holds_every_part_of_every_logit(example):
             assert f">{round(value, 2) + 0.0:+.2f}<".replace("-", "−") in svg
     assert "&lt;dog&gt;" in svg
     assert "from c$a$t" in svg
+
+
+def test_explanation_has_a_column_for_known_classes(example, related):
+    svg = pictures.to_svg(pictures.explanation(related))
+    ElementTree.fromstring(svg)
+    for value in related.parts.known[0, related.most_moved()].tolist():
+        assert f">{round(value, 2) + 0.0:+.2f}<".replace("-", "−") in svg
+    assert ">known classes<" in svg
+    assert "supports and known classes" in svg
+    assert "known" not in pictures.to_svg(pictures.explanation(example))
+
+
+def test_relations_of_an_example_are_those_of_its_classes(example, related):
+    assert example.known is None
+    assert example.names == related.names
+    for i, name in enumerate(related.names):
+        place = ("ant", "bee", "c$a$t", "<dog>", "eel").index(name)
+        strongest = related.known.strongest(i)
+        if place == 4:
+            assert strongest == []
+            assert related.known.belief[i] == 0
+        else:
+            assert strongest[0][0] == "wxyz"[place]
+    assert related.picture().known is related.known
+    total = related.parts.own + related.parts.known + related.parts.messages.sum(-1) + related.parts.handicap
+    torch.testing.assert_close(total, related.parts.after)
+    assert related.parts.known.abs().max() > 0
+
+
+def test_relations_need_a_model_with_known_classes():
+    with pytest.raises(InputError, match="relations: expected a model with known classes, got one without"):
+        drawn(relations=torch.eye(5))
 
 
 def test_features_are_the_same_each_time_and_count_the_mistakes(example):

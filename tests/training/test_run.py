@@ -10,6 +10,7 @@ import torch
 
 from fewshot import backbones
 from fewshot.core.errors import InputError
+from fewshot.core.taxonomy import as_path
 from fewshot.data.loading import load
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.model.few_shot import GraphFewShot
@@ -129,6 +130,17 @@ def test_the_checkpoint_gives_the_results_again(whole, config):
     torch.testing.assert_close(model.features(splits.train).mean(), torch.zeros(4), atol=1e-4, rtol=0)
 
 
+def test_the_checkpoint_has_the_base_classes_as_known_classes(whole, config):
+    model = GraphFewShot.load(whole / "checkpoint.pt")
+    train = load(config.data, size=16, channels=1).train
+    assert model.known.names == train.class_names == tuple(f"train{c}" for c in range(6))
+    features = torch.nn.functional.normalize(model.transform(model.features(train).items), dim=-1)
+    means = torch.stack([features[train.labels == c].mean(0) for c in range(6)])
+    expected = torch.nn.functional.normalize(means, dim=-1)
+    torch.testing.assert_close(model.known.prototypes, expected, atol=1e-4, rtol=0)
+    assert model.known.paths == (None if train.paths is None else tuple(map(as_path, train.paths)))
+
+
 def test_the_same_config_gives_the_same_figures(whole, config, tmp_path):
     again = train(config, out=tmp_path / "again", loggers=())
     assert results(again) == results(whole)
@@ -156,7 +168,10 @@ def test_a_run_that_was_killed_again_and_again_ends_the_same(whole, config, tmp_
     assert train(config, out=folder, resume=True) == folder
     assert results(folder) == results(whole)
     assert metrics(folder) == metrics(whole)
-    saved = [GraphFewShot.load(run / "checkpoint.pt").state_dict() for run in (folder, whole)]
+    models = [GraphFewShot.load(run / "checkpoint.pt") for run in (folder, whole)]
+    torch.testing.assert_close(*(model.known.prototypes for model in models))
+    assert models[0].known.names == models[1].known.names
+    saved = [model.state_dict() for model in models]
     for key, value in saved[0].items():
         assert torch.equal(value, saved[1][key]), key
 

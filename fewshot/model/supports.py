@@ -1,0 +1,33 @@
+"""Which supports of each class are kept, and their order, independently of the order in which they came."""
+
+from hashlib import blake2b
+
+import numpy as np
+from jaxtyping import Int, Shaped, UInt64
+
+
+def content_keys(X: Shaped[np.ndarray, "n ..."]) -> UInt64[np.ndarray, " n"]:
+    """A hash of each row's content, which orders rows independently of the order in which they came.
+
+    The lowest keys of a union are the lowest among the lowest of its parts, so supports may also come in
+    parts.
+    """
+    digests = b"".join(blake2b(row.tobytes(), digest_size=8).digest() for row in X)
+    return np.frombuffer(digests, np.uint64).copy()
+
+
+def kept(
+    index: Int[np.ndarray, " n"], keys: UInt64[np.ndarray, " n"], shots: int | None
+) -> Int[np.ndarray, " kept"]:
+    """Rows sorted by class, then by key; at most ``shots`` per class."""
+    order = np.lexsort((keys, index))
+    return order if shots is None else order[places(index[order]) < shots]
+
+
+def places(index: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """The position of each row within its class; ``index`` is ascending.
+
+    >>> places(np.array([0, 0, 2, 2, 2])).tolist()
+    [0, 1, 0, 1, 2]
+    """
+    return np.arange(len(index)) - np.searchsorted(index, index)

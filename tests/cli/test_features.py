@@ -1,0 +1,120 @@
+"""`fewshot features`: a file of features that `fewshot compare` reads."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fewshot import ClassGraph, FeatureSet, GraphFewShot, backbones, load
+from fewshot.cli.entry import main
+from fewshot.core.errors import InputError
+from fewshot.model.backbones import external
+from fewshot.model.preprocess import Preprocess
+
+
+def run(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FEWSHOT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three splits of three classes of five images; those of the test split are wnids."""
+    folder = tmp_path_factory.mktemp("photographs")
+    rng = np.random.default_rng(0)
+    wnids = ["n01532829", "n01558993", "n01704323"]
+    for split in ("train", "val", "test"):
+        for name in wnids if split == "test" else [f"{split} {c}" for c in "abc"]:
+            (folder / split / name).mkdir(parents=True)
+            for number in range(5):
+                image = Image.fromarray(rng.integers(256, size=(16, 16, 3), dtype=np.uint8))
+                image.save(folder / split / name / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    backbone = backbones.conv4(width=8)
+    model = GraphFewShot(backbone, ClassGraph(), preprocess=Preprocess(16, 3), precision="32-true")
+    model.base_mean = torch.randn(backbone.out_features(16))
+    path = tmp_path_factory.mktemp("run") / "checkpoint.pt"
+    model.eval().save(path)
+    return path
+
+
+def test_all_splits_with_names_and_paths(checkpoint: Path, photographs: Path, tmp_path: Path, capsys) -> None:
+    file, spec = tmp_path / "features.npz", f"folder:{photographs}"
+    assert run("features", checkpoint, "--data", spec, "--out", file) == 0
+    shown = capsys.readouterr()
+    assert shown.out == f"{file}\n"
+    assert "test: encoding 15 images" in shown.err
+    model = GraphFewShot.load(checkpoint)
+    for split, images in load(spec, size=16, channels=3):
+        written, expected = FeatureSet.from_npz(file, split), model.features(images)
+        torch.testing.assert_close(written.items, expected.items)
+        assert torch.equal(written.labels, expected.labels)
+        assert written.class_names == expected.class_names
+        assert any(written.paths or ()) == any(expected.paths or ())
+    assert FeatureSet.from_npz(file, "test").paths[0].startswith("entity/")
+    options = ["--way", 3, "--query", 2, "--episodes", 5, "--methods", "class-graph", "--json"]
+    assert run("compare", file, *options, tmp_path / "c.json") == 0
+    assert len(json.loads((tmp_path / "c.json").read_text())["rows"]) > 1
+    assert run("features", checkpoint, "--data", spec, "--out", file) == 0
+    assert f"{file} exists and will be replaced" in capsys.readouterr().err
+
+
+def test_a_network_of_another_library(photographs: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    original, name = external.outside, "torchvision:mobilenet_v3_small"
+
+    def untrained(name: str, *, pretrained: bool, frozen: bool) -> external.Outside:
+        assert pretrained  # and not downloaded by a test
+        backbone = original(name, frozen=frozen)
+        backbone.input["size"] = 32
+        return backbone
+
+    monkeypatch.setattr(external, "outside", untrained)
+    arguments = ["--data", f"folder:{photographs}", "--out", tmp_path / "features.npz"]
+    assert run("features", name, *arguments) == 0
+    assert FeatureSet.from_npz(tmp_path / "features.npz").items.shape == (15, 1024)
+
+    def offline(*_: object, **__: object) -> None:
+        raise InputError(f"backbone.pretrained: no weights for {name} (no network)")
+
+    monkeypatch.setattr(external, "outside", offline)
+    capsys.readouterr()
+    assert run("features", name, "--data", f"folder:{photographs}", "--out", tmp_path / "other.npz") == 2
+    expected = f"fewshot features: error: backbone.pretrained: no weights for {name} (no network)\n"
+    assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "data", "out", "message"),
+    [
+        ("nothing.pt", "glyphs", "f.npz", "checkpoint: expected a file that `fewshot train` wrote"),
+        ("timm:no_such_network", "glyphs", "f.npz", "backbone.name: expected timm:NAME or torchvision:NAME"),
+        ("CHECKPOINT", "nothing", "f.npz", "data: expected "),
+        ("CHECKPOINT", "glyphs", "f.csv", "out: expected a file that ends in .npz, got 'f.csv'"),
+        ("CHECKPOINT", "glyphs", "FOLDER.npz", "FOLDER.npz: expected a file to write, got a folder"),
+    ],
+)
+def test_what_is_wrong_is_one_line(
+    checkpoint: Path, tmp_path: Path, capsys, monkeypatch, source: str, data: str, out: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "FOLDER.npz").mkdir()
+    given = checkpoint if source == "CHECKPOINT" else source
+    assert run("features", given, "--data", data, "--out", out) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith(f"fewshot features: error: {message}")
+    assert shown.err.count("\n") == 1
