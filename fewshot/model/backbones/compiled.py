@@ -202,5 +202,5 @@ def _square(x: Tensor) -> Tensor:
 @cache
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     # Compiled again for each shape, since loops over unknown sizes take twice as long. The bare function, since
-    # torch before 2.15 cannot trace the check of its shapes that pytest puts around it.
+    # older versions of torch cannot trace the check of shapes that pytest puts around it.
     return torch.compile(unwrap(function), dynamic=False)
