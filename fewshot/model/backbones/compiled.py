@@ -201,6 +201,6 @@ def _square(x: Tensor) -> Tensor:
 
 @cache
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    # Compiled again for each shape, since loops over unknown sizes take twice as long. The bare function, since
-    # older versions of torch cannot trace the check of shapes that pytest puts around it.
+    # Compiled again for each shape, since loops over unknown sizes take twice as long. The bare function,
+    # since older versions of torch cannot trace the check of shapes that pytest puts around it.
     return torch.compile(unwrap(function), dynamic=False)
