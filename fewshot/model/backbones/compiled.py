@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from inspect import unwrap
 from typing import Any
 
 import torch
@@ -200,5 +201,6 @@ def _square(x: Tensor) -> Tensor:
 
 @cache
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    # Compiled again for each shape, since loops over unknown sizes take twice as long.
-    return torch.compile(function, dynamic=False)
+    # Compiled again for each shape, since loops over unknown sizes take twice as long. The bare function,
+    # since older versions of torch cannot trace the check of shapes that pytest puts around it.
+    return torch.compile(unwrap(function), dynamic=False)
