@@ -19,6 +19,7 @@ from fewshot.evaluation.compare import choose, choose_modes, compare
 from fewshot.evaluation.inputs import ScoredData, made_up_data, open_source
 from fewshot.evaluation.scores import as_predict, evaluate
 from fewshot.graph.class_graph import ClassGraph
+from fewshot.graph.known_classes import KnownClasses
 from fewshot.graph.transform import PowerTransform
 from fewshot.methods import catalogue
 from fewshot.methods.catalogue import Method, find
@@ -307,6 +308,23 @@ def test_known_classes_of_features_are_the_train_splits_after_the_transform(tmp_
         InputError, match="relations: expected a train split, whose classes are the known ones"
     ):
         open_source(tmp_path / "t.npz").relations("taxonomy", "test")
+
+
+def test_known_classes_of_a_checkpoint_are_its_own(photos):
+    with pytest.raises(InputError, match="expected known classes in the checkpoint, which has none"):
+        photos.relations("looks", "test")
+    size = photos.features("test").items.shape[1]
+    names = photos.splits["train"].class_names
+    photos.model.known = KnownClasses(torch.randn(len(names), size), names)
+    try:
+        assert photos.known_classes() is photos.model.known
+        assert "known" not in photos.lacks("test")
+        photos.model.known = KnownClasses(torch.randn(3, size), ("x", "y", "z"))
+        relations = photos.relations("looks", "test")
+        assert relations.known.names == ("x", "y", "z")
+        assert photos.lacks("test")["known"] == "the train split is not that of the known classes"
+    finally:
+        photos.model.known = None
 
 
 def test_rows_with_relations_have_blocks_of_their_own():
