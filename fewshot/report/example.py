@@ -128,11 +128,10 @@ def class_picture(
     Raises:
         InputError: as for the support folder of `predict`; relations without known classes.
     """
-    options: dict[str, Any] = {} if relations is None else {"relations": relations}
     classes = support_files(support)
     features, mask = encode_support(model, classes)
     # Any queries will do, such as the supports: without `joint`, dependencies do not depend on them.
-    output = classify(model, features, mask, features[0, :, 0], **options)
+    output = classify(model, features, mask, features[0, :, 0], relations=relations)
     channels = model.preprocess.channels or 3
     images = [decode(files[0].read_bytes(), str(files[0]), channels, SHOWN) for files in classes.values()]
     dependencies = output.dependencies[0].double().numpy()
@@ -148,7 +147,6 @@ def known_edges(model: GraphFewShot, output: GraphOutput) -> KnownEdges | None:
 
 
 def _known(model: GraphFewShot) -> KnownClasses:
-    known: KnownClasses | None = getattr(model, "known", None)
-    if known is None:
+    if model.known is None:
         raise InputError("relations: expected a model with known classes, got one without")
-    return known
+    return model.known
