@@ -13,8 +13,8 @@ class Belief(Operator):
     r"""How far each class's relations are believed, by whether its supports look like what it hears.
 
     The agreement of a class is :math:`z_i = \sum_c A_{ic} u_{ic}`, with :math:`u` its `affinity` to the known
-    classes: they are compared with all known classes, not with the other classes of the episode, so that it
-    also tells in episodes of near classes. False relations give :math:`z \sim 0`, true ones about
+    classes: they are compared with all known classes, not with the other classes of the episode, so that
+    episodes of near classes are judged as well. False relations give :math:`z \sim 0`, true ones about
     :math:`d \lVert m_i \rVert^2`, so the log likelihood ratio is
 
     .. math:: l_i = \epsilon \, d \left(z_i - \tfrac{\eta}{2} d \lVert m_i \rVert^2\right)

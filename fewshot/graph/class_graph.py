@@ -147,7 +147,7 @@ class ClassGraph(Pretrained):
             relations: similarities of the classes to the known ones **[N, C]** or **[B, N, C]**, larger is
                 nearer, on any scale; a row of NaN: nothing is known of that class. A class with relations
                 needs no supports: then it is a zero-shot class.
-            known_relations: the same similarity among the known classes **[C, C]**; tells how much such
+            known_relations: the same similarity among the known classes **[C, C]**; says how much such
                 relations are worth; default None: not known.
             belief: from 0 (ignore the relations) to 1 (take them as true); default None: judged.
             unknown: also give the log odds that a query is of none of the classes; in joint mode a query
@@ -166,9 +166,9 @@ class ClassGraph(Pretrained):
         support, support_mask, query, seen = prepare(support, query, *masks, kind)
         b, n, _, _ = support.shape
         classes = support_mask.any(-1)
-        told, message, background = None, None, None
+        spoken, message, background = None, None, None
         if known is not None and relations is not None:
-            told = self.neighbours(
+            spoken = self.neighbours(
                 support,
                 support_mask,
                 torch.ones_like(classes) if class_mask is None else class_mask,
@@ -179,8 +179,8 @@ class ClassGraph(Pretrained):
                 conv=self.conv,
                 most=neighbours if isinstance(neighbours, int) else None,
             )
-            classes, message = classes | told.there, told.message
-            background = self.none_of_these.against(query, known, told.there) if unknown else None
+            classes, message = classes | spoken.there, spoken.message
+            background = self.none_of_these.against(query, known, spoken.there) if unknown else None
         back = None
         if joint:  # whose rounds go over all images many times
             support, query, message, back = shrink_with(support, query, message)
@@ -222,9 +222,9 @@ class ClassGraph(Pretrained):
             logits = scale[..., None] * cosines + facts.bias[:, None]
         prototypes = prototypes if back is None else back(prototypes)
         output = GraphOutput(logits, prototypes, dependencies, unknown=odds, scale=scale[:, 0])
-        if told is None:
+        if spoken is None:
             return output
-        return output._replace(known_dependencies=told.dependencies, belief=told.belief)
+        return output._replace(known_dependencies=spoken.dependencies, belief=spoken.belief)
 
     @classmethod
     def pretrained(cls) -> "ClassGraph":

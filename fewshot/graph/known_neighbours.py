@@ -13,8 +13,8 @@ from fewshot.graph.message_weight import MessageWeight, affinity
 from fewshot.graph.vectors import normalize
 
 
-class Told(NamedTuple):
-    """What known classes tell the N classes of B episodes."""
+class KnownMessages(NamedTuple):
+    """The messages of known classes to the N classes of B episodes."""
 
     there: Bool[Tensor, "B N"]  # classes whose relations say something
     message: Float[Tensor, "B N D"]  # added to the class sums: in supports, as far as it is believed
@@ -31,7 +31,7 @@ class KnownNeighbours(nn.Module):
     :math:`b`. The message counts like further supports of the class wherever class sums are used.
 
     Shapes: support **[B, N, K, D]** of length 1, mask bool **[B, N, K]**, classes bool **[B, N]**, known
-    **[C, D]**, relations **[N, C]** or **[B, N, C]**, known_relations **[C, C]** or None; `Told`.
+    **[C, D]**, relations **[N, C]** or **[B, N, C]**, known_relations **[C, C]** or None; `KnownMessages`.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class KnownNeighbours(nn.Module):
         *,
         conv: ClassGraphConv,
         most: int | None,
-    ) -> Told:
+    ) -> KnownMessages:
         known, kind = normalize(known.to(support.dtype)), support.dtype
         relations = relations.to(kind).expand(*classes.shape, -1)
         if belief == 0:
@@ -61,4 +61,4 @@ class KnownNeighbours(nn.Module):
         near = affinity(normalize(support.sum(2)), known)
         judged = self.believe(near, mask.any(-1), heard) if belief is None else heard.there.to(kind) * belief
         weight = self.weigh(support, mask, heard, known, relations, near) * judged
-        return Told(heard.there, weight[..., None] * heard.messages, heard.weight, judged)
+        return KnownMessages(heard.there, weight[..., None] * heard.messages, heard.weight, judged)

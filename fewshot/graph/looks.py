@@ -59,11 +59,11 @@ def between_classes(
 
 
 def heard(supports: Supports, alive: Bool[Tensor, "B N"]) -> Float[Tensor, "B 1"]:
-    """How long what known classes tell is, compared with it and the supports together; mean over classes."""
-    if supports.told is None:
+    """Length of the known classes' message, as a share of it and the supports together; mean over classes."""
+    if supports.message is None:
         return torch.zeros_like(alive[:, :1], dtype=supports.vectors.dtype)
-    told, own = supports.told.norm(dim=-1), supports.vectors.sum(2).norm(dim=-1)
-    share = told / (told + own).clamp_min(EPSILON) * alive
+    message, own = supports.message.norm(dim=-1), supports.vectors.sum(2).norm(dim=-1)
+    share = message / (message + own).clamp_min(EPSILON) * alive
     return share.sum(-1, keepdim=True) / alive.sum(-1, keepdim=True).clamp_min(1)
 
 

@@ -28,7 +28,7 @@ class MessageWeight(Operator):
                \left(\frac{(1 - A_K) / \sqrt{A_K}}{0.8 / \sqrt{0.2}}\right)^{f}
 
     times :math:`1 - u r^4`, with r the correlation of the relations with the class's own cosines to the known
-    classes, since what the supports have said already is no news. Here :math:`w` is the worth of the
+    classes, since repeating the supports adds nothing. Here :math:`w` is the worth of the
     relations and :math:`\sqrt{K + K (K - 1) a}` the length of the sum of K supports (the reliability of a sum
     is that of Spearman and Brown). So a message counts much next to one doubtful image, and little next to
     many, or to one support that is the mean of many.
@@ -42,7 +42,9 @@ class MessageWeight(Operator):
         self.log_weight = scalar(-0.2)
         self.relating = scalar([0.6, 0.57])  # r_0, r_1
         self.follow = scalar(1.2)  # how far the weight follows what supports are worth
-        self.told = scalar(0.92)  # how far relations that are the supports' own looks count for nothing
+        self.repeats = scalar(
+            0.92
+        )  # how far relations that repeat the looks of the supports count for nothing
 
     def forward(
         self,
@@ -68,12 +70,12 @@ class MessageWeight(Operator):
         heard: Heard,
         relations: Float[Tensor, "B N C"],
     ) -> Float[Tensor, "B 1"]:
-        """How much of the relations the supports have not said already: little if they are looks."""
+        """How far the relations say more than the supports: little if they are the supports' own looks."""
         rows = seen & heard.there
         plain = torch.where(rows[..., None], relations.nan_to_num(0.0), 0.0)
         alike = (unit_variance(plain) * near).mean(-1) * rows
         mean = alike.sum(-1, keepdim=True) / rows.sum(-1, keepdim=True).clamp_min(1)
-        return 1 - self.told * mean.clamp(0, 1) ** 4
+        return 1 - self.repeats * mean.clamp(0, 1) ** 4
 
     def reliability(
         self,

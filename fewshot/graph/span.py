@@ -55,12 +55,12 @@ def shrink(
 
 
 def shrink_with(
-    support: Float[Tensor, "B N K D"], query: Float[Tensor, "B M D"], told: Float[Tensor, "B N D"] | None
+    support: Float[Tensor, "B N K D"], query: Float[Tensor, "B M D"], more: Float[Tensor, "B N D"] | None
 ) -> tuple[Float[Tensor, "B N K d"], Float[Tensor, "B M d"], Float[Tensor, "B N d"] | None, Linear]:
     """`shrink` with further vectors of any length, one per class, in the same coordinates."""
-    if told is None:
+    if more is None:
         support, query, back = shrink(support, query)
         return support, query, None, back
-    m, length = query.shape[1], told.norm(dim=-1, keepdim=True)
-    support, rows, back = shrink(support, torch.cat([query, told / length.clamp_min(EPSILON)], dim=1))
+    m, length = query.shape[1], more.norm(dim=-1, keepdim=True)
+    support, rows, back = shrink(support, torch.cat([query, more / length.clamp_min(EPSILON)], dim=1))
     return support, rows[:, :m], rows[:, m:] * length, back

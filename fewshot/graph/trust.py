@@ -165,15 +165,15 @@ class Supports(NamedTuple):
     judged: Bool[Tensor, "B N K"]  # whose label others of its class can vouch for
     doubt: Float[Tensor, " B"] | None  # share of wrong labels to expect; None: no label can be judged
     assignments: Float[Tensor, "B N K C"] | None  # None: every label is trusted
-    told: Float[Tensor, "B N D"] | None = None  # what known classes tell a class, in supports
+    message: Float[Tensor, "B N D"] | None = None  # from known classes, in supports
 
     def sums(self) -> Float[Tensor, "B N D"]:
-        """The supports of each class, by the trust in their labels, and what known classes tell it."""
+        """The supports of each class, by the trust in their labels, and the message of known classes."""
         if self.assignments is None:
             sums = self.vectors.sum(2)
         else:
             sums = collect(self.assignments, self.vectors, self.candidates)
-        return sums if self.told is None else sums + self.told
+        return sums if self.message is None else sums + self.message
 
 
 class LabelTrust(Operator):
@@ -211,10 +211,10 @@ class LabelTrust(Operator):
         mask: Bool[Tensor, "B N K"],
         classes: Bool[Tensor, "B N"],
         near: Int64[Tensor, "B N k"] | None,
-        told: Float[Tensor, "B N D"] | None = None,
+        message: Float[Tensor, "B N D"] | None = None,
     ) -> Supports:
         """Judge by the class sums; with ``near``, a support may be of its class or of those near it."""
-        supports = unjudged(support, mask, classes, near)._replace(told=told)
+        supports = unjudged(support, mask, classes, near)._replace(message=message)
         if support.shape[2] == 1 or support.shape[1] == 1:
             return supports  # nothing can speak against the only support of a class, or the only class
         certain = (supports.own & mask[..., None]).to(support.dtype)  # [B, N, K, C]
@@ -227,11 +227,11 @@ class LabelTrust(Operator):
         self, supports: Supports, log_scale: Tensor, others: Float[Tensor, "B N D"] | None = None
     ) -> Supports:
         """Judge the labels again, by the classes as they are now; ``others``: what else speaks for them."""
-        vectors, mask, candidates, own, rivals, judged, doubt, assignments, told = supports
+        vectors, mask, candidates, own, rivals, judged, doubt, assignments, message = supports
         if doubt is None or assignments is None:
             return supports
-        if told is not None:
-            others = told if others is None else told + others
+        if message is not None:
+            others = message if others is None else message + others
         cosines = leave_one_out_cosines(vectors, assignments, candidates, own, others)
         posterior = label_posterior(log_scale.exp() * cosines, doubt, own, rivals)
         # The share of wrong labels according to the judgements: a step of expectation-maximisation.
