@@ -44,7 +44,7 @@ class MessageWeight(Operator):
         self.follow = scalar(1.2)  # how far the weight follows what supports are worth
         self.repeats = scalar(
             0.92
-        )  # how far relations that repeat the looks of the supports count for nothing
+        )  # how far relations that repeat the supports count for nothing
 
     def forward(
         self,
