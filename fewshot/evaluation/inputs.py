@@ -83,9 +83,9 @@ class ScoredData:
             InputError: there are none.
         """
         if self.model is not None:
-            if (known := _known_of(self.model)) is None:
+            if self.model.known is None:
                 raise InputError("relations: expected known classes in the checkpoint, which has none")
-            return known
+            return self.model.known
         if "train" not in self.splits:
             raise InputError("relations: expected a train split, whose classes are the known ones, got none")
         train = self.features("train")
@@ -115,7 +115,7 @@ class ScoredData:
             reasons = dict.fromkeys(LEARNERS, "the train split is what is scored")
         elif not len(self.splits.get("train", ())):
             reasons = dict.fromkeys(LEARNERS, "no train split to learn from")
-        elif not set(_names_of(_known_of(self.model))) <= set(self.splits["train"].class_names):
+        elif not set(_known_names(self.model)) <= set(self.splits["train"].class_names):
             reasons["known"] = "the train split is not that of the known classes"
         if self.images is None:
             reasons["images"] = "no images without a checkpoint"
@@ -216,13 +216,8 @@ def load_data(model: GraphFewShot, spec: str | None) -> Splits:
     return load(spec, size=model.preprocess.size, channels=model.preprocess.channels)
 
 
-def _known_of(model: GraphFewShot | None) -> KnownClasses | None:
-    found = getattr(model, "known", None)
-    return found if isinstance(found, KnownClasses) else None
-
-
-def _names_of(known: KnownClasses | None) -> Sequence[str]:
-    return () if known is None or known.names is None else known.names
+def _known_names(model: GraphFewShot | None) -> Sequence[str]:
+    return () if model is None or model.known is None else model.known.names or ()
 
 
 def made_up_data(seed: int = 0) -> ScoredData:
