@@ -70,10 +70,11 @@ def check_known(
             )
         return
     b, n, _, d = support.shape
-    if known.dim() != 2 or not known.is_floating_point() or known.shape[1] != d or not len(known):
+    if known.dim() != 2 or not known.is_floating_point() or known.shape[1] != d or known.shape[0] == 0:
         raise ValueError(f"known: expected floats [C, D] with D = {d}, got {_kind(known)}")
-    c = len(known)
-    if not relations.is_floating_point() or tuple(relations.shape) not in ((n, c), (b, n, c)):
+    c = known.shape[0]
+    shape = (b, n, c) if relations.dim() == 3 else (n, c)  # compared with one alone, else tracing ties B to N
+    if not relations.is_floating_point() or tuple(relations.shape) != shape:
         raise ValueError(f"relations: expected floats {[n, c]} or {[b, n, c]}, got {_kind(relations)}")
     if known_relations is not None:
         if not known_relations.is_floating_point() or tuple(known_relations.shape) != (c, c):

@@ -202,7 +202,7 @@ class Exchange(Operator):
     def _certainty(share: Float[Tensor, "B M N"], looks: Looks) -> Float[Tensor, "B M 1"]:
         """From 0, if a query is shared out evenly, to 1, if it is of one class."""
         way = looks.way[..., None]
-        return ((share.square().sum(-1, keepdim=True) * way - 1) / (way - 1).clamp_min(1)).clamp(1e-6, 1)
+        return ((share.square().sum(-1, keepdim=True) * way - 1) / (way - 1).clamp_min(1)).clamp(1e-6, 1.0)
 
     @staticmethod
     def _agreement(
