@@ -100,9 +100,10 @@ def classify(point: Point, least: int) -> dict[str, Any]:
 
     def work() -> None:
         nonlocal outputs
-        logits, prototypes, dependencies = graph(support, query, joint=point.joint, neighbours=near)
+        out = graph(support, query, joint=point.joint, neighbours=near)
+        dependencies = out.dependencies
         edges = [dependencies] if isinstance(dependencies, Tensor) else list(dependencies)
-        outputs = sum(x.nbytes for x in (logits, prototypes, *edges))
+        outputs = sum(x.nbytes for x in (out.logits, out.prototypes, *edges))
 
     figures = measured(work, least)
     return {**figures, "bytes": figures["bytes"] - outputs, "outputs": outputs}
