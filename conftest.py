@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+collect_ignore_glob = ["tests/*/conftest.py"]  # they are loaded, but hold no doctests and share a name
+
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
