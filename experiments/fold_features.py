@@ -4,20 +4,20 @@
 
 divides the train split's classes into folds; for each, a backbone is trained on the classes of all other
 folds by the recipe of the config, and encodes the images of all classes. ``FOLDER/fold0.npz``, ``fold1.npz``,
-… hold features ``[n, D]``, labels, and the split: "train" (the classes that the backbone saw) and "val"
-(those of the fold). The val and test splits of the data are not touched.
+… hold features ``[n, D]``, labels (the classes' identifiers, such as wnids), the classes' names and paths,
+and the split: "train" (the classes that the backbone saw) and "val" (those of the fold). The val and test
+splits of the data are not touched.
 """
 
 import argparse
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from lightning.fabric import Fabric
 
-from fewshot.core.files import replacing
 from fewshot.core.loop import fit
+from fewshot.data.features_file import write_features
 from fewshot.data.loading import load
 from fewshot.data.packed import PackedDataset, Splits
 from fewshot.methods.shared.fitting import Silent
@@ -30,15 +30,16 @@ def take(data: PackedDataset, classes: torch.Tensor) -> PackedDataset:
     """Some of a data set's classes, ascending."""
     chosen = torch.isin(data.labels, classes)
     labels = torch.searchsorted(classes, data.labels[chosen])
-    names = tuple(data.class_names[c] for c in classes.tolist())
+    kept = classes.tolist()
     return replace(
         data,
         items=data.items[chosen],
         labels=labels,
-        class_names=names,
+        class_names=tuple(data.class_names[c] for c in kept),
+        class_ids=tuple(data.class_ids[c] for c in kept),
         superclasses=None,
         taxonomy=None,
-        paths=data.paths and tuple(data.paths[c] for c in classes.tolist()),
+        paths=data.paths and tuple(data.paths[c] for c in kept),
         hash="",
     )
 
@@ -82,12 +83,8 @@ def main() -> None:
         (pretraining,) = planned(config, fold).stages
         fit(pretraining.begin(model), Fabric(devices=1, accelerator="cpu"), Silent())
         features = {"train": model.features(fold.train), "val": model.features(fold.val)}
-        labels = [data.class_names[c] for data in features.values() for c in data.labels.tolist()]
-        split = [name for name, data in features.items() for _ in range(len(data))]
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        with replacing(arguments.out / f"fold{number}.npz") as path, open(path, "wb") as file:
-            items = torch.cat([data.items for data in features.values()])
-            np.savez(file, features=items.half().numpy(), labels=np.array(labels), split=np.array(split))
+        identifiers = {"train": fold.train.class_ids, "val": fold.val.class_ids}
+        write_features(arguments.out / f"fold{number}.npz", features, identifiers)
 
 
 if __name__ == "__main__":
