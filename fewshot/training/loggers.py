@@ -212,7 +212,7 @@ def _staged_in(folder: Path) -> Iterator[None]:
 def _require(package: str) -> None:
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:  # nothing, or just a folder of that name
-        raise InputError(f"it is not installed (pip install 'fewshot[{package}]')")
+        raise InputError(f"it is not installed (pip install {package})")
 
 
 def _signed_in_to_wandb() -> bool:

@@ -209,7 +209,7 @@ def test_a_failing_wandb_is_left_out_with_one_line_and_the_others_go_on(tmp_path
 def test_one_that_is_not_installed_is_left_out(tmp_path, monkeypatch, capsys, name):
     monkeypatch.setattr(loggers.importlib.util, "find_spec", lambda name: None)
     Loggers([name], tmp_path, Config()).pass_on(ROWS[0], 1)
-    line = f"warning: logger {name} is left out: it is not installed (pip install 'fewshot[{name}]')\n"
+    line = f"warning: logger {name} is left out: it is not installed (pip install {name})\n"
     assert capsys.readouterr().err == line
 
 
