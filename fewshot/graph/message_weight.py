@@ -42,9 +42,7 @@ class MessageWeight(Operator):
         self.log_weight = scalar(-0.2)
         self.relating = scalar([0.6, 0.57])  # r_0, r_1
         self.follow = scalar(1.2)  # how far the weight follows what supports are worth
-        self.repeats = scalar(
-            0.92
-        )  # how far relations that repeat the supports count for nothing
+        self.repeats = scalar(0.92)  # how far relations that repeat the supports count for nothing
 
     def forward(
         self,
