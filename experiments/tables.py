@@ -76,12 +76,45 @@ def growth() -> str:
     return _markdown(lines)
 
 
+def relations() -> str:
+    """Points over prototypes with relations to known classes, true and false, for each condition."""
+    conditions = result("relations")["conditions"]
+    shown = [("none", "judged"), ("taxonomy", "judged"), ("taxonomy", "1"), ("shuffled", "judged")]
+    heads = ["no relations", "taxonomy, judged", "taxonomy, believed", "shuffled, judged"]
+    lines = [["condition", "method", "mode", *heads], ["---"] * (3 + len(shown))]
+    for condition, content in conditions.items():
+        found = {(r["method"], r["mode"], r["relations"], str(r["belief"])): r for r in content["rows"]}
+        names = dict.fromkeys((r["title"], r["method"], r["mode"]) for r in content["rows"])
+        for title, method, mode in names:
+            rows = [found.get((method, mode, *key)) for key in shown]
+            if method == "prototypes" or not any(rows[1:]):
+                continue
+            cells = ["" if r is None else f"{r['difference']:+.1f} ± {r['difference_ci95']:.1f}" for r in rows]
+            lines.append([condition, title, mode, *cells])
+    return _markdown(lines)
+
+
+def unknown() -> str:
+    """How well queries of none of the classes are found, by each rule."""
+    conditions = result("unknown")["conditions"]
+    heads = [f"{measure}, {name.split()[-1]}" for name in conditions for measure in ("AUROC", "accuracy")]
+    lines = [["rule", "mode", "relations", *heads], ["---"] * (3 + len(heads))]
+    cells: dict[tuple[str, str, str], list[str]] = {}
+    for content in conditions.values():
+        for row in content["rows"]:
+            key = row["title"], row["mode"], row.get("relations", "none")
+            cells.setdefault(key, []).extend([f"{row['auroc']:.1f}", f"{row['accuracy']:.1f}"])
+    return _markdown([*lines, *([*key, *values] for key, values in cells.items())])
+
+
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"headline": headline},
     "docs/results.md": {
         "glyphs": lambda: main_job.table(result("glyphs")),
         "tiny-imagenet-fs": lambda: main_job.table(result("tiny-imagenet-fs")),
         "rivals": lambda: rivals.summary(result("rivals")),
+        "relations": relations,
+        "unknown": unknown,
         "evidence": evidence,
         "dependencies": dependencies,
     },

@@ -24,7 +24,7 @@ STEPS: dict[str, list[float]] = {
     "neighbours.weigh.log_weight": [0.2],
     "neighbours.weigh.relating": [0.05, 0.08],
     "neighbours.weigh.follow": [0.2],
-    "neighbours.weigh.told": [0.1],
+    "neighbours.weigh.repeats": [0.1],
     "neighbours.believe.evidence": [0.15],
     "neighbours.believe.hope": [0.2],
     "neighbours.believe.prior": [1.0],
