@@ -5,7 +5,8 @@
 scores on validation classes, of the file of photographs and of the built-in letters (encoded by the
 checkpoint's backbone), paired by episode, and writes ``experiments/results/ablation.json`` and the table
 ``experiments/results/ablation.md``. Nothing is trained again, so a part's worth is its worth to this graph
-with the others as they are.
+with the others as they are. ``ablation_format1.json`` and ``.md`` are the same of the graph of checkpoint
+format 1, whose suppression of spread, handicap of crowded classes and following of unequal shares are gone.
 """
 
 import argparse
@@ -32,10 +33,11 @@ PARTS: dict[str, dict[str, float | list[float]]] = {
     "messages between classes": {"refine.message": 0.0},
     "handicap of tight classes": {"handicap.tightness": 0.0},
     "trust in support labels": {"trust.doubt": [OFF, 0.0], "trust.renewal": OFF},
-    "judging of labels in joint rounds": {"exchange.log_trust": OFF},
-    "messages from queries": {"exchange.log_query_weight": OFF, "exchange.log_kinship": OFF},
-    "kinship of queries": {"exchange.log_kinship": OFF},
-    "coupling of class masses": {"coupling.log_strength": OFF, "coupling.balance": [OFF, 0.0]},
+    "judging of labels in joint rounds": {"exchange.trust_few": -OFF},
+    "messages from queries": {"exchange.weight": [OFF, 0.0, 0.0], "exchange.kinship": [OFF, 0.0, 0.0]},
+    "kinship of queries": {"exchange.kinship": [OFF, 0.0, 0.0]},
+    "balancing of unknown shares": {"coupling.balance": [OFF, 0.0, 0.0, 0.0, 0.0]},
+    "sharpness by how far classes lie apart": {"sharpness.by": [0.0, 0.0]},
 }
 
 ALL = ("inductive", "joint", "joint-known")

@@ -89,7 +89,9 @@ def relations() -> str:
             rows = [found.get((method, mode, *key)) for key in shown]
             if method == "prototypes" or not any(rows[1:]):
                 continue
-            cells = ["" if r is None else f"{r['difference']:+.1f} ± {r['difference_ci95']:.1f}" for r in rows]
+            cells = [
+                "" if r is None else f"{r['difference']:+.1f} ± {r['difference_ci95']:.1f}" for r in rows
+            ]
             lines.append([condition, title, mode, *cells])
     return _markdown(lines)
 
