@@ -186,7 +186,7 @@ class Listening(Operator):
         if known_relations is not None:
             found, agreement = leave_one_out(known, known_relations, self.log_sharpness.exp())
             best, _ = leave_one_out(known, known @ known.T, self.log_sharpness.exp())
-            worth = worth * (found / best.clamp_min(0.05) / self.ordinary).clamp(0.1, 2) ** self.power
+            worth = worth * (found / best.clamp_min(0.05) / self.ordinary).clamp(0.1, 2.0) ** self.power
             effect = (self.seen * agreement.clamp_min(0.3)).view(1, 1)
         return Heard(there, weight, plain / typical[..., None], square.sqrt(), worth, effect)
 
