@@ -38,7 +38,13 @@ class NoWaiting(TorchDispatchMode):
 @pytest.fixture
 def fake(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda x: x)
-    return FakeTensorMode(allow_non_fake_inputs=True)
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    try:
+        with mode:
+            torch.ones(1).to(GPU)
+    except RuntimeError as error:
+        pytest.skip(f"this torch cannot imagine a GPU without its driver: {str(error).splitlines()[0]}")
+    return mode
 
 
 def test_waiting_is_noticed(fake):
