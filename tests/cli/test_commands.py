@@ -6,6 +6,8 @@ would take long is given fewer steps and episodes.
 
 import re
 import shlex
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from test_cifar import cifar
 from test_entry import run
 from test_miniimagenet import cached
 
+from fewshot.training import validation
 from fewshot.training.config import read
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +41,9 @@ ELSEWHERE = {  # what a line starts with, and what runs it
     "wandb sweep": "test_sweeps.py",
     "fewshot train --config glyphs --devices 2": "test_devices.py",
     "fewshot data download": "data/test_download.py",
+    # Each takes many seconds; the README's is run.
+    "fewshot export runs/glyphs/checkpoint.pt --format onnx --out": "model/test_export.py",
+    "fewshot export runs/glyphs/checkpoint.pt --format torch": "model/test_export.py",
 }
 
 
@@ -70,6 +76,17 @@ def draw(folder: Path, count: int, generator: np.random.Generator, name: str = "
         Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{name}{number}.png")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """Few validation episodes, and one thread, since images and networks are tiny."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(validation, "VAL_EPISODES", 10)
+        yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(autouse=True)
 def here(folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FEWSHOT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
@@ -78,6 +95,7 @@ def here(folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: py
         execute("fewshot train --config glyphs")
 
 
+@cache  # what several pages have is run once
 def execute(line: str) -> None:
     """Run a command of `fewshot`, with less to do."""
     if any(line.startswith(start) for start in ELSEWHERE):
