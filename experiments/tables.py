@@ -37,7 +37,7 @@ def headline() -> str:
     cells: dict[tuple[str, str], list[str]] = {}
     for name, _, way, shot in columns:
         for row in result(name)["rows"]:
-            if (row["way"], row["shot"]) == (way, shot):
+            if (row["way"], row["shot"]) == (way, shot) and row.get("relations", "none") == "none":
                 method = row["method"], row["mode"]
                 cells.setdefault(method, []).append(f"{row['accuracy']:.1f} ± {row['ci95']:.1f}")
     lines = [["method", "mode", *heads], ["---"] * (len(columns) + 2)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -30,6 +31,11 @@ class FolderRelations:
 
     rows: Float[Tensor, "N C"]
     among: Float[Tensor, "C C"] | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Both as the graph's options."""
+        return {"relations": self.rows, "known_relations": self.among}
 
 
 def folder_relations(

@@ -80,8 +80,7 @@ def predict(
         encode_files(model, files),
         joint=mode == "joint",
         evidence=evidence,
-        relations=related and related.rows,
-        known_relations=related and related.among,
+        **(related.options if related else {}),
     )
     rows = output.logits[0].double().softmax(-1).tolist()
     predictions = []

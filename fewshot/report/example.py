@@ -132,7 +132,7 @@ def class_picture(
     classes = support_files(support)
     features, mask = encode_support(model, classes)
     # Any queries will do, such as the supports: without `joint`, dependencies do not depend on them.
-    given = {} if relations is None else {"relations": relations.rows, "known_relations": relations.among}
+    given = relations.options if relations else {}
     output = classify(model, features, mask, features[0, :, 0], **given)
     channels = model.preprocess.channels or 3
     images = [decode(files[0].read_bytes(), str(files[0]), channels, SHOWN) for files in classes.values()]
