@@ -24,7 +24,7 @@ from fewshot.training.config import read
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r'^```(console|python)(?: title="(.*?)")?\n(.*?)^```', re.MULTILINE | re.DOTALL)
 
 FEWER = {
     "pretrain": {"epochs": 1, "images": 8, "batch": 8},
@@ -91,6 +91,7 @@ def quick() -> Iterator[None]:
 def here(folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FEWSHOT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)  # what a page calls a file is imported from there
     if not (folder / "runs").exists():
         execute("fewshot train --config glyphs")
 
@@ -146,8 +147,10 @@ def test_every_line_of_a_page_runs(page: str) -> None:
     points = np.random.default_rng(0).normal(size=(30, 8)) + np.arange(30)[:, None] // 10
     known |= {"X_support": points, "y_support": labels, "X_query": points, "y_query": labels}
     known |= {"X_new": points[:4], "y_new": np.repeat("dog", 4)}
-    for kind, text in BLOCK.findall((ROOT / page).read_text()):
-        if kind == "python":
+    for kind, file, text in BLOCK.findall((ROOT / page).read_text()):
+        if file:
+            Path(file).write_text(text)
+        elif kind == "python":
             exec(text, known)
         else:
             for line in text.replace("\\\n", " ").splitlines():
