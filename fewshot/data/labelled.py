@@ -15,6 +15,10 @@ from fewshot.core.errors import InputError
 from fewshot.data.class_columns import check_columns, described, numbered
 
 SPLITS = ("train", "val", "test")
+RIGHT = {  # lines that write files as they are expected, by the number of the features' dimensions
+    2: "np.savez(FILE, features=X, labels=y, split=np.full(len(y), 'test')) would be right",
+    3: "np.savez(FILE, features=X, wnids=NAMES, split=np.full(len(X), 'test')) would be right",
+}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -204,6 +208,10 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_npy(path: Path) -> np.ndarray:
+    if not path.exists() and path.name.endswith(".labels.npy"):
+        raise InputError(
+            f"{path}: no such file (np.save({path.name!r}, y) next to the features would be right)"
+        )
     if not path.exists():
         raise InputError(f"{path}: no such file")
     try:
@@ -220,13 +228,15 @@ def _read_npy(path: Path) -> np.ndarray:
 def _checked(arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
     """The arrays of a features file, after a check of their shapes."""
     if "features" not in arrays or arrays["features"].ndim not in (2, 3):
-        raise InputError(f"{path}: expected features [classes, images, D] or [n, D], got {sorted(arrays)}")
+        got = list(arrays["features"].shape) if "features" in arrays else sorted(arrays)
+        raise InputError(f"{path}: expected features [classes, images, D] or [n, D], got {got} ({RIGHT[2]})")
     features = arrays["features"]
     for name in ("wnids" if features.ndim == 3 else "labels", "split"):
         shape = arrays[name].shape if name in arrays else "nothing"
         if shape != features.shape[:1]:
             raise InputError(
-                f"{path}: {name}: expected shape {features.shape[:1]} like features, got {shape}"
+                f"{path}: {name}: expected shape {features.shape[:1]} like features, got {shape} "
+                f"({RIGHT[features.ndim]})"
             )
     if not np.issubdtype(features.dtype, np.number):
         raise InputError(f"{path}: features: expected numbers, got {features.dtype}")

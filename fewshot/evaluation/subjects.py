@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fewshot.core.errors import InputError
 from fewshot.core.modes import Mode
+from fewshot.core.own_code import is_own
 from fewshot.data.labelled import LabelledSet
 from fewshot.data.synthetic import made_up_images
 from fewshot.evaluation.audit import fitting_sampler
@@ -54,7 +55,7 @@ def open_subject(
             there is none of.
     """
     known = {method.name: method for method in catalogue.find(None)}
-    if subject in known or ".py:" in subject:
+    if subject in known or is_own(subject):
         if data is not None:
             raise InputError(f"data: expected none with a method, got {data!r}")
         return _open_method(known.get(subject) or own.load(subject), features, seed, tell)

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-import sysconfig
-import traceback
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from inspect import Parameter, isclass, signature
-from pathlib import Path
-from types import ModuleType
 from typing import Any, get_args
 
 import torch
@@ -18,17 +11,11 @@ from torch import Tensor
 
 from fewshot.core.errors import InputError
 from fewshot.core.modes import Mode
+from fewshot.core.own_code import from_file, is_own, where
 from fewshot.methods import catalogue
 from fewshot.methods.catalogue import Method, Needs, Takes
 from fewshot.methods.shared.call import FewShotCall
 from fewshot.methods.shared.material import Material
-
-# Where code lies that is not the user's: this package, installed ones, Python's own.
-OTHERS = (
-    str(Path(__file__).parents[1]),
-    *(sysconfig.get_paths()[name] for name in ("purelib", "platlib", "stdlib")),
-    "<frozen",
-)
 
 
 class OwnCall:
@@ -62,7 +49,7 @@ class OwnCall:
         except InputError:
             raise
         except Exception as error:
-            raise InputError(f"{self.name} failed: {_where(error)}") from error
+            raise InputError(f"{self.name} failed: {where(error)}") from error
         logits = out if isinstance(out, Tensor) else getattr(out, "logits", None)
         expected = [query.shape[0], query.shape[1], support.shape[1]]
         if not isinstance(logits, Tensor) or list(logits.shape) != expected:
@@ -120,7 +107,7 @@ def own_method(thing: Any, name: str | None = None) -> Method:
         except InputError:
             raise
         except Exception as error:
-            raise InputError(f"{name} could not be made: {_where(error)}") from error
+            raise InputError(f"{name} could not be made: {where(error)}") from error
         return OwnCall(call, name)
 
     title, paper = getattr(thing, "title", name), getattr(thing, "paper", "your own")
@@ -146,7 +133,7 @@ def find(wanted: str | Sequence[Any] | None) -> list[Method]:
     for one in several:
         if not isinstance(one, str):
             method = own_method(one)
-        elif ".py:" in one:
+        elif is_own(one):
             method = load(one, taken=found)
         else:
             [method] = catalogue.find(one)
@@ -166,45 +153,9 @@ def load(spec: str, taken: Iterable[str] = ()) -> Method:
     Raises:
         InputError: no such file, a file that fails when it is run, or nothing of that name in it.
     """
-    place, _, name = spec.rpartition(":")
-    module = _run(Path(place).expanduser())
-    if not hasattr(module, name):
-        own = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        near = get_close_matches(name, own, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise InputError(f"methods: expected a function or class {name!r} in {place}, got none{hint}")
+    thing, name = from_file(spec, "methods")
     others = {*taken, *(method.name for method in catalogue.METHODS)}
-    return own_method(getattr(module, name), spec if name in others else name)
-
-
-def _run(file: Path) -> ModuleType:
-    """A file as a module; what lies next to it can be imported, as when Python runs the file."""
-    if not file.is_file():
-        raise InputError(f"methods: expected a file, got {file}, which does not exist")
-    name = f"own_{file.stem}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickles look there for it
-    sys.path.insert(0, str(file.resolve().parent))
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise InputError(f"methods: {file} cannot be run: {_where(error)}") from error
-    finally:
-        sys.path.remove(str(file.resolve().parent))
-    return module
-
-
-def _where(error: Exception) -> str:
-    """An error in one line, with the last line of the user's own code that led to it."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not frame.filename.startswith(OTHERS)]
-    place = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
-    said = " ".join(str(error).split())
-    return f"{type(error).__name__}: {said}{place}" if said else f"{type(error).__name__}{place}"
+    return own_method(thing, spec if name in others else name)
 
 
 def _open(parameters: Iterable[Parameter]) -> bool:
