@@ -12,6 +12,7 @@ from fewshot.core.files import tell
 if TYPE_CHECKING:
     from fewshot.data.labelled import FeatureSet, LabelledSet
     from fewshot.model.few_shot import GraphFewShot
+    from fewshot.model.precision import Precision
 
 
 def features(source: str, *, data: str, out: Path) -> None:
@@ -79,6 +80,6 @@ def _encoder(source: str) -> GraphFewShot:
         return load_model(Path(source))
     else:
         backbone = outside(source, pretrained=True, frozen=True)
-    precision = "32-true" if is_own(source) else "auto"
+    precision: Precision = "32-true" if is_own(source) else "auto"
     model = GraphFewShot(backbone, ClassGraph.pretrained(), precision=precision).eval()
     return model.to("cuda" if torch.cuda.is_available() else "cpu")

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import torch
-from torch import nn
-
 from fewshot.core.errors import InputError
 from fewshot.core.seeds import seed, seeded
 from fewshot.data.packed import PackedDataset, Splits, evenly_spaced
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.model import backbones
 from fewshot.model.backbones.external import Outside, own_input
+from fewshot.model.backbones.weights import load_weights
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.model.preprocess import Preprocess
 from fewshot.training.config import Config
@@ -27,11 +23,15 @@ def build(config: Config, splits: Splits) -> GraphFewShot:
         InputError: an unknown backbone, or images or weights that do not fit it.
     """
     arguments = config.backbone.arguments()
+    own_file = None
     if not backbones.is_outside(config.backbone.name):
         arguments["in_channels"] = config.images.channels or splits.train.channels
+        own_file = arguments.pop("weights", None)
     with seeded(seed(config.seed, "weights")):
         backbone = backbones.build(arguments)
         graph = ClassGraph()
+    if own_file is not None:
+        load_weights(backbone, own_file, "backbone.weights")
     if config.weights is not None:
         load_weights(backbone, config.weights)
     size = config.images.size or splits.train.size
@@ -54,32 +54,6 @@ def _standardised(size: int, channels: int, data: PackedDataset) -> Preprocess:
     return Preprocess(
         size, channels, [round(v, 4) for v in mean.tolist()], [round(v, 4) for v in std.tolist()]
     )
-
-
-def load_weights(backbone: nn.Module, path: str | Path) -> None:
-    """Load all weights of a backbone from the file of a state dict.
-
-    Raises:
-        InputError: no such file, not one of torch, or keys that are missing, unknown or of another shape.
-    """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(f"weights: expected a file, got {path}, which does not exist") from error
-    except Exception as error:  # torch, zipfile and pickle have errors of their own for a broken file
-        raise InputError(f"weights: {path} is not a state dict that torch can read") from error
-    if not isinstance(state, dict):
-        raise InputError(f"weights: expected a state dict in {path}, got {type(state).__name__}")
-    ours = backbone.state_dict()
-    wrong = {
-        "missing": [key for key in ours if key not in state],
-        "unknown": [key for key in state if key not in ours],
-        "of another shape": [k for k in ours if k in state and ours[k].shape != state[k].shape],
-    }
-    if any(wrong.values()):
-        reason = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in wrong.items() if keys)
-        raise InputError(f"weights: {path} does not fit the backbone; {reason}")
-    backbone.load_state_dict(state)
 
 
 def image_size(config: Config) -> int | None:

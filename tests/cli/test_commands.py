@@ -40,6 +40,7 @@ ELSEWHERE = {  # what a line starts with, and what runs it
     "torchrun": "test_devices.py",
     "wandb sweep": "test_sweeps.py",
     "fewshot train --config glyphs --devices 2": "test_devices.py",
+    "fewshot train --config frozen": "test_config_hub.py",
     "fewshot data download": "data/test_download.py",
     # Each takes many seconds; the README's is run.
     "fewshot export runs/glyphs/checkpoint.pt --format onnx --out": "model/test_export.py",
