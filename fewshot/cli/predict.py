@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fewshot.cli.output import check_outputs, print_table
-from fewshot.core.files import write_csv
+from fewshot.core.files import tell, write_csv
 from fewshot.core.modes import Inference
 
 
@@ -36,10 +36,13 @@ def predict(
     """
     from fewshot.evaluation.inputs import load_model
     from fewshot.model import predict as own
+    from fewshot.model.remarks import image_remarks
 
     check_outputs(csv)
     model = load_model(checkpoint)
     found = own.predict(model, support, query, mode=mode, absent=absent, present=present, relations=relations)
+    for line in image_remarks(model, own.support_files(support), [p.file for p in found]):
+        tell(line)
     rows = [(str(p.file), p.name, f"{p.probability:.3f}") for p in found]
     print_table(("file", "class", "probability"), rows)
     if csv is not None:
