@@ -10,6 +10,7 @@ from typing import Any
 from fewshot.cli.audit import audit
 from fewshot.cli.compare import compare
 from fewshot.cli.data import check, download, info, pack
+from fewshot.cli.env import env
 from fewshot.cli.evaluate import evaluate
 from fewshot.cli.export import export
 from fewshot.cli.features import features
@@ -35,6 +36,7 @@ COMMANDS: dict[str, Callable[..., Any] | dict[str, Callable[..., Any]]] = {
     "graph": graph,
     "export": export,
     "features": features,
+    "env": env,
     "data": {"pack": pack, "info": info, "check": check, "download": download},
 }
 

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from fewshot.core.errors import InputError
+from fewshot.model.precision import layout
 
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as PIL's mode "L"
 
@@ -59,7 +60,7 @@ class Preprocess(nn.Module):
             x = x[..., top : top + side, left : left + side]
         if self.size is not None and tuple(x.shape[-2:]) != (self.size, self.size):
             x = nn.functional.interpolate(x, (self.size, self.size), mode="bilinear", antialias=True)
-        return ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        return ((x - self.mean) / self.std).contiguous(memory_format=layout(x.device))
 
     def _convert(self, x: Float[Tensor, "n C H W"]) -> Float[Tensor, "n c H W"]:
         have = x.shape[1]

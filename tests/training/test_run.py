@@ -79,6 +79,7 @@ def config(tmp_path_factory):
         images=Images(size=16, channels=1),
         augment=Augment(crop=1, flip=True, noise=0.1),
         backbone=Backbone(width=4),
+        precision="32-true",
         pretrain=Pretrain(epochs=2, batch=15),
         meta=Meta(steps=4, batch=2, way=3, query=2, validate_every=2),
         graph=Graph(steps=4, batch=2, ways=(3,), shots=(1, 2), query=2, validate_every=2),
@@ -141,6 +142,14 @@ def test_the_checkpoint_has_the_base_classes_as_known_classes(whole, config):
     expected = torch.nn.functional.normalize(means, dim=-1)
     torch.testing.assert_close(model.known.prototypes, expected, atol=1e-4, rtol=0)
     assert model.known.paths == (None if train.paths is None else tuple(map(as_path, train.paths)))
+
+
+def test_a_run_keeps_the_precision_that_it_began_with(config, tmp_path):
+    auto, fabric = replace(config, precision="auto"), processes.make_fabric(1)
+    assert training._precision(auto, tmp_path, False, fabric) == "32-true"  # see conftest.py
+    configs.write(replace(config, precision="bf16-mixed"), tmp_path / "config.yaml")
+    assert training._precision(auto, tmp_path, True, fabric) == "bf16-mixed"
+    assert training._precision(auto, tmp_path, False, fabric) == "32-true"
 
 
 def test_rows_with_relations_stand_next_to_those_without(whole, config):
