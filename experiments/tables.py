@@ -145,6 +145,25 @@ def joint_conditions() -> str:
     return _markdown(lines)
 
 
+def labelling() -> str:
+    """Accuracy after labels that were chosen in different ways."""
+    lines = [["images to label", "0", "5", "10", "20", "10 labels over random ones"], ["---"] * 6]
+    for row in result("suggest")["labelling"]:
+        cells = [f"{row[key]:.1f}" for key in ("without", "accuracy 5", "accuracy 10", "accuracy 20")]
+        above = f"{row['above random 10']:+.1f} ± {row['ci95 10']:.1f}" if row["choice"] != "random" else ""
+        lines.append([row["choice"], *cells, above])
+    return _markdown(lines)
+
+
+def suspected() -> str:
+    """How many suspected labels are wrong, and how many of the wrong ones are found."""
+    lines = [["episodes", "wrong labels", "precision", "recall", "class right"], ["---"] * 5]
+    for row in result("suggest")["suspects"]:
+        shape, wrong = f"{row['way']}-way {row['shot']}-shot", f"{100 * row['wrong']:.0f} %"
+        lines.append([shape, wrong, *(f"{row[key]:.0f}" for key in ("precision", "recall", "class right"))])
+    return _markdown(lines)
+
+
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"headline": headline},
     "docs/features.md": {"base_mean": base_mean},
@@ -156,6 +175,8 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "relations": relations,
         "unknown": unknown,
         "evidence": evidence,
+        "labelling": labelling,
+        "suspected": suspected,
         "dependencies": dependencies,
     },
     "docs/speed.md": {"speed": summary.markdown, "growth": growth},
