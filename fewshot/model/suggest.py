@@ -123,8 +123,9 @@ def suggest(
     """
     if count < 1:
         raise InputError(f"count: expected at least 1, got {count}")
-    if not isinstance(model.graph, ClassGraph):
-        raise InputError(f"model: expected one with a ClassGraph, got {type(model.graph).__name__}")
+    graph = model.graph
+    if not isinstance(graph, ClassGraph):
+        raise InputError(f"model: expected one with a ClassGraph, got {type(graph).__name__}")
     classes = support_files(support)
     try:
         files = query_files(pool)
@@ -135,7 +136,7 @@ def suggest(
     unlabelled = encode_files(model, files)
     model = model.to("cpu")
     changed = model.transform(features)
-    wrong, like = label_doubts(model.graph, changed, mask)
+    wrong, like = label_doubts(graph, changed, mask)
     order = most_useful(model.transform(unlabelled), changed[mask], count)
     logits = classify(model, features, mask, unlabelled[order]).logits[0]
     found = logits.softmax(-1).max(-1)
