@@ -58,6 +58,7 @@ def compare(
     from fewshot.evaluation import choice, inputs
     from fewshot.evaluation import compare as comparison
     from fewshot.evaluation.episodes_file import check_episodes_file, write_episodes
+    from fewshot.evaluation.joint_check import joint_below
     from fewshot.evaluation.open_set import score_unknown
     from fewshot.methods import own
     from fewshot.methods.open_set import RULES
@@ -101,6 +102,8 @@ def compare(
     shape, fingerprint = f"{options.way}-way {options.shot}-shot", rows[0]["fingerprint"]
     print(f"{shape}, {options.episodes} episodes of {split}, fingerprint {fingerprint}")
     print_compared(rows)
+    for line in joint_below([row.scores for row in found]):
+        tell(line)
     content: dict[str, Any] = {
         "source": str(source),
         "split": split,

@@ -45,6 +45,7 @@ def evaluate(
     from fewshot.evaluation import scores
     from fewshot.evaluation.correlations import mean_dependencies, meaning
     from fewshot.evaluation.inputs import open_checkpoint
+    from fewshot.evaluation.joint_check import joint_below
     from fewshot.methods.prototypes import prototypes
 
     check_outputs(json)
@@ -55,7 +56,7 @@ def evaluate(
     known = proportions == "known"
     label = f"{mode}-known" if known else mode
 
-    def score(given: Relations | None) -> Scores:
+    def score(given: Relations | None, mode: str = mode, label: str = label) -> Scores:
         predict = scores.as_predict(
             scored.graph,
             joint=mode == "joint",
@@ -79,6 +80,9 @@ def evaluate(
     if len(graph.per_episode) > 1:
         for other, (above, half) in differences.items():
             print(f"class-graph - {other}: {above:+.2f} ± {half:.2f} (paired, 95 %)\n")
+    if mode == "joint":
+        for line in joint_below([graph, score(relations, "inductive", "inductive")]):
+            tell(line)
     print_classes(graph.per_class, pairs)
     ranks = meaning(mean_dependencies(scored.graph.cpu(), sampler), graph.confusion, sampler.data)
     _print_ranks(ranks)

@@ -21,7 +21,7 @@ from fewshot.graph.edges import Edges
 from fewshot.graph.known_classes import KnownClasses
 from fewshot.graph.transform import Transformed
 from fewshot.model.relations import check_relations, fitting, labels_in, rows
-from fewshot.model.supports import content_keys, kept, places
+from fewshot.model.supports import content_keys, dense, kept, places
 
 MANY = 1000  # classes; beyond this number, each listens to its nearest only
 NEAREST = 64
@@ -34,10 +34,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     ``fit`` keeps the supports; each prediction is one episode of these supports and the queries. The
     estimator works in pipelines and searches, and labels may be of any kind that scikit-learn takes.
 
-    Only the directions of features matter, seen from the origin, for lengths from 1e-10 to 1e18. So subtract
-    the mean of other, known classes from the features; if there are none, a ``StandardScaler`` before the
-    estimator subtracts the mean of the supports. Joint inference needs this: if all features point the same
-    way, it is worse than inductive. Features are classified in their own precision, float32 or float64.
+    Only the directions of features matter, seen from the origin, for lengths from 1e-10 to 1e18. If all of
+    them point the same way, subtract the mean of other images or rows, which need no labels; a
+    ``StandardScaler`` before the estimator subtracts the mean of the supports, which costs accuracy if these
+    are few (docs/features.md). Joint inference needs this most. Features are classified in their own
+    precision, float32 or float64.
 
     Args:
         model: a `GraphFewShot` that encodes images, uint8 ``[n, C, H, W]``; default None: X holds features
@@ -110,7 +111,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """Keep these supports, and forget all earlier ones.
 
         Args:
-            X: features **[n, D]**, or with a model images uint8 **[n, C, H, W]**.
+            X: features **[n, D]**, dense or sparse, or with a model images uint8 **[n, C, H, W]**.
             y: labels **[n]**.
 
         Raises:
@@ -166,7 +167,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = self.model is None
+        tags.input_tags.two_d_array = tags.input_tags.sparse = self.model is None
         return tags
 
     def _learn(self, X: Any, y: Any, classes: list[np.ndarray], restart: bool) -> FewShotClassifier:
@@ -223,6 +224,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     def _validated(self, X: Any, *y: Any, reset: bool) -> Any:
         """X, or X and y, as arrays of the right kind; unless ``reset``, with as many features as before."""
         if self.model is None:
+            X = dense(X)
             kinds = [np.float64, np.float32] if reset else self.supports_.dtype
             return validate_data(self, X, *y, reset=reset, dtype=kinds)
         X = np.asarray(X)

@@ -40,8 +40,9 @@ def image_remarks(
     if model.known is None:
         return lines
     with torch.no_grad():
-        cosines = [_to_known(model, encode_files(model, files)) for files in (shown, asked)]
-    return lines + likeness_remarks(*cosines, *model.known.prototypes.shape)
+        own, others = (_to_known(model, encode_files(model, files)) for files in (shown, asked))
+    known, size = model.known.prototypes.shape
+    return lines + likeness_remarks(own, others, known, size)
 
 
 def channel_remarks(channels: int | None, pictures: Sequence[np.ndarray]) -> list[str]:
@@ -124,7 +125,7 @@ def _training_mean(model: GraphFewShot) -> float | None:
     """The mean brightness of the training images, if the model was trained on a data set here."""
     if "config" not in model.extra or getattr(model.backbone, "input", None) is not None:
         return None
-    return float(np.mean(model.preprocess.config["mean"]))
+    return float(model.preprocess.mean.mean())
 
 
 def _some(files: Sequence[Path]) -> list[Path]:

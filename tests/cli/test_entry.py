@@ -508,7 +508,8 @@ def test_train_passes_its_options_on(tmp_path, monkeypatch, capsys):
     [
         ([], "fewshot: error: expected one of train,evaluate,compare,audit,predict"),
         (["trian"],
-         "fewshot: error: expected one of 'train', 'evaluate', 'compare', 'audit', 'predict', 'graph', "
+         "fewshot: error: expected one of 'train', 'evaluate', 'compare', 'audit', 'predict', 'suggest', "
+         "'graph', "
          "'export', 'features', 'data', got 'trian'"),
         (["evaluate", "x", "--way", "y"], "fewshot evaluate: error: way: expected int, got y"),
         (["evaluate", "x", "--mode", "z"],
