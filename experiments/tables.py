@@ -164,6 +164,32 @@ def suspected() -> str:
     return _markdown(lines)
 
 
+def prototype_scale() -> str:
+    """The calibration error of prototypes with each scale."""
+    heads = ["features", "episodes", "accuracy", "scale 10", "usual scale", "validation classes"]
+    lines = [heads, ["---"] * len(heads)]
+    for row in result("prototype_scale")["rows"]:
+        errors = [f"{row[name]:.3f}" for name in ("ten", "usual", "validation")]
+        shape = f"{row['way']}-way {row['shot']}-shot"
+        lines.append([row["features"], shape, f"{row['accuracy']:.1f}", *errors])
+    return _markdown(lines)
+
+
+def sure_sets() -> str:
+    """Coverage and size of sets by the thresholds, and by the probabilities alone."""
+    heads = ["features", "mode", "relations", "episodes", "accuracy"]
+    heads += ["coverage", "size", "by probabilities: coverage", "size"]
+    lines = [heads, ["---"] * len(heads)]
+    for row in result("sure_sets")["rows"]:
+        told = "taxonomy" if row["related"] else "none"
+        cells = [row["features"], row["mode"], told, f"{row['way']}-way {row['shot']}-shot"]
+        cells.append(f"{row['accuracy']:.1f}")
+        for kind in ("sets", "cumulative"):
+            cells += [f"{row[f'{kind}_coverage']:.1f}", f"{row[f'{kind}_size']:.2f}"]
+        lines.append(cells)
+    return _markdown(lines)
+
+
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"headline": headline},
     "docs/features.md": {"base_mean": base_mean},
@@ -179,6 +205,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "suspected": suspected,
         "dependencies": dependencies,
     },
+    "docs/probabilities.md": {"prototype_scale": prototype_scale, "sure_sets": sure_sets},
     "docs/speed.md": {"speed": summary.markdown, "growth": growth},
 }
 

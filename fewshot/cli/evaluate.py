@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from math import isnan, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -68,7 +69,8 @@ def evaluate(
         return scores.evaluate(predict, sampler, method="class-graph", mode=label, relations=kind)
 
     plain = score(None)
-    reference = scores.evaluate(scores.as_predict(prototypes), sampler, method="prototypes")
+    calibrated = partial(prototypes, scale=scored.scale)
+    reference = scores.evaluate(scores.as_predict(calibrated), sampler, method="prototypes")
     graph = plain if relations is None else score(relations)  # that which the details below are of
     names = sampler.data.class_names
     pairs = scores.hardest_pairs(graph.confusion, names)

@@ -16,7 +16,8 @@ LISTED = 15  # how many classes of an evaluation are printed; --json writes all
 
 def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print a results table; rows with relations are a table of their own."""
-    names = ("method", "mode", "way", "shot", "accuracy", "calibration error", "episodes", "fingerprint")
+    figures = ("accuracy", "calibration error", "NLL", "AURC")
+    names = ("method", "mode", "way", "shot", *figures, "episodes", "fingerprint")
     for relations, some in by_relations(rows).items():
         lines = [
             (
@@ -25,7 +26,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
                 row["way"],
                 row["shot"],
                 plus_minus(row["accuracy"], row["ci95"]),
-                f"{row['ece']:.3f}",
+                *(plus_minus(row.get(name), None, ".3f") for name in ("ece", "nll", "aurc")),
                 row["episodes"],
                 row["fingerprint"],
             )

@@ -18,6 +18,9 @@ def predict(
     absent: list[str] = [],  # noqa: B006 (never changed; what the help shows)
     present: list[str] = [],  # noqa: B006
     relations: str = "names",
+    proportions: str = "unknown",
+    none: bool = False,
+    sure: float | None = None,
     csv: Path | None = None,
 ) -> None:
     """Classify your own images by a few labelled ones.
@@ -32,23 +35,40 @@ def predict(
         absent: Classes that you know are not among the queries.
         present: Classes that you know are among the queries.
         relations: To known classes: by the classes' names (or names.csv in the folder), none, or FILE.csv.
-        csv: Also write the probabilities of all classes to this file.
+        proportions: The classes' shares of the queries in joint mode: unknown, equal, or a FILE.csv with the
+            columns class and share. Each class is then given to as many queries as its share says.
+        none: Also give the probability that a query is of none of the classes.
+        sure: Also give for each query the smallest set of classes that holds the right one in this share of
+            the cases (0.5 to 0.99), and their nearest common group if paths are known.
+        csv: Also write the probabilities of all classes to this file, and what else was asked for.
     """
     from fewshot.evaluation.inputs import load_model
     from fewshot.model import predict as own
+    from fewshot.model.prediction import FIRST, answer_table
     from fewshot.model.remarks import image_remarks
 
     check_outputs(csv)
     model = load_model(checkpoint)
-    found = own.predict(model, support, query, mode=mode, absent=absent, present=present, relations=relations)
+    found = own.predict(
+        model,
+        support,
+        query,
+        mode=mode,
+        absent=absent,
+        present=present,
+        relations=relations,
+        proportions=proportions,
+        none=none,
+        sure=sure,
+    )
     for line in image_remarks(model, own.support_files(support), [p.file for p in found]):
         tell(line)
-    rows = [(str(p.file), p.name, f"{p.probability:.3f}") for p in found]
-    print_table(("file", "class", "probability"), rows)
+    (header, *rows), classes = answer_table(found), len(found[0].probabilities)
+    shown = [*range(len(FIRST)), *range(len(FIRST) + classes, len(header))]  # without a column per class
+    cells = [[f"{x:.3f}" if isinstance(x, float) else str(x) for x in row] for row in rows]
+    print_table([header[i] for i in shown], [[row[i] for i in shown] for row in cells])
     if csv is not None:
-        header = ["file", "class", "probability", *found[0].probabilities]
-        table = [[p.file, p.name, p.probability, *p.probabilities.values()] for p in found]
-        write_csv(csv, [header, *table])
+        write_csv(csv, [header, *rows])
 
 
 def graph(checkpoint: Path, *, support: Path, out: Path, relations: str = "names") -> None:

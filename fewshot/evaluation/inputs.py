@@ -20,10 +20,12 @@ from fewshot.data.packed import Splits
 from fewshot.data.synthetic import made_up_features
 from fewshot.episodes.hard_classes import class_distances
 from fewshot.episodes.sampler import EpisodeSampler
+from fewshot.evaluation.prototype_scale import scale_of
 from fewshot.evaluation.relations import Relations, relate
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.graph.known_classes import KnownClasses
 from fewshot.graph.transform import PowerTransform, Transformed
+from fewshot.methods.prototypes import USUAL, Scale
 from fewshot.methods.shared.material import Material
 from fewshot.model.few_shot import GraphFewShot
 
@@ -163,7 +165,13 @@ class ScoredData:
             images=self.images,
             known=None if relations is None else relations.known,
             known_relations=None if relations is None else relations.among,
+            scale=self.scale,
         )
+
+    @property
+    def scale(self) -> Scale:
+        """The scale of the prototypes method: that of the checkpoint, or the usual one."""
+        return USUAL if self.model is None else scale_of(self.model)
 
 
 def open_source(path: Path, data: str | None = None) -> ScoredData:

@@ -21,6 +21,7 @@ from fewshot.graph.known_classes import KnownClasses
 from fewshot.graph.transform import PowerTransform, Transformed
 from fewshot.model import backbones
 from fewshot.model.backbones.build import Called
+from fewshot.model.calibration import Calibration
 from fewshot.model.checkpoint import FORMAT, known_content, known_from, read_checkpoint
 from fewshot.model.precision import Precision, autocast, resolve
 from fewshot.model.preprocess import Preprocess, check_images
@@ -78,6 +79,7 @@ class GraphFewShot(nn.Module):
         self.precision: Precision = precision
         self.known = known
         self.extra: dict[str, Any] = {}
+        self.calibration = Calibration()
         self.transform = PowerTransform()  # none until training fits it
         # Empty until it is known, since D is known only once there are images.
         self.register_buffer("base_mean", torch.zeros(0) if base_mean is None else base_mean.detach().float())
@@ -214,6 +216,7 @@ class GraphFewShot(nn.Module):
             "precision": self.precision,
             "state": {key: value.detach().cpu() for key, value in self.state_dict().items()},
             "known": known_content(self.known),
+            "calibration": self.calibration.content(),
             "extra": self.extra if extra is None else extra,
         }
         with replacing(path) as temporary:
@@ -268,6 +271,7 @@ class GraphFewShot(nn.Module):
         model.extra = content["extra"]
         size = model.base_mean.numel() or model.transform.centre.numel()
         model.known = known_from(content.get("known"), path, size)
+        model.calibration = Calibration.from_content(content.get("calibration"), str(path))
         return model.eval()
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:

@@ -68,7 +68,7 @@ def folder_relations(
     if str(relations) == "none":
         return None
     if str(relations) == "names":
-        file = next((file for name in TABLES if (file := Path(support) / name).is_file()), None)
+        file = _own_table(support)
         if known is None or not (known.paths and any(known.paths)):
             return None  # there is nothing that names could be compared with
         if file is None:
@@ -87,8 +87,7 @@ def _by_table(
     table: ClassTable, file: Path, classes: Sequence[str], known: KnownClasses
 ) -> FolderRelations | None:
     rows = [table.get(name, ClassRow()) for name in classes]
-    by_wnid = [(find_paths([row.wnid]) or ("",))[0] if row.wnid else "" for row in rows]
-    paths = [row.path or found for row, found in zip(rows, by_wnid, strict=True)]
+    paths = _paths(rows)
     if any(paths):
         if not (known.paths and any(known.paths)):
             raise InputError(f"{file}: it has paths, but the model's known classes have none to compare with")
@@ -106,3 +105,32 @@ def _by_table(
 
 def _by_paths(paths: Sequence[str], known: KnownClasses) -> FolderRelations | None:
     return FolderRelations(similarity(paths, known.paths or ())) if any(paths) else None
+
+
+def class_paths(relations: str | Path, support: str | Path, classes: Sequence[str]) -> dict[str, str]:
+    """The classes' paths in a taxonomy, whatever the known classes are; without those that are unknown.
+
+    Args:
+        relations, support, classes: as of `folder_relations`; with "none" the folder's own table counts.
+
+    >>> class_paths("none", "photos", ["n02116738", "mine"])["n02116738"].rpartition("/")[2]
+    'African_hunting_dog'
+    """
+    file = Path(relations) if str(relations) not in ("names", "none") else _own_table(support)
+    if file is None:
+        found: Sequence[str] = find_paths(classes) or ()
+    else:
+        table = read_class_table(file)
+        found = _paths([table.get(name, ClassRow()) for name in classes])
+    return {name: path for name, path in zip(classes, found, strict=False) if path}
+
+
+def _own_table(support: str | Path) -> Path | None:
+    """The table in a support folder."""
+    return next((file for name in TABLES if (file := Path(support) / name).is_file()), None)
+
+
+def _paths(rows: Sequence[ClassRow]) -> list[str]:
+    """The path of each row, else that of its wnid; "" if unknown."""
+    by_wnid = [(find_paths([row.wnid]) or ("",))[0] if row.wnid else "" for row in rows]
+    return [row.path or found for row, found in zip(rows, by_wnid, strict=True)]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,21 +17,14 @@ from fewshot.data.labelled import LabelledSet
 from fewshot.data.readers.images import decode
 from fewshot.data.readers.source import EXTENSIONS
 from fewshot.graph.class_graph import GraphOutput
+from fewshot.model.assignment import labels_of, read_shares
 from fewshot.model.few_shot import GraphFewShot
-from fewshot.model.folder_relations import folder_relations
+from fewshot.model.folder_relations import class_paths, folder_relations
+from fewshot.model.prediction import Prediction, check_class_names, predictions
+from fewshot.model.sure_sets import check_level
 
 BATCH = 256  # images decoded at a time
 SHOWN = 96  # pixels of a class's image in a picture
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The prediction for a query image: file, class, that class's probability, and all probabilities."""
-
-    file: Path
-    name: str
-    probability: float
-    probabilities: dict[str, float]
 
 
 def predict(
@@ -44,6 +36,9 @@ def predict(
     absent: Sequence[str] = (),
     present: Sequence[str] = (),
     relations: str | Path = "names",
+    proportions: str | Path | Mapping[str, float] = "unknown",
+    none: bool = False,
+    sure: float | None = None,
 ) -> list[Prediction]:
     """Assign image files to the classes of a support folder.
 
@@ -59,16 +54,27 @@ def predict(
         present: classes known to be among the queries.
         relations: to the model's known classes, see `fewshot.model.folder_relations`: "names" (default),
             "none", or a table of classes.
+        proportions: the classes' shares of the queries, in joint mode: "unknown" (default), "equal", a CSV
+            file with the columns ``class`` and ``share``, or shares by class. The classes are then assigned
+            by `best_assignment`.
+        none: also give the probability that a query is of none of the classes; default False.
+        sure: also give sets of classes that hold the right one in this share of the cases, from 0.5 to 0.99;
+            default None: no sets.
 
     Returns:
         One `Prediction` per query, in the given order; files of a folder by path.
 
     Raises:
         InputError: a folder or file is missing or empty, an image cannot be decoded, a class is not among the
-            supports, or is both absent and present; relations that cannot be used.
+            supports, or is both absent and present, or bears the name of a column; relations that cannot be
+            used; shares without joint mode.
     """
     check_inference(mode)
     classes = support_files(support)
+    check_class_names(classes, sets=sure is not None)
+    shares = read_shares(proportions, list(classes), mode)
+    if sure is not None:
+        check_level(sure)
     evidence = _evidence(list(classes), absent, present)
     related = folder_relations(relations, support, list(classes), model.known)
     files = query_files(query)
@@ -80,15 +86,26 @@ def predict(
         encode_files(model, files),
         joint=mode == "joint",
         evidence=evidence,
+        proportions=None if shares is None else torch.from_numpy(shares)[None],
+        unknown=none,
         **(related.options if related else {}),
     )
-    rows = output.logits[0].double().softmax(-1).tolist()
-    predictions = []
-    for file, row in zip(files, rows, strict=True):
-        probabilities = dict(zip(classes, row, strict=True))
-        name = max(probabilities, key=probabilities.__getitem__)
-        predictions.append(Prediction(file, name, probabilities[name], probabilities))
-    return predictions
+    logits = output.logits[0].double()
+    found, chosen = logits.softmax(-1).numpy(), labels_of(logits.numpy(), shares)
+    unknown = None if output.unknown is None else output.unknown[0].double().sigmoid().numpy()
+    sets = paths = None
+    if sure is not None:
+        sets = model.calibration.sets(
+            found,
+            chosen,
+            sure,
+            mode=mode,
+            shares=shares is not None,
+            shots=mask[0].sum(-1).numpy(),
+            related=related is not None,
+        )
+        paths = class_paths(relations, support, list(classes))
+    return predictions(files, list(classes), found, chosen, unknown, sets, paths)
 
 
 def support_files(folder: str | Path) -> dict[str, list[Path]]:
@@ -161,6 +178,7 @@ def classify(
     *,
     joint: bool = False,
     evidence: Float[Tensor, "1 N"] | None = None,
+    proportions: Float[Tensor, "1 N"] | None = None,
     relations: Float[Tensor, "N C"] | None = None,
     known_relations: Float[Tensor, "C C"] | None = None,
     belief: float | None = None,
@@ -172,7 +190,7 @@ def classify(
         model: with known classes if there are relations.
         support, mask: as `encode_support` gives them.
         query: as `encode_files` gives it.
-        joint, evidence, relations, known_relations, belief, unknown: of the graph.
+        joint, evidence, proportions, relations, known_relations, belief, unknown: of the graph.
     """
     device = model.device
     output = model.classify(
@@ -181,6 +199,7 @@ def classify(
         joint=joint,
         support_mask=mask.to(device),
         evidence=None if evidence is None else evidence.to(device),
+        proportions=None if proportions is None else proportions.to(device),
         relations=None if relations is None else relations.to(device),
         **({} if known_relations is None else {"known_relations": known_relations.to(device)}),
         belief=belief,

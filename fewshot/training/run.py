@@ -26,6 +26,7 @@ from fewshot.training.config import Config
 from fewshot.training.loggers import Loggers, check_names
 from fewshot.training.outcome import write_outcome
 from fewshot.training.plan import planned, train_stages
+from fewshot.training.probabilities import calibration_of
 from fewshot.training.processes import launch, on_first, workers_of
 from fewshot.training.recorder import RunRecorder
 from fewshot.training.run_folder import RunFolder
@@ -87,7 +88,8 @@ def train(
         # Otherwise cuDNN chooses its algorithms by speed, other ones each time.
         with closing(recorder), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
             train_stages(plan, model, fabric, recorder, saved, save_every)
-            scores = plan.final.scores(model.eval(), fabric)
+            model.calibration = calibration_of(model.eval(), splits.val, config.seed)
+            scores = plan.final.scores(model, fabric)
             if folder is not None:
                 write_outcome(config, splits, model, plan.final, scores, folder, recorder)
         fabric.barrier()

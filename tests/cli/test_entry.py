@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from collections import Counter
 
 import matplotlib
 import numpy as np
@@ -455,6 +456,14 @@ def test_predict_and_graph_on_folders_of_letters(checkpoint, letters, tmp_path, 
     assert all(float(row["B"]) == 0 for row in rows)
     assert {row["class"] for row in rows} <= {"A", "C"}
     assert all(line.split()[0] in shown for line in map(str, queries))
+    more = ["--mode", "joint", "--proportions", "equal", "--none", "--sure", 0.8, "--csv", table]
+    assert run("predict", checkpoint, *arguments[:-5], *more) == 0
+    shown, rows = capsys.readouterr().out, list(csv.DictReader(table.open()))
+    assert list(rows[0]) == ["file", "class", "probability", *"ABC", "none_of_these", "sure_set", "group"]
+    assert sorted(Counter(row["class"] for row in rows).values()) == [6, 7, 7]
+    assert all(row["class"] in row["sure_set"].split(";") for row in rows)
+    assert all(0 < float(row["none_of_these"]) < 1 for row in rows)
+    assert "sure_set" in shown
     for name in ("g.png", "g.html", "g.graphml", "g.json"):
         assert run("graph", checkpoint, "--support", support, "--out", tmp_path / name) == 0
         assert capsys.readouterr().out.strip() == str(tmp_path / name)

@@ -1,6 +1,7 @@
 """Prediction on image files: letters drawn to folders, and everything that can be wrong with them."""
 
 import shutil
+from collections import Counter
 
 import matplotlib
 import numpy as np
@@ -137,6 +138,50 @@ def test_relations_of_a_table_go_to_the_graph(model, folders):
     assert found[0].probabilities != plain[0].probabilities
 
 
+def test_given_shares_are_those_of_the_labels(model, folders):
+    support, query = folders / "support", folders / "query"
+    options = {"mode": "joint"}
+    equal = predict(model, support, query, proportions="equal", **options)
+    assert Counter(p.name for p in equal) == {"A": 2, "O": 2, "T": 2}
+    for name in LETTERS:
+        assert sum(p.probabilities[name] for p in equal) == pytest.approx(2, abs=1e-3)
+    table = folders / "shares.csv"
+    table.write_text("class,share\nA,3\nO,1\nT,0\n")
+    found = predict(model, support, query, proportions=table, **options)
+    assert Counter(p.name for p in found) == {"A": 5, "O": 1}  # of 4.5 and 1.5
+    assert all(p.probabilities["T"] == 0 for p in found)
+    assert predict(model, support, query, proportions={"A": 6.0, "O": 2.0, "T": 0.0}, **options) == found
+    assert predict(model, support, query, **options) == predict(
+        model, support, query, proportions="unknown", **options
+    )
+
+
+def test_none_of_these_and_sets(model, folders):
+    support, query = folders / "support", folders / "query"
+    plain = predict(model, support, query)
+    found = predict(model, support, query, none=True, sure=0.9)
+    sizes = {}
+    for before, after in zip(plain, found, strict=True):
+        assert before.none_of_these is None
+        assert before.sure_set == ()
+        assert 0 < after.none_of_these < 1
+        assert after.name in after.sure_set
+        ranks = [after.probabilities[name] for name in after.sure_set]
+        assert ranks == sorted(ranks, reverse=True)
+        assert after.probabilities == pytest.approx(before.probabilities)
+        assert after.group == ""
+    for sure in (0.5, 0.9, 0.99):
+        sizes[sure] = sum(len(p.sure_set) for p in predict(model, support, query, sure=sure))
+    assert sizes[0.5] <= sizes[0.9] <= sizes[0.99]
+    paths = {"A": "letter/vowel", "O": "letter/vowel", "T": "letter/consonant"}
+    (support / "classes.csv").write_text(
+        "class,path\n" + "".join(f"{name},{path}\n" for name, path in paths.items())
+    )
+    for p in predict(model, support, query, sure=0.99):
+        expected = "letter" if "T" in p.sure_set and len(p.sure_set) > 1 else paths[p.sure_set[0]]
+        assert p.group == expected
+
+
 def test_masks_of_classes_with_different_shots(model, folders):
     features, mask = encode_support(model, support_files(folders / "support"))
     assert features.shape[:3] == (1, 3, 3)
@@ -177,12 +222,20 @@ def test_refusals(model, folders):
         ((support, folders / "empty"), {}, "query: no image in"),
         ((support, query / "none.png"), {}, "query: no such file or folder"),
         ((support, []), {}, "query: expected at least one file or folder"),
+        ((support, a), {"proportions": "equal"}, "proportions: expected them with mode joint, got mode ind"),
+        ((support, a), {"proportions": "no.csv", "mode": "joint"}, "no.csv"),
+        ((support, a), {"sure": 1.0}, "sure: expected a share from 0.5 to 0.99, got 1.0"),
         ((folders / "none", a), {}, "support: no such file or folder"),
         ((a, a), {}, "support: expected a folder with one folder per class, got the file"),
         ((query, a), {}, "support: expected at least 2 folders, one per class"),
     ]:
         with pytest.raises(InputError, match=message):
             predict(model, *arguments, **options)
+    (support / "group").mkdir()
+    draw("A", support / "group" / "1.png")
+    with pytest.raises(InputError, match=r"other names than the columns of a table .* got 'group'"):
+        predict(model, support, a)
+    shutil.rmtree(support / "group")
     shutil.rmtree(support / "O")
     (support / "O").mkdir()
     with pytest.raises(InputError, match="support: class 'O' has no image in"):

@@ -14,6 +14,7 @@ from fewshot.core.taxonomy import as_path
 from fewshot.data.loading import load
 from fewshot.evaluation.scores import evaluate, in_mode
 from fewshot.graph.class_graph import ClassGraph
+from fewshot.model.calibration import Calibration
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.training import config as configs
 from fewshot.training import processes, validation
@@ -21,6 +22,7 @@ from fewshot.training import run as training
 from fewshot.training.build import build, load_weights
 from fewshot.training.config import Augment, Backbone, Config, Evaluate, Graph, Images, Meta, Pretrain
 from fewshot.training.final import final_evaluation
+from fewshot.training.probabilities import calibration_of
 from fewshot.training.recorder import RunRecorder
 from fewshot.training.run import train
 from fewshot.training.samplers import drawn_from
@@ -169,6 +171,21 @@ def test_rows_with_relations_stand_next_to_those_without(whole, config):
     sampler = drawn_from(final.samplers[0], model.features(test))
     again = evaluate(predict, sampler, method="class-graph", mode="joint", relations="taxonomy")
     assert again.row() == rows[5]
+
+
+def test_the_checkpoint_has_what_the_validation_classes_say_of_probabilities(whole, config):
+    model = GraphFewShot.load(whole / "checkpoint.pt")
+    val = load(config.data, size=16, channels=1).val
+    again = calibration_of(model, val, config.seed)
+    assert model.calibration.content() == again.content()
+    assert model.calibration.thresholds.grids["joint-known", False].ways == (2, 4)  # of four classes
+    assert all({"nll", "aurc", "ece"} <= row.keys() for row in results(whole))
+    row = {"method": "prototypes", "way": 3}
+    [ours] = [r for r in results(whole) if row.items() <= r.items()]
+    model.calibration = Calibration(prototypes=(5.0, 0.0, 0.0))
+    [other, *_] = final_evaluation(config, load(config.data, size=16, channels=1).test).scores(model)
+    assert other.row()["accuracy"] == ours["accuracy"]
+    assert other.row()["nll"] > ours["nll"]
 
 
 def test_the_same_config_gives_the_same_figures(whole, config, tmp_path):
