@@ -43,6 +43,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def cache_folder(cache: str | Path | None = None) -> Path:
+    """The folder given, else the environment's ``FEWSHOT_CACHE``, else the user's cache folder."""
+    import platformdirs
+
+    chosen = cache or os.environ.get("FEWSHOT_CACHE") or platformdirs.user_cache_path("fewshot")
+    return Path(chosen).expanduser().absolute()
+
+
 def write_json(path: Path | None, content: Any) -> None:
     """Write a JSON file atomically; without a path, do nothing."""
     if path is not None:
