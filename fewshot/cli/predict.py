@@ -10,7 +10,7 @@ from fewshot.core.modes import Inference
 
 
 def predict(
-    checkpoint: Path,
+    checkpoint: str,
     *,
     support: Path,
     query: list[Path],
@@ -25,7 +25,7 @@ def predict(
     Example: fewshot predict runs/glyphs/checkpoint.pt --support letters/ --query scan.png scans/
 
     Args:
-        checkpoint: What fewshot train wrote.
+        checkpoint: What fewshot train wrote, or a ready model (imagenet).
         support: A folder with one folder per class, each with at least one image.
         query: Image files, or folders of them.
         mode: Look at each query on its own, or at all queries together (transductive).
@@ -51,13 +51,13 @@ def predict(
         write_csv(csv, [header, *table])
 
 
-def graph(checkpoint: Path, *, support: Path, out: Path, relations: str = "names") -> None:
+def graph(checkpoint: str, *, support: Path, out: Path, relations: str = "names") -> None:
     """Draw or export the class graph of your own classes.
 
     Example: fewshot graph runs/glyphs/checkpoint.pt --support letters/ --out letters.html
 
     Args:
-        checkpoint: What fewshot train wrote.
+        checkpoint: What fewshot train wrote, or a ready model (imagenet).
         support: A folder with one folder per class, each with at least one image.
         out: The file; its ending decides the format: .png, .html, .graphml or .json.
         relations: To known classes: by the classes' names (or names.csv in the folder), none, or FILE.csv.

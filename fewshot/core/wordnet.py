@@ -88,6 +88,16 @@ def wordnet() -> WordNet:
     return WordNet(synsets, index, plurals)
 
 
+def path_text(wnid: str) -> str:
+    """The path of an identifier's sense, joined by ``/``; empty if WordNet lacks it.
+
+    >>> path_text("n01503061").split("/")[-2:]
+    ['vertebrate', 'bird']
+    """
+    sense = wordnet().sense_of(wnid)
+    return "" if sense is None else "/".join(wordnet().path(sense))
+
+
 def plain(text: str) -> str:
     """A phrase in the form in which it is looked up: lower case, without accents, words apart by spaces.
 

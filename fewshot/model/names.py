@@ -84,6 +84,36 @@ def relations_of(found: Sequence[Meaning], known: KnownClasses) -> Float[Tensor,
     return torch.where(guesses[:, None], mean + GUESSED * (rows - mean), rows)
 
 
+def without(known: KnownClasses, table: Mapping[str, ClassRow]) -> KnownClasses:
+    """Known classes except those of a table, found by their path, wnid, or, if there is neither, name.
+
+    Raises:
+        InputError: no known class is left.
+
+    >>> known = KnownClasses(torch.eye(2), ("crow", "owl"), (("bird", "crow"), ("bird", "owl")))
+    >>> without(known, {"mine": ClassRow(path="bird/owl"), "raven": ClassRow()}).names
+    ('crow',)
+    """
+    words, paths, names = wordnet(), set(), set()
+    for name, row in table.items():
+        wnid = row.wnid or name
+        if row.path:
+            paths.add(as_path(row.path))
+        elif (sense := words.sense_of(wnid)) is not None:
+            paths.add(words.path(sense))
+        else:
+            names.add(row.name or name)
+    own = known.paths or [()] * len(known)
+    left = [
+        place
+        for place, (name, path) in enumerate(zip(known.names or (), own, strict=True))
+        if tuple(path) not in paths and name not in names
+    ]
+    if not left:
+        raise InputError("without-known: expected at least one known class to remain, got all of them")
+    return known.among(left)
+
+
 def _found(name: str, row: ClassRow) -> Found:
     if row.path:
         return Found()

@@ -127,7 +127,7 @@ def outside_with_classifier(name: str) -> tuple[Outside, Float[Tensor, "C D"] | 
         InputError: as of `outside`.
     """
     library, _, model = name.partition(":")
-    backbone = outside(name, pretrained=True, frozen=True)
+    backbone = outside(name, pretrained=True, frozen=True)  # or says in one line why not
     with _quiet():
         if library == "timm":
             last = _timm(name).create_model(model, pretrained=True).get_classifier()
@@ -135,7 +135,7 @@ def outside_with_classifier(name: str) -> tuple[Outside, Float[Tensor, "C D"] | 
             from torchvision.models import get_model
 
             *_, last = get_model(model, weights="DEFAULT", **ARGUMENTS.get(model, {})).modules()
-    return backbone, last.weight.detach() if isinstance(last, nn.Linear) else None
+    return backbone, last.weight.detach().clone() if isinstance(last, nn.Linear) else None
 
 
 def own_input(name: str) -> dict[str, Any]:
