@@ -38,8 +38,8 @@ def compare(
     Example: fewshot compare features.npz --methods class-graph,mine.py:median --out methods.png
 
     Args:
-        source: What fewshot train wrote, a ready model (imagenet), or a file of features: an .npz with features [n, D], labels [n] and
-            split [n] (train, val or test; features of train give the mean that is subtracted), or with
+        source: What fewshot train wrote, a ready model (imagenet), or a file of features: an .npz with
+            features [n, D], labels [n] and split [n] (train, val or test; features of train give the mean that is subtracted), or with
             features [classes, images, D], wnids [classes] and split [classes]; optionally names and paths,
             one per class; or an .npy of features [n, D] with NAME.labels.npy next to it (docs/features.md).
             np.savez("f.npz", features=X, labels=y, split=np.full(len(y), "test")) writes one.

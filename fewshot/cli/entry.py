@@ -13,6 +13,7 @@ from fewshot.cli.data import check, download, info, pack
 from fewshot.cli.evaluate import evaluate
 from fewshot.cli.export import export
 from fewshot.cli.features import features
+from fewshot.cli.names import names
 from fewshot.cli.parser import (
     Parser,
     add_commands,
@@ -35,6 +36,7 @@ COMMANDS: dict[str, Callable[..., Any] | dict[str, Callable[..., Any]]] = {
     "graph": graph,
     "export": export,
     "features": features,
+    "names": names,
     "data": {"pack": pack, "info": info, "check": check, "download": download},
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fewshot.cli.output import check_outputs
 from fewshot.core.errors import InputError

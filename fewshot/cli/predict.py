@@ -17,34 +17,56 @@ def predict(
     mode: Inference = "inductive",
     absent: list[str] = [],  # noqa: B006 (never changed; what the help shows)
     present: list[str] = [],  # noqa: B006
+    proportions: str = "unknown",
     relations: str = "names",
+    without_known: Path | None = None,
     csv: Path | None = None,
 ) -> None:
     """Classify your own images by a few labelled ones.
 
-    Example: fewshot predict runs/glyphs/checkpoint.pt --support letters/ --query scan.png scans/
+    Where folders of queries are named like classes, the accuracy is reported, too.
+
+    Example: fewshot predict imagenet --support photos/ --query new/
 
     Args:
         checkpoint: What fewshot train wrote, or a ready model (imagenet).
-        support: A folder with one folder per class, each with at least one image.
+        support: A folder with one folder per class; an empty one is a class that is known by its name alone.
         query: Image files, or folders of them.
         mode: Look at each query on its own, or at all queries together (transductive).
-        absent: Classes that you know are not among the queries.
-        present: Classes that you know are among the queries.
+        absent: Classes that you know are not among the queries; or groups, such as mammal.
+        present: Classes that you know are among the queries; or groups of which at least one class is.
+        proportions: The classes' shares of the queries: unknown, equal, or FILE.csv.
         relations: To known classes: by the classes' names (or names.csv in the folder), none, or FILE.csv.
+        without_known: A table of classes to take out of the known ones, by their wnid, path or name.
         csv: Also write the probabilities of all classes to this file.
     """
     from fewshot.evaluation.inputs import load_model
     from fewshot.model import predict as own
+    from fewshot.model.image_files import support_files
     from fewshot.model.remarks import image_remarks
 
     check_outputs(csv)
-    model = load_model(checkpoint)
-    found = own.predict(model, support, query, mode=mode, absent=absent, present=present, relations=relations)
-    for line in image_remarks(model, own.support_files(support), [p.file for p in found]):
+    model = load_model(checkpoint, without_known)
+    found = own.predict(
+        model,
+        support,
+        query,
+        mode=mode,
+        absent=absent,
+        present=present,
+        proportions=proportions,
+        relations=relations,
+        tell=tell,
+    )
+    for line in image_remarks(model, support_files(support, zero_shot=True), [p.file for p in found]):
         tell(line)
     rows = [(str(p.file), p.name, f"{p.probability:.3f}") for p in found]
     print_table(("file", "class", "probability"), rows)
+    if named := [p for p in found if p.file.parent.name in p.probabilities]:
+        right = sum(p.name == p.file.parent.name for p in named)
+        print(
+            f"accuracy: {100 * right / len(named):.1f} % of the {len(named)} whose folder names their class"
+        )
     if csv is not None:
         header = ["file", "class", "probability", *found[0].probabilities]
         table = [[p.file, p.name, p.probability, *p.probabilities.values()] for p in found]
@@ -63,13 +85,12 @@ def graph(checkpoint: str, *, support: Path, out: Path, relations: str = "names"
         relations: To known classes: by the classes' names (or names.csv in the folder), none, or FILE.csv.
     """
     from fewshot.evaluation.inputs import load_model
-    from fewshot.model.folder_relations import folder_relations
-    from fewshot.model.predict import support_files
+    from fewshot.model.predict import read_supports
     from fewshot.report import class_graph as drawing
     from fewshot.report.example import class_picture
 
     drawing.check_extension(out)
     check_outputs(out)
     model = load_model(checkpoint)
-    related = folder_relations(relations, support, list(support_files(support)), model.known)
-    print(drawing.save(out, class_picture(model, support, related)))
+    supports = read_supports(model, support, relations)
+    print(drawing.save(out, class_picture(model, support, supports.related)))

@@ -84,6 +84,37 @@ def relations_of(found: Sequence[Meaning], known: KnownClasses) -> Float[Tensor,
     return torch.where(guesses[:, None], mean + GUESSED * (rows - mean), rows)
 
 
+def remarks(found: Mapping[str, Meaning], most: int = 8) -> list[str]:
+    """Lines on names that were not found, were found in part, or have several senses.
+
+    Args:
+        found: what each class was taken for.
+        most: how many names a line has at most.
+
+    >>> crane = Meaning(("entity", "bird", "crane"), phrase="crane", senses=5)
+    >>> remarks({"crane": crane, "zzz": Meaning()})
+    ["names: 'zzz' was not found: no relations", "names: senses: 'crane' as bird/crane"]
+    """
+
+    def some(parts: Sequence[str]) -> str:
+        return ", ".join(parts[:most]) + (f" and {len(parts) - most} more" if len(parts) > most else "")
+
+    missing = [repr(name) for name, meaning in found.items() if not meaning.path]
+    guesses = [f"{name!r} as {meaning.phrase}" for name, meaning in found.items() if meaning.guess]
+    several = [
+        f"{name!r} as {'/'.join(meaning.path[-2:])}"
+        for name, meaning in found.items()
+        if meaning.senses > 1 and not meaning.guess
+    ]
+    lines = []
+    if missing:
+        lines.append(
+            f"names: {some(missing)} {'was' if len(missing) == 1 else 'were'} not found: no relations"
+        )
+    lines += [f"names: guesses: {some(guesses)}"] if guesses else []
+    return lines + ([f"names: senses: {some(several)}"] if several else [])
+
+
 def without(known: KnownClasses, table: Mapping[str, ClassRow]) -> KnownClasses:
     """Known classes except those of a table, found by their path, wnid, or, if there is neither, name.
 
