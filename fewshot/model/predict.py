@@ -16,6 +16,7 @@ from fewshot.core.modes import check_inference
 from fewshot.data.class_table import read_class_table
 from fewshot.graph.class_graph import GraphOutput
 from fewshot.graph.vectors import normalize
+from fewshot.model.domain import WHOLE, domain_fit, followed
 from fewshot.model.evidence import Evidence, evidence
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.model.folder_relations import FolderRelations, folder_relations
@@ -251,6 +252,8 @@ def classify(
 ) -> GraphOutput:
     """The graph's output for one episode of features; tensors on the CPU go to the model and back.
 
+    A ready model follows relations less where images are unlike those it knows, see `fewshot.model.domain`.
+
     Args:
         model: with known classes if there are relations.
         support, mask: as `encode_support` gives them.
@@ -258,16 +261,26 @@ def classify(
         joint, evidence, proportions, relations, known_relations, belief, unknown: of the graph.
     """
     device = model.device
-    output = model.classify(
-        support.to(device),
-        query[None].to(device),
-        joint=joint,
-        support_mask=mask.to(device),
-        evidence=None if evidence is None else evidence.to(device),
-        proportions=None if proportions is None else proportions.to(device),
-        relations=None if relations is None else relations.to(device),
-        **({} if known_relations is None else {"known_relations": known_relations.to(device)}),
-        belief=belief,
-        unknown=unknown,
-    )
-    return output._replace(**{name: x.cpu() for name, x in output._asdict().items() if x is not None})
+
+    def run(relations: Float[Tensor, "N C"] | None, belief: float | None) -> GraphOutput:
+        output = model.classify(
+            support.to(device),
+            query[None].to(device),
+            joint=joint,
+            support_mask=mask.to(device),
+            evidence=None if evidence is None else evidence.to(device),
+            proportions=None if proportions is None else proportions.to(device),
+            relations=None if relations is None else relations.to(device),
+            **({} if known_relations is None else {"known_relations": known_relations.to(device)}),
+            belief=belief,
+            unknown=unknown,
+        )
+        return output._replace(**{name: x.cpu() for name, x in output._asdict().items() if x is not None})
+
+    output, usual = run(relations, belief), model.extra.get("agreement")
+    if relations is None or belief is not None or usual is None or model.known is None:
+        return output
+    assert output.known_dependencies is not None
+    vectors, known = model.transform(support[0].to(device)).cpu(), model.known.prototypes.cpu()
+    fit = domain_fit(vectors, mask[0], known, output.known_dependencies[0], usual)
+    return output if fit > WHOLE else run(*followed(output, relations, mask[0], fit))

@@ -23,6 +23,7 @@ from fewshot.model.backbones.external import LIBRARIES, Outside, outside_with_cl
 
 IMAGENET = "imagenet"
 NETWORK = "tf_efficientnet_lite0"  # timm's name
+AGREEMENT = 17.0  # of photographs with the rows of a classifier, see `fewshot.model.domain.domain_fit`
 SIZE = 192  # pixels; chosen on training and validation classes of Tiny ImageNet (experiments/ready_model.py)
 
 
@@ -74,7 +75,9 @@ def ready(name: str) -> Ready:
     known = None
     if classifier is not None and len(classifier) == len(wnids):
         known = known_from_classifier(classifier, wnids)
-    extra = {"ready": name, "trained_on": "ImageNet" if known is not None else "", "wnids": list(wnids)}
+    extra: dict[str, Any] = {"ready": name, "trained_on": "", "wnids": []}
+    if known is not None:
+        extra |= {"trained_on": "ImageNet", "wnids": list(wnids), "agreement": AGREEMENT}
     return Ready(backbone, mean, known, extra)
 
 
