@@ -39,10 +39,11 @@ def compare(
 
     Args:
         source: What fewshot train wrote, a ready model (imagenet), or a file of features: an .npz with
-            features [n, D], labels [n] and split [n] (train, val or test; features of train give the mean that is subtracted), or with
-            features [classes, images, D], wnids [classes] and split [classes]; optionally names and paths,
-            one per class; or an .npy of features [n, D] with NAME.labels.npy next to it (docs/features.md).
-            np.savez("f.npz", features=X, labels=y, split=np.full(len(y), "test")) writes one.
+            features [n, D], labels [n] and split [n] (train, val or test; features of train give the mean
+            that is subtracted), or with features [classes, images, D], wnids [classes] and split [classes];
+            optionally names and paths, one per class; or an .npy of features [n, D] with NAME.labels.npy next
+            to it (docs/features.md). np.savez("f.npz", features=X, labels=y, split=np.full(len(y), "test"))
+            writes one.
         methods: Their names, separated by commas, FILE.py:NAME for your own; default all except those that
             train on images, for minutes. With class-graph comes transformed.
         options: The episodes.

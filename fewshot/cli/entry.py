@@ -23,6 +23,7 @@ from fewshot.cli.parser import (
     with_stages_left_out,
 )
 from fewshot.cli.predict import graph, predict
+from fewshot.cli.serve import serve
 from fewshot.cli.train import train
 from fewshot.core.errors import InputError
 from fewshot.training.config import Config
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Callable[..., Any] | dict[str, Callable[..., Any]]] = {
     "compare": compare,
     "audit": audit,
     "predict": predict,
+    "serve": serve,
     "graph": graph,
     "export": export,
     "features": features,

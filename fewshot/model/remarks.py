@@ -41,8 +41,8 @@ def image_remarks(
         return lines
     with torch.no_grad():
         cache = cache_for(model)
-        cosines = [_to_known(model, encode_files(model, files, cache)) for files in (shown, asked)]
-    return lines + likeness_remarks(*cosines, *model.known.prototypes.shape)
+        own, queries = (_to_known(model, encode_files(model, files, cache)) for files in (shown, asked))
+    return lines + likeness_remarks(own, queries, *model.known.prototypes.shape)
 
 
 def channel_remarks(channels: int | None, pictures: Sequence[np.ndarray]) -> list[str]:
@@ -125,7 +125,7 @@ def _training_mean(model: GraphFewShot) -> float | None:
     """The mean brightness of the training images, if the model was trained on a data set here."""
     if "config" not in model.extra or getattr(model.backbone, "input", None) is not None:
         return None
-    return float(np.mean(model.preprocess.config["mean"]))
+    return float(model.preprocess.mean.mean())
 
 
 def _some(files: Sequence[Path]) -> list[Path]:
