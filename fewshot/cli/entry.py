@@ -14,6 +14,7 @@ from fewshot.cli.env import env
 from fewshot.cli.evaluate import evaluate
 from fewshot.cli.export import export
 from fewshot.cli.features import features
+from fewshot.cli.names import names
 from fewshot.cli.parser import (
     Parser,
     add_commands,
@@ -23,6 +24,7 @@ from fewshot.cli.parser import (
     with_stages_left_out,
 )
 from fewshot.cli.predict import graph, predict
+from fewshot.cli.serve import serve
 from fewshot.cli.suggest import suggest
 from fewshot.cli.train import train
 from fewshot.core.errors import InputError
@@ -35,9 +37,11 @@ COMMANDS: dict[str, Callable[..., Any] | dict[str, Callable[..., Any]]] = {
     "audit": audit,
     "predict": predict,
     "suggest": suggest,
+    "serve": serve,
     "graph": graph,
     "export": export,
     "features": features,
+    "names": names,
     "env": env,
     "data": {"pack": pack, "info": info, "check": check, "download": download},
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fewshot.cli.options import EpisodeOptions, KnowledgeOptions
-from fewshot.cli.output import check_outputs, print_classes, print_rows, print_unknown
+from fewshot.cli.output import check_outputs, print_classes, print_rows, print_seen, print_unknown
 from fewshot.core.files import tell, write_json
 from fewshot.core.modes import Inference
 
@@ -23,7 +23,7 @@ RANKS = ("confusions", "taxonomy")  # what dependencies are compared with
 
 
 def evaluate(
-    checkpoint: Path,
+    checkpoint: str,
     *,
     options: EpisodeOptions,
     knowledge: KnowledgeOptions,
@@ -36,7 +36,7 @@ def evaluate(
     Example: fewshot evaluate runs/glyphs/checkpoint.pt --way 20 --shot 5 --mode joint
 
     Args:
-        checkpoint: What fewshot train wrote.
+        checkpoint: What fewshot train wrote, or a ready model (imagenet).
         options: The episodes.
         knowledge: What is known besides.
         mode: Look at each query on its own, or at all queries together (transductive).
@@ -50,7 +50,7 @@ def evaluate(
     from fewshot.methods.prototypes import prototypes
 
     check_outputs(json)
-    scored = open_checkpoint(checkpoint, options.data)
+    scored = open_checkpoint(checkpoint, options.data, knowledge.without_known)
     strangers = scored.sampler(options.split, **options.sampling(), unknown=options.unknown)
     sampler = strangers.without_unknown()
     relations = scored.relations(knowledge.relations, options.split, options.seed)
@@ -76,6 +76,7 @@ def evaluate(
     pairs = scores.hardest_pairs(graph.confusion, names)
     rows = [row.row() for row in dict.fromkeys((plain, reference, graph))]
     print_rows(rows)
+    print_seen(scored.seen(options.split), sampler.data.num_classes, checkpoint)
     differences = {"prototypes": scores.paired_difference(graph, reference)}
     if relations is not None:
         differences["no relations"] = scores.paired_difference(graph, plain)
@@ -92,10 +93,11 @@ def evaluate(
         other: _numbers({"accuracy": above, "ci95": half}) for other, (above, half) in differences.items()
     }
     content: dict[str, Any] = {
-        "checkpoint": str(checkpoint),
+        "checkpoint": checkpoint,
         "split": options.split,
         "episodes": {**options.sampling(), "proportions": proportions},
-        "knowledge": vars(knowledge),
+        "knowledge": knowledge.described(),
+        "seen_classes": len(scored.seen(options.split)),
         "rows": rows,
         "difference": figures["prototypes"],
         "gain": figures.get("no relations"),

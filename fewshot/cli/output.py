@@ -89,6 +89,15 @@ def print_table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     Console(width=None if sys.stdout.isatty() else 10_000).print(table)
 
 
+def print_seen(seen: Sequence[str], classes: int, model: str) -> None:
+    """Say so if the classes that were scored are known to the backbone, which makes figures too good."""
+    if seen:
+        print(
+            f"{len(seen)} of these {classes} classes are among those that the backbone of {model} was "
+            "trained on (ImageNet's): it saw these classes, so the figures are no few-shot benchmark."
+        )
+
+
 def print_classes(per_class: Mapping[str, float], pairs: Sequence[Mapping[str, Any]]) -> None:
     """Print the accuracy per class, the lowest first, and the hardest pairs of classes."""
     ordered = sorted(per_class.items(), key=lambda item: item[1])

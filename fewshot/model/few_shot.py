@@ -24,7 +24,8 @@ from fewshot.model.backbones.build import Called
 from fewshot.model.calibration import Calibration
 from fewshot.model.checkpoint import FORMAT, known_content, known_from, read_checkpoint
 from fewshot.model.precision import Precision, autocast, resolve
-from fewshot.model.preprocess import Preprocess, check_images
+from fewshot.model.preprocess import Preprocess, check_images, fitting_batch
+from fewshot.model.ready import Ready, is_ready, ready
 
 
 class GraphFewShot(nn.Module):
@@ -185,7 +186,7 @@ class GraphFewShot(nn.Module):
         if device is not None:
             self.to(device)
         here = self.base_mean.device
-        batch = batch or _fitting_batch(data.items, self.preprocess.size, here)
+        batch = batch or fitting_batch(data.items, self.preprocess.size, here)
         half = resolve(self.precision, here) == "bf16-mixed"
         training = self.training
         self.eval()
@@ -229,13 +230,16 @@ class GraphFewShot(nn.Module):
         """Read a checkpoint, in eval mode and on the CPU. Nothing in the file is executed.
 
         Args:
-            path: a file that `save` wrote.
+            path: a file that `save` wrote, or the name of a ready model: "imagenet", "timm:NAME" or
+                "torchvision:NAME" (see `fewshot.model.ready`). A file of such a name is "./imagenet".
             backbone: takes the checkpoint's weights; needed only if it is not one of `fewshot.backbones`.
 
         Raises:
             InputError: the file is missing, truncated, foreign or of another version, the backbone differs,
                 or the known classes do not fit.
         """
+        if is_ready(path):
+            return cls._from_ready(ready(str(path)))
         content = read_checkpoint(Path(path))
         try:
             return cls._from_content(content, path, backbone)
@@ -244,6 +248,12 @@ class GraphFewShot(nn.Module):
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise InputError(f"{path}: not a complete checkpoint of fewshot ({reason})") from error
+
+    @classmethod
+    def _from_ready(cls, parts: Ready) -> GraphFewShot:
+        model = cls(parts.backbone, ClassGraph.pretrained(), base_mean=parts.base_mean, known=parts.known)
+        model.extra = parts.extra
+        return model.eval()
 
     @classmethod
     def _from_content(
@@ -279,16 +289,6 @@ class GraphFewShot(nn.Module):
         incoming = state_dict.get(f"{prefix}base_mean", self.base_mean)
         self.base_mean = self.base_mean.new_empty(incoming.shape)
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-def _fitting_batch(images: Tensor, size: int | None, device: torch.device) -> int:
-    """How many images to encode at a time."""
-    if device.type != "cpu":
-        return 512
-    height, width = (size, size) if size else images.shape[-2:]
-    # 9 images of 84×84 per thread, whose 64 channels take 8 MB in bfloat16. Fewer are slow in the last
-    # layers.
-    return max(1, 2**16 // (height * width)) * torch.get_num_threads()
 
 
 def _own_preprocess(backbone: nn.Module) -> Preprocess:

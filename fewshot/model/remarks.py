@@ -14,7 +14,7 @@ from torch import Tensor
 from fewshot.data.readers.images import decode
 from fewshot.graph.vectors import normalize
 from fewshot.model.few_shot import GraphFewShot
-from fewshot.model.predict import encode_files
+from fewshot.model.image_files import cache_for, encode_files
 
 LOOKED_AT = 32  # files, at most, evenly spaced
 COLOURED = 8.0  # mean difference of an image's channels, of 255, from which it counts as coloured
@@ -37,10 +37,11 @@ def image_remarks(
     asked = _some(query)
     lines = channel_remarks(model.preprocess.channels, _pictures(asked))
     lines += brightness_remarks(_training_mean(model), _pictures(asked))
-    if model.known is None:
+    if model.known is None or not shown:
         return lines
     with torch.no_grad():
-        own, others = (_to_known(model, encode_files(model, files)) for files in (shown, asked))
+        cache = cache_for(model)
+        own, others = (_to_known(model, encode_files(model, files, cache)) for files in (shown, asked))
     known, size = model.known.prototypes.shape
     return lines + likeness_remarks(own, others, known, size)
 

@@ -14,7 +14,8 @@ from fewshot.core.errors import InputError
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.graph.vectors import normalize
 from fewshot.model.few_shot import GraphFewShot
-from fewshot.model.predict import classify, encode_files, encode_support, query_files, support_files
+from fewshot.model.image_files import encode_files, encode_support, query_files, support_files
+from fewshot.model.predict import classify
 
 SHARPNESS = 5.0  # of the similarity exp(SHARPNESS (cos - 1)); 3 and 10 do as well, on validation classes
 WRONG = 0.5  # probability from which a label is suspected

@@ -574,7 +574,7 @@ def test_a_path_that_cannot_be_written_is_refused_before_the_work(tmp_path, caps
 
 def test_an_option_may_be_given_again(monkeypatch, capsys, tmp_path):
     seen = {}
-    monkeypatch.setattr("fewshot.evaluation.inputs.load_model", lambda path: None)
+    monkeypatch.setattr("fewshot.evaluation.inputs.load_model", lambda path, without: None)
 
     def predict(model, support, query, **options):
         seen.update(query=query, **options)

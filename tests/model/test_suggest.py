@@ -10,7 +10,7 @@ from PIL import Image
 from test_entry import run
 
 from fewshot import ClassGraph, GraphFewShot, InputError, backbones
-from fewshot.model.predict import encode_files
+from fewshot.model.image_files import encode_files
 from fewshot.model.preprocess import Preprocess
 from fewshot.model.suggest import label_doubts, most_useful, suggest
 
