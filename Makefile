@@ -25,7 +25,7 @@ setup: $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "fewshot needs Python 3.11 or later; make PYTHON=... names one"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev,docs,export,page,ready,tensorboard,timm,wandb]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev,docs,export,large,page,ready,tensorboard,timm,wandb]'
 	@# learn2learn 0.2.0 ships C files that Python 3.11 no longer compiles; built from its Cython sources it works.
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt 'cython<3.1' 'setuptools<80' wheel gym requests tqdm scipy
 	$(BIN)/pip install --quiet --disable-pip-version-check --use-pep517 --no-build-isolation --no-deps \
