@@ -82,6 +82,7 @@ class InvertedIndex:
 
     Attributes:
         recall: the share that was found, from 0 to 1.
+        read: the share of the lists that a search reads.
         useful: whether that took at most a quarter of the lists; if not, exact search is as fast.
     """
 
@@ -99,6 +100,7 @@ class InvertedIndex:
         for part in classes.split(BLOCK):
             self.add(part, vectors(part))
         self.recall = self._probe(pairs, vectors(pairs), max(1, int(SHARE * lists)))
+        self.read = self._index.nprobe / lists
         self.useful = self.recall >= RECALL
 
     def _probe(self, pairs: Int64[Tensor, " p"], vectors: Float[Tensor, "p D"], most: int) -> float:

@@ -4,7 +4,7 @@ from hashlib import blake2b
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, Shaped, UInt64
+from jaxtyping import Bool, Float, Int, Shaped, UInt64
 from scipy.sparse import issparse
 
 from fewshot.core.errors import InputError
@@ -57,3 +57,20 @@ def places(index: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
     [0, 1, 0, 1, 2]
     """
     return np.arange(len(index)) - np.searchsorted(index, index)
+
+
+def padded(
+    supports: Float[np.ndarray, "n D"], index: Int[np.ndarray, " n"], classes: int
+) -> tuple[Float[np.ndarray, "N K D"], Bool[np.ndarray, "N K"]]:
+    """The supports of each class, padded to the most shots, and the mask of actual ones; ``index`` ascends.
+
+    >>> padded(np.ones((2, 1)), np.array([1, 1]), 2)[1]
+    array([[False, False],
+           [ True,  True]])
+    """
+    place = places(index)
+    mask = np.zeros((classes, place.max() + 1), bool)
+    mask[index, place] = True
+    found = np.zeros((*mask.shape, supports.shape[1]), supports.dtype)
+    found[index, place] = supports
+    return found, mask
