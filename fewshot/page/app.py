@@ -31,7 +31,7 @@ def build(model: GraphFewShot, support: str | Path, name: str = "imagenet") -> g
     """
     do = Handlers(Desk(model, SupportFolder(support)))
     with gr.Blocks(title="fewshot", analytics_enabled=False) as page:
-        visit = gr.State(Visit)
+        visit = gr.State(lambda: Visit())
         line = gr.HTML(render.message(""), elem_id="message")
         with gr.Row():
             with gr.Column(scale=2):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,16 @@ from fewshot.report import class_graph
 from fewshot.report.example import class_picture
 
 
-@dataclass
 class Visit:
     """What one open page holds: its pictures, their features, and the last answers."""
 
-    files: list[Path] = field(default_factory=list)
-    features: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
-    answers: Answers = field(default_factory=Answers)
+    # Not a dataclass, which gradio would turn into a dictionary.
+    def __init__(
+        self, files: Sequence[Path] = (), features: Tensor | None = None, answers: Answers | None = None
+    ) -> None:
+        self.files = list(files)
+        self.features = torch.zeros(0, 0) if features is None else features
+        self.answers = answers or Answers()
 
 
 @dataclass(frozen=True)
