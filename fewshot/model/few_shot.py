@@ -251,7 +251,9 @@ class GraphFewShot(nn.Module):
 
     @classmethod
     def _from_ready(cls, parts: Ready) -> GraphFewShot:
-        model = cls(parts.backbone, ClassGraph.pretrained(), base_mean=parts.base_mean, known=parts.known)
+        graph = ClassGraph.pretrained()
+        graph.neighbours.listen.seen.data.fill_(parts.seen)
+        model = cls(parts.backbone, graph, base_mean=parts.base_mean, known=parts.known)
         model.extra = parts.extra
         return model.eval()
 

@@ -36,12 +36,15 @@ class Ready:
         base_mean: ``[D]``, from the weights alone; None: not known.
         known: ImageNet's classes, where the network classifies them; else None.
         extra: what is known of its origin, plain values.
+        seen: how much less images agree with relations to the known classes than these agree with relations
+            among themselves (of `fewshot.graph.known.Listening`); the rows of a classifier agree strongly.
     """
 
     backbone: Outside
     base_mean: Float[Tensor, " D"] | None
     known: KnownClasses | None
     extra: dict[str, Any] = field(default_factory=dict)
+    seen: float = 0.25
 
 
 def is_ready(name: Any) -> bool:

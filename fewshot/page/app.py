@@ -71,7 +71,7 @@ def build(model: GraphFewShot, support: str | Path, name: str = "imagenet") -> g
         shown = [line, table, which, own, absent, present, visit, answers, asked]
 
         def handler(step: Callable[..., str]) -> Callable[..., list[Any]]:
-            def run(now: Visit, at: float, *rest: Any) -> list[Any]:
+            def run(now: Visit, at: int | float | None, *rest: Any) -> list[Any]:
                 chosen = _options(*rest[: len(options)])
                 found = do.attempt(step, now, at, chosen, *rest[len(options) :])
                 if isinstance(found, str):
