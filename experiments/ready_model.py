@@ -3,10 +3,10 @@
     python experiments/ready_model.py ARCHIVE [--split test] [--images 60] [--size 192] [--episodes 2000]
 
 writes ``experiments/results/ready_model.json``. ARCHIVE is ``tiny-imagenet-fs.tar``, in whose
-``classes.csv`` are the classes that are taken out. The first ``images`` photographs of each class are encoded. The size of the
-pictures and the base mean were chosen with ``--split val`` and ``--split train``. The backbone was trained on
-ImageNet and saw these classes: the figures say what relations and known classes add, and are no few-shot
-benchmark.
+``classes.csv`` are the classes that are taken out. The first ``images`` photographs of each class are
+encoded. The size of the pictures and the base mean were chosen with ``--split val`` and ``--split train``.
+The backbone was trained on ImageNet and saw these classes: the figures say what relations and known classes
+add, and are no few-shot benchmark.
 """
 
 import argparse
