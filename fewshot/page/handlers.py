@@ -114,6 +114,22 @@ class Handlers:
             self.desk.folder.add_picture(name or "", one)
         return "; ".join([f"{len(good)} pictures to {name!r}", *wrong])
 
+    def label(self, visit: Visit, name: str | None, place: int | None) -> str:
+        """Give one of the pictures to a class, as a support."""
+        if place is None or place >= len(visit.files):
+            raise InputError("picture: expected one of the pictures, got none")
+        self.desk.folder.add_picture(name or "", visit.files[place])
+        return f"{visit.files[place].name!r} to {name!r}"
+
+    def suggest(self, visit: Visit) -> str:
+        """What to check and what to label next."""
+        if not visit.files:
+            return render.message("There are no pictures yet.")
+        try:
+            return render.suggestions_table(*self.desk.suggestions(visit.files))
+        except (InputError, OSError) as error:
+            return render.message(str(error))
+
     def remove(self, _: Visit, picture: str | Path | None) -> str:
         """Take a picture out of its class."""
         self.desk.folder.take_out(picture or "")
