@@ -14,7 +14,13 @@ from fewshot.core.errors import InputError
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.graph.vectors import normalize
 from fewshot.model.few_shot import GraphFewShot
-from fewshot.model.image_files import encode_files, encode_support, query_files, support_files
+from fewshot.model.image_files import (
+    cache_for,
+    encode_files,
+    encode_support,
+    query_files,
+    support_files,
+)
 from fewshot.model.predict import classify
 
 SHARPNESS = 5.0  # of the similarity exp(SHARPNESS (cos - 1)); 3 and 10 do as well, on validation classes
@@ -133,8 +139,9 @@ def suggest(
     except InputError as error:
         raise InputError(f"pool{str(error).removeprefix('query')}") from None
     files = files[:: -(-len(files) // MOST)]
-    features, mask = encode_support(model, classes)
-    unlabelled = encode_files(model, files)
+    cache = cache_for(model)
+    features, mask = encode_support(model, classes, cache)
+    unlabelled = encode_files(model, files, cache)
     model = model.to("cpu")
     changed = model.transform(features)
     wrong, like = label_doubts(graph, changed, mask)

@@ -25,6 +25,7 @@ from fewshot.model.predict import (
     probabilities,
     read_supports,
 )
+from fewshot.model.suggest import Candidate, Suspect, suggest
 from fewshot.page.support_folder import SupportFolder
 
 SURE = 0.9
@@ -148,6 +149,11 @@ class Desk:
             place = group[-1].replace("_", " ") if group else ""
             answers.append(Answer(file, names[best], row[best], sure, unknown, place, changed, tuple(row)))
         return Answers(names, tuple(answers))
+
+    def suggestions(self, files: Sequence[Path], count: int = 10) -> tuple[list[Suspect], list[Candidate]]:
+        """Labels that look wrong, and which of the pictures to label next; see `fewshot.model.suggest`."""
+        with self._lock:
+            return suggest(self.model, self.folder.folder, files, count)
 
     def reasons(
         self, features: Float[Tensor, "n D"], place: int, names: bool

@@ -82,6 +82,19 @@ def test_hostile_names_are_shown_as_text(do):
     assert "&lt;img src=x onerror=alert(1)&gt;" in seen.table
 
 
+def test_suggestions_and_giving_a_picture_to_a_class(do, photos):
+    visit = Visit()
+    assert "no pictures" in do.suggest(visit)
+    do.take(visit, sorted((photos / "new").iterdir()))
+    assert "No label looks wrong" in do.suggest(visit)
+    assert "0.png" in do.suggest(visit)
+    assert "'1.png' to 'gull'" in do.attempt(do.label, visit, 1, Options(), "gull", 1).said.replace(
+        "&#x27;", "'"
+    )
+    assert (photos / "photos" / "gull" / "1.png").exists()
+    assert "expected one of the pictures" in do.attempt(do.label, visit, 1, Options(), "gull", None)
+
+
 def test_why_names_every_class(do, photos):
     visit = Visit()
     do.take(visit, sorted((photos / "new").iterdir()))
