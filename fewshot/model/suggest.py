@@ -135,10 +135,10 @@ def suggest(
     files = files[:: -(-len(files) // MOST)]
     features, mask = encode_support(model, classes)
     unlabelled = encode_files(model, files)
-    model = model.to("cpu")
-    changed = model.transform(features)
-    wrong, like = label_doubts(graph, changed, mask)
-    order = most_useful(model.transform(unlabelled), changed[mask], count)
+    here = model.device
+    changed = model.transform(features.to(here))
+    wrong, like = (found.cpu() for found in label_doubts(graph, changed, mask.to(here)))
+    order = most_useful(model.transform(unlabelled.to(here)), changed[mask.to(here)], count)
     logits = classify(model, features, mask, unlabelled[order]).logits[0]
     found = logits.softmax(-1).max(-1)
     names = list(classes)
