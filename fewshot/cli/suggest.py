@@ -9,7 +9,7 @@ from fewshot.core.files import write_csv
 
 
 def suggest(
-    checkpoint: Path, *, support: Path, pool: list[Path], count: int = 20, csv: Path | None = None
+    checkpoint: str, *, support: Path, pool: list[Path], count: int = 20, csv: Path | None = None
 ) -> None:
     """Say which support labels look wrong, and which images of a pool to label next.
 
@@ -19,7 +19,7 @@ def suggest(
     Example: fewshot suggest runs/glyphs/checkpoint.pt --support letters/ --pool scans/ --csv next.csv
 
     Args:
-        checkpoint: What fewshot train wrote.
+        checkpoint: What fewshot train wrote, or a ready model (imagenet).
         support: A folder with one folder per class, each with at least one image.
         pool: Image files without labels, or folders of them.
         count: How many images to label, at most.

@@ -25,7 +25,7 @@ from fewshot.model.calibration import Calibration
 from fewshot.model.checkpoint import FORMAT, known_content, known_from, read_checkpoint
 from fewshot.model.precision import Precision, autocast, resolve
 from fewshot.model.preprocess import Preprocess, check_images, fitting_batch
-from fewshot.model.ready import Ready, is_ready, ready
+from fewshot.model.ready import is_ready, ready
 
 
 class GraphFewShot(nn.Module):
@@ -239,7 +239,10 @@ class GraphFewShot(nn.Module):
                 or the known classes do not fit.
         """
         if is_ready(path):
-            return cls._from_ready(ready(str(path)))
+            parts = ready(str(path))
+            model = cls(parts.backbone, parts.graph, base_mean=parts.base_mean, known=parts.known)
+            model.extra = parts.extra
+            return model.eval()
         content = read_checkpoint(Path(path))
         try:
             return cls._from_content(content, path, backbone)
@@ -248,12 +251,6 @@ class GraphFewShot(nn.Module):
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise InputError(f"{path}: not a complete checkpoint of fewshot ({reason})") from error
-
-    @classmethod
-    def _from_ready(cls, parts: Ready) -> GraphFewShot:
-        model = cls(parts.backbone, ClassGraph.pretrained(), base_mean=parts.base_mean, known=parts.known)
-        model.extra = parts.extra
-        return model.eval()
 
     @classmethod
     def _from_content(

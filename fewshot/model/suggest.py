@@ -14,7 +14,13 @@ from fewshot.core.errors import InputError
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.graph.vectors import normalize
 from fewshot.model.few_shot import GraphFewShot
-from fewshot.model.image_files import encode_files, encode_support, query_files, support_files
+from fewshot.model.image_files import (
+    cache_for,
+    encode_files,
+    encode_support,
+    query_files,
+    support_files,
+)
 from fewshot.model.predict import classify
 
 SHARPNESS = 5.0  # of the similarity exp(SHARPNESS (cos - 1)); 3 and 10 do as well, on validation classes
@@ -133,12 +139,12 @@ def suggest(
     except InputError as error:
         raise InputError(f"pool{str(error).removeprefix('query')}") from None
     files = files[:: -(-len(files) // MOST)]
-    features, mask = encode_support(model, classes)
-    unlabelled = encode_files(model, files)
-    model = model.to("cpu")
-    changed = model.transform(features)
-    wrong, like = label_doubts(graph, changed, mask)
-    order = most_useful(model.transform(unlabelled), changed[mask], count)
+    cache, here = cache_for(model), model.device
+    features, mask = encode_support(model, classes, cache)
+    unlabelled = encode_files(model, files, cache)
+    changed = model.transform(features.to(here))
+    wrong, like = (found.cpu() for found in label_doubts(graph, changed, mask.to(here)))
+    order = most_useful(model.transform(unlabelled.to(here)), changed[mask.to(here)], count)
     logits = classify(model, features, mask, unlabelled[order]).logits[0]
     found = logits.softmax(-1).max(-1)
     names = list(classes)

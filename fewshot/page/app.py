@@ -31,7 +31,7 @@ def build(model: GraphFewShot, support: str | Path, name: str = "imagenet") -> g
     """
     do = Handlers(Desk(model, SupportFolder(support)))
     with gr.Blocks(title="fewshot", analytics_enabled=False) as page:
-        visit = gr.State(Visit)
+        visit = gr.State(lambda: Visit())
         line = gr.HTML(render.message(""), elem_id="message")
         with gr.Row():
             with gr.Column(scale=2):
@@ -62,21 +62,26 @@ def build(model: GraphFewShot, support: str | Path, name: str = "imagenet") -> g
                 with gr.Accordion("Why", open=False, elem_id="why"):
                     asked = gr.Dropdown(label="Picture", type="index", elem_id="asked")
                     reason = gr.HTML(elem_id="reason")
+                    target = gr.Dropdown(label="Give it to the class", elem_id="target")
+                    label = gr.Button("Give it", elem_id="label")
+                with gr.Accordion("Suggestions", open=False, elem_id="suggestions"):
+                    ask = gr.Button("What to check and to label next", elem_id="suggest")
+                    advice = gr.HTML(elem_id="advice")
                 with gr.Accordion("Take away", open=False, elem_id="away"):
                     export = gr.Button("Answers as CSV", elem_id="export")
                     file = gr.File(label="CSV", interactive=False, elem_id="csv")
                     gr.Code(render.python_line(name, do.desk.folder.folder), language="python")
         options = [joint, names, equal, absent, present]
         inputs = [visit, number, *options]
-        shown = [line, table, which, own, absent, present, visit, answers, asked]
+        shown = [line, table, which, target, own, absent, present, visit, answers, asked]
 
         def handler(step: Callable[..., str]) -> Callable[..., list[Any]]:
-            def run(now: Visit, at: float, *rest: Any) -> list[Any]:
+            def run(now: Visit, at: int | float | None, *rest: Any) -> list[Any]:
                 chosen = _options(*rest[: len(options)])
                 found = do.attempt(step, now, at, chosen, *rest[len(options) :])
                 if isinstance(found, str):
                     return [found, *[gr.skip()] * (len(shown) - 1)]
-                lists = (found.classes, found.pictures, found.known, found.known)
+                lists = (found.classes, found.classes, found.pictures, found.known, found.known)
                 return [
                     found.said,
                     found.table,
@@ -100,6 +105,8 @@ def build(model: GraphFewShot, support: str | Path, name: str = "imagenet") -> g
         given.upload(handler(do.give), [*inputs, which, given], shown)
         out.click(handler(do.remove), [*inputs, own], shown)
         undo.click(handler(do.back), inputs, shown)
+        label.click(handler(do.label), [*inputs, target, asked], shown)
+        ask.click(do.suggest, visit, advice)
         asked.input(do.explain, [visit, asked, names], reason)
         export.click(do.save, visit, file)
         draw.click(do.graph, names, drawing)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,16 @@ from fewshot.report import class_graph
 from fewshot.report.example import class_picture
 
 
-@dataclass
 class Visit:
     """What one open page holds: its pictures, their features, and the last answers."""
 
-    files: list[Path] = field(default_factory=list)
-    features: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
-    answers: Answers = field(default_factory=Answers)
+    # Not a dataclass, which gradio would turn into a dictionary.
+    def __init__(
+        self, files: Sequence[Path] = (), features: Tensor | None = None, answers: Answers | None = None
+    ) -> None:
+        self.files = list(files)
+        self.features = torch.zeros(0, 0) if features is None else features
+        self.answers = answers or Answers()
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,22 @@ class Handlers:
         for one in good:
             self.desk.folder.add_picture(name or "", one)
         return "; ".join([f"{len(good)} pictures to {name!r}", *wrong])
+
+    def label(self, visit: Visit, name: str | None, place: int | None) -> str:
+        """Give one of the pictures to a class, as a support."""
+        if place is None or place >= len(visit.files):
+            raise InputError("picture: expected one of the pictures, got none")
+        self.desk.folder.add_picture(name or "", visit.files[place])
+        return f"{visit.files[place].name!r} to {name!r}"
+
+    def suggest(self, visit: Visit) -> str:
+        """What to check and what to label next."""
+        if not visit.files:
+            return render.message("There are no pictures yet.")
+        try:
+            return render.suggestions_table(*self.desk.suggestions(visit.files))
+        except (InputError, OSError) as error:
+            return render.message(str(error))
 
     def remove(self, _: Visit, picture: str | Path | None) -> str:
         """Take a picture out of its class."""

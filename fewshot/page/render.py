@@ -15,6 +15,7 @@ from PIL import Image
 from fewshot.core.class_names import Meaning
 from fewshot.core.errors import InputError
 from fewshot.data.readers.images import decode
+from fewshot.model.suggest import Candidate, Suspect
 from fewshot.page.answers import Answer, Answers
 
 THUMBNAIL = 72  # pixels
@@ -79,6 +80,26 @@ def reasons_table(rows: Sequence[tuple[str, float, float, float]]) -> str:
     return (
         "<div class=fs><table><tr><th>class</th><th>its pictures</th><th>known classes</th>"
         f"<th>the other classes</th></tr>{lines}</table></div>"
+    )
+
+
+def suggestions_table(suspects: Sequence[Suspect], candidates: Sequence[Candidate]) -> str:
+    """What to check, and what to label next."""
+    check = "".join(
+        f"<tr><td>{thumbnail(one.file)}</td><td>{escape(one.name)}/{escape(one.file.name)}</td>"
+        f"<td>{escape(one.looks_like)}</td><td>{one.probability:.2f}</td></tr>"
+        for one in suspects
+    )
+    label = "".join(
+        f"<tr><td>{thumbnail(one.file)}</td><td>{escape(one.file.name)}</td>"
+        f"<td>{escape(one.looks_like)}</td><td>{one.probability:.2f}</td></tr>"
+        for one in candidates
+    )
+    head = "<tr><th></th><th>picture</th><th>looks like</th><th>{}</th></tr>"
+    wrong = f"<table>{head.format('wrong')}{check}</table>" if check else "<p>No label looks wrong.</p>"
+    return (
+        f"<div class=fs><b>Labels to check</b>{wrong}<b>To label next</b>"
+        f"<table>{head.format('probability')}{label}</table></div>"
     )
 
 

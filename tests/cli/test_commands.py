@@ -19,7 +19,8 @@ from test_cifar import cifar
 from test_entry import run
 from test_miniimagenet import cached
 
-from fewshot.training import validation
+from fewshot.evaluation import sure_sets
+from fewshot.training import probabilities, validation
 from fewshot.training.config import read
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +43,7 @@ ELSEWHERE = {  # what a line starts with, and what runs it
     "fewshot train --config glyphs --devices 2": "test_devices.py",
     "fewshot train --config frozen": "test_config_hub.py",
     "fewshot data download": "data/test_download.py",
+    "fewshot serve": "page/test_browser.py",
     # Each takes many seconds; the README's is run.
     "fewshot export runs/glyphs/checkpoint.pt --format onnx --out": "model/test_export.py",
     "fewshot export runs/glyphs/checkpoint.pt --format torch": "model/test_export.py",
@@ -56,6 +58,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("alef", "bet", "gimel"):
         draw(folder / "letters" / name, 3, generator)
         draw(folder / "scans", 2, generator, name)
+    for name in ("heron", "grey_crow", "lizard"):
+        draw(folder / "animals" / name, 2, generator)
+        draw(folder / "new", 1, generator, name)
+    (folder / "animals" / "stork").mkdir()
     for kind in range(12):
         draw(folder / "photos" / f"kind{kind:02}", 24, generator)
     features = generator.normal(size=(15, 24, 16)).astype(np.float32)
@@ -79,11 +85,13 @@ def draw(folder: Path, count: int, generator: np.random.Generator, name: str = "
 
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
-    """Few validation episodes, and one thread, since images and networks are tiny."""
+    """Few episodes of the validation classes, and one thread, since images and networks are tiny."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(validation, "VAL_EPISODES", 10)
+        patch.setattr(probabilities, "ANSWERS", 40)
+        patch.setattr(sure_sets, "LEAST", 2)
         yield
     torch.set_num_threads(threads)
 

@@ -235,7 +235,7 @@ def test_compare_with_relations_and_unknown_classes(placed, features, tmp_path, 
         ("prototypes", "none"), ("class-graph", "none"), ("class-graph", "taxonomy"),
         ("known-calibration", "taxonomy"),
     ]  # fmt: skip
-    assert content["knowledge"] == {"relations": "taxonomy", "belief": "1"}
+    assert content["knowledge"] == {"relations": "taxonomy", "belief": "1", "without_known": None}
     assert "unknown" not in content["episodes"]
     rules = content["unknown"]
     assert {row["fingerprint"] for row in rules} == {row["fingerprint"] for row in content["rows"]}
@@ -518,8 +518,7 @@ def test_train_passes_its_options_on(tmp_path, monkeypatch, capsys):
         ([], "fewshot: error: expected one of train,evaluate,compare,audit,predict"),
         (["trian"],
          "fewshot: error: expected one of 'train', 'evaluate', 'compare', 'audit', 'predict', 'suggest', "
-         "'graph', "
-         "'export', 'features', 'data', got 'trian'"),
+         "'serve', 'graph', 'export', 'features', 'names', 'env', 'data', got 'trian'"),
         (["evaluate", "x", "--way", "y"], "fewshot evaluate: error: way: expected int, got y"),
         (["evaluate", "x", "--mode", "z"],
          "fewshot evaluate: error: mode: expected one of 'inductive', 'joint', got z"),

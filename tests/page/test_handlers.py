@@ -27,11 +27,11 @@ def test_answers_are_those_of_predict(do, small_model, photos):
         visit = Visit()
         do.take(visit, files)
         found = do.view(visit, 1, options).visit.answers
-        expected = predict(small_model, photos / "photos", files, **same)
+        expected = predict(small_model, photos / "photos", files, sure=0.9, **same)
         assert [row.name for row in found.rows] == [p.name for p in expected]
         for row, p in zip(found.rows, expected, strict=True):
             assert row.probabilities == pytest.approx(list(p.probabilities.values()), abs=1e-5)
-            assert row.name == row.sure[0]
+            assert row.sure == p.sure_set
 
 
 def test_what_changed_is_marked_and_the_csv_says_the_same(do, photos):
@@ -80,6 +80,19 @@ def test_hostile_names_are_shown_as_text(do):
     seen = do.attempt(do.new_class, Visit(), 1, Options(), "owl <img src=x onerror=alert(1)>")
     assert "<img src=x" not in seen.table
     assert "&lt;img src=x onerror=alert(1)&gt;" in seen.table
+
+
+def test_suggestions_and_giving_a_picture_to_a_class(do, photos):
+    visit = Visit()
+    assert "no pictures" in do.suggest(visit)
+    do.take(visit, sorted((photos / "new").iterdir()))
+    assert "No label looks wrong" in do.suggest(visit)
+    assert "0.png" in do.suggest(visit)
+    assert "'1.png' to 'gull'" in do.attempt(do.label, visit, 1, Options(), "gull", 1).said.replace(
+        "&#x27;", "'"
+    )
+    assert (photos / "photos" / "gull" / "1.png").exists()
+    assert "expected one of the pictures" in do.attempt(do.label, visit, 1, Options(), "gull", None)
 
 
 def test_why_names_every_class(do, photos):
