@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from fewshot.cli.output import check_outputs, print_rows
-from fewshot.core.files import read_json, write_json
+from fewshot.core.files import write_json
+from fewshot.core.results_file import read_results
 
 
 def train(
@@ -55,7 +56,7 @@ def train(
     )
     if not _first_process():
         return
-    rows = read_json(folder / "results.json")
+    rows = read_results(folder / "results.json")
     print_rows(rows)
     for file in sorted(folder.iterdir()):
         if file.is_file() and not file.name.startswith("."):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import shutil
-import uuid
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +16,8 @@ import numpy as np
 import torch
 
 from fewshot.core.errors import InputError
+from fewshot.core.files import remove, sweep, unfinished, writing
+from fewshot.core.untrusted.arrays import map_npy
 from fewshot.data.labelled import SPLITS
 from fewshot.data.packed import FORMAT, IMAGES_FILE, Splits, digest, labels_of, open_pack, write_meta
 from fewshot.data.readers.images import Content, decode
@@ -47,8 +47,11 @@ def write_pack(source: Source, path: Path, *, size: int | None, channels: int, p
         InputError: an image that cannot be decoded.
     """
     size = size or source.size
-    temporary = path.with_name(f".packing-{uuid.uuid4().hex}")
-    temporary.mkdir(parents=True)
+    temporary = unfinished(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent)
+        temporary.mkdir()
     try:
         try:
             shape = _write_images(source, temporary / IMAGES_FILE, size, channels, progress)
@@ -62,7 +65,7 @@ def write_pack(source: Source, path: Path, *, size: int | None, channels: int, p
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove(temporary)
     return open_pack(path)
 
 
@@ -137,7 +140,7 @@ def _decoded(
 
 def _describe(source: Source, file: Path, shape: tuple[int, int, int, int]) -> dict[str, Any]:
     """The content of meta.json."""
-    images = torch.from_numpy(np.load(file, mmap_mode="c"))
+    images = torch.from_numpy(map_npy(file))
     names = iter(_unique_names(_classes(source)))
     splits, start = {}, 0
     for split in SPLITS:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from fewshot.core.errors import InputError
 from fewshot.core.seeds import seed, seeded
+from fewshot.core.untrusted.tensors import check_state, read_tensors
 from fewshot.data.packed import PackedDataset, Splits, evenly_spaced
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.model import backbones
@@ -62,14 +62,9 @@ def load_weights(backbone: nn.Module, path: str | Path) -> None:
     Raises:
         InputError: no such file, not one of torch, or keys that are missing, unknown or of another shape.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(f"weights: expected a file, got {path}, which does not exist") from error
-    except Exception as error:  # torch, zipfile and pickle have errors of their own for a broken file
-        raise InputError(f"weights: {path} is not a state dict that torch can read") from error
-    if not isinstance(state, dict):
-        raise InputError(f"weights: expected a state dict in {path}, got {type(state).__name__}")
+    if not Path(path).exists():
+        raise InputError(f"weights: expected a file, got {path}, which does not exist")
+    state = check_state(read_tensors(Path(path), "a state dict that torch.save wrote"), path, "weights")
     ours = backbone.state_dict()
     wrong = {
         "missing": [key for key in ours if key not in state],
@@ -77,7 +72,7 @@ def load_weights(backbone: nn.Module, path: str | Path) -> None:
         "of another shape": [k for k in ours if k in state and ours[k].shape != state[k].shape],
     }
     if any(wrong.values()):
-        reason = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in wrong.items() if keys)
+        reason = "; ".join(f"{kind}: {', '.join(keys)[:1000]}" for kind, keys in wrong.items() if keys)
         raise InputError(f"weights: {path} does not fit the backbone; {reason}")
     backbone.load_state_dict(state)
 

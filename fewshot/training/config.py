@@ -10,11 +10,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import yaml
-
 from fewshot.core import shipped
 from fewshot.core.errors import InputError
-from fewshot.core.files import replacing
+from fewshot.core.files import replacing, write_text
+from fewshot.core.untrusted.documents import read_yaml
 from fewshot.training.typed import Section, convert, flat, merged
 
 
@@ -223,10 +222,7 @@ def read(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config
         InputError: no such file, not YAML, an unknown key, or a value of the wrong type or out of range.
     """
     file = shipped.find("configs", path)
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: not YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(file) or {}
     if not isinstance(content, dict):
         raise InputError(f"{file}: expected keys and values, got {type(content).__name__}")
     content.setdefault("name", file.stem)
@@ -235,8 +231,10 @@ def read(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config
 
 def write(config: Config, path: str | Path) -> None:
     """Write a config as YAML, atomically; `read` gives it back."""
+    import yaml
+
     with replacing(path) as temporary:
-        temporary.write_text(yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True), "utf-8")
+        write_text(temporary, yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True))
 
 
 def to_dict(config: Config) -> dict[str, Any]:
