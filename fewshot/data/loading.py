@@ -14,7 +14,7 @@ import platformdirs
 from fewshot.core.errors import InputError
 from fewshot.core.shipped import names
 from fewshot.data.packed import FORMAT, META_FILE, Splits, open_pack
-from fewshot.data.packing import write_pack
+from fewshot.data.packing import LARGEST_SIDE, write_pack
 from fewshot.data.readers import cifar, cub, folder, glyphs, miniimagenet, omniglot, tieredimagenet
 from fewshot.data.readers.archives import open_archive
 from fewshot.data.readers.benchmark import differences, read_benchmark, wrong_files
@@ -213,8 +213,8 @@ def _parse(spec: str) -> tuple[str, Path]:
 
 
 def _check_form(size: int | None, channels: int | None) -> None:
-    if size is not None and size < 1:
-        raise InputError(f"size: expected at least 1 pixel, got {size}")
+    if size is not None and not 1 <= size <= LARGEST_SIDE:
+        raise InputError(f"size: expected from 1 to {LARGEST_SIDE} pixels, got {size}")
     if channels not in (None, 1, 3):
         raise InputError(f"channels: expected 1 or 3, got {channels}")
 

@@ -8,7 +8,6 @@ import os
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,13 @@ from fewshot.core.files import remove, sweep, unfinished, writing
 from fewshot.core.untrusted.arrays import map_npy
 from fewshot.data.labelled import SPLITS
 from fewshot.data.packed import FORMAT, IMAGES_FILE, Splits, digest, labels_of, open_pack, write_meta
-from fewshot.data.readers.images import Content, decode
+from fewshot.data.readers.images import Content, View, decode
 from fewshot.data.readers.source import Source, SourceClass
 
 DEFAULT_SIZE = 84  # for images of different sizes; the usual one of the field
 THREADS = min(8, os.cpu_count() or 1)
-CHUNK = 16  # images that a thread decodes at a time
+CHUNK, CHUNK_BYTES = 16, 2**21  # images, or bytes of them, that a thread decodes at a time
+LARGEST_SIDE = 1024  # pixels; larger images are not kept at their own size
 
 
 class _MixedSizes(Exception):
@@ -38,8 +38,8 @@ def write_pack(source: Source, path: Path, *, size: int | None, channels: int, p
     Args:
         source: what to pack.
         path: the folder to create.
-        size: side in pixels; None for the source's, or else the images' own if all are equal and square, or
-            else 84.
+        size: side in pixels; None for the source's, or else the images' own if all are equal and square and
+            at most 1024, or else 84.
         channels: 1 (grey) or 3 (colour).
         progress: whether to draw a progress bar on standard error.
 
@@ -123,12 +123,18 @@ def _decoded(
     """Decode in a few threads, in order; only as many images as keep them busy are in memory."""
 
     def work(chunk: list[tuple[str, Content]]) -> list[tuple[str, np.ndarray]]:
-        return [(key, decode(content, f"{where}: {key}", channels, size)) for key, content in chunk]
+        decoded = []
+        for key, content in chunk:
+            image = decode(content, f"{where}: {key}", channels, size)
+            if size is None and max(image.shape[1:]) > LARGEST_SIDE:
+                raise _MixedSizes
+            decoded.append((key, image))
+        return decoded
 
     with ThreadPoolExecutor(THREADS) as pool:
         waiting: deque[Future[list[tuple[str, np.ndarray]]]] = deque()
         try:
-            while chunk := list(islice(items, CHUNK)):
+            for chunk in _chunks(items):
                 waiting.append(pool.submit(work, chunk))
                 if len(waiting) > 2 * THREADS:
                     yield from waiting.popleft().result()
@@ -136,6 +142,20 @@ def _decoded(
                 yield from future.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _chunks(items: Iterator[tuple[str, Content]]) -> Iterator[list[tuple[str, Content]]]:
+    """A few images at a time, fewer if they are large."""
+    chunk, total = [], 0
+    for key, content in items:
+        data = content.content if isinstance(content, View) else content
+        chunk.append((key, content))
+        total += len(data) if isinstance(data, bytes) else data.nbytes
+        if len(chunk) == CHUNK or total >= CHUNK_BYTES:
+            yield chunk
+            chunk, total = [], 0
+    if chunk:
+        yield chunk
 
 
 def _describe(source: Source, file: Path, shape: tuple[int, int, int, int]) -> dict[str, Any]:

@@ -14,13 +14,14 @@ from torch import Tensor
 
 from fewshot.core.errors import InputError
 from fewshot.core.modes import check_inference
+from fewshot.core.untrusted.plain import LARGEST_IMAGE, read_plain
 from fewshot.data.labelled import LabelledSet
 from fewshot.data.readers.images import decode
 from fewshot.data.readers.source import EXTENSIONS
 from fewshot.graph.class_graph import GraphOutput
 from fewshot.model.few_shot import GraphFewShot
 
-BATCH = 256  # images decoded at a time
+BATCH, LARGEST_BATCH = 256, 2**25  # images, and pixels, decoded at a time
 SHOWN = 96  # pixels of a class's image in a picture
 
 
@@ -121,9 +122,10 @@ def query_files(query: str | Path | Sequence[str | Path]) -> list[Path]:
 
 def encode_files(model: GraphFewShot, files: Sequence[Path]) -> Float[Tensor, "n D"]:
     """The features of image files, minus the base mean."""
-    parts = []
-    for start in range(0, len(files), BATCH):
-        images = _read(model, files[start : start + BATCH])
+    parts, side = [], model.preprocess.size or 0
+    batch = min(BATCH, max(1, LARGEST_BATCH // max(side * side, 1)))
+    for start in range(0, len(files), batch):
+        images = _read(model, files[start : start + batch])
         # All have the same label, as only the features matter.
         data = LabelledSet(images, torch.zeros(len(images), dtype=torch.int64), ("image",))
         parts.append(model.features(data).items)
@@ -196,7 +198,7 @@ def _evidence(names: list[str], absent: Sequence[str], present: Sequence[str]) -
 def _read(model: GraphFewShot, files: Sequence[Path]) -> Tensor:
     """Image files as uint8 [n, C, S, S], cropped and resized to the model's size as in a packed data set."""
     channels, size = model.preprocess.channels or 3, model.preprocess.size
-    images = [decode(file.read_bytes(), str(file), channels, size) for file in files]
+    images = [decode(read_plain(file, LARGEST_IMAGE), str(file), channels, size) for file in files]
     for file, image in zip(files, images, strict=True):
         if image.shape != images[0].shape:  # only if the model keeps the images' own size
             raise InputError(

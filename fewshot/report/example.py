@@ -11,6 +11,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from fewshot.core.errors import InputError
+from fewshot.core.untrusted.plain import LARGEST_IMAGE, read_plain
 from fewshot.data.labelled import LabelledSet
 from fewshot.data.readers.images import decode
 from fewshot.episodes.sampler import EpisodeSampler
@@ -133,7 +134,10 @@ def class_picture(
     # Any queries will do, such as the supports: without `joint`, dependencies do not depend on them.
     output = classify(model, features, mask, features[0, :, 0], relations=relations)
     channels = model.preprocess.channels or 3
-    images = [decode(files[0].read_bytes(), str(files[0]), channels, SHOWN) for files in classes.values()]
+    images = [
+        decode(read_plain(files[0], LARGEST_IMAGE), str(files[0]), channels, SHOWN)
+        for files in classes.values()
+    ]
     dependencies = output.dependencies[0].double().numpy()
     return Picture(list(classes), dependencies, images, known_edges(model, output))
 

@@ -52,7 +52,7 @@ def read_npy(path: Path) -> np.ndarray:
             header = _header(file, path.stat().st_size)
             return _array(file, header)
         except Exception as error:
-            raise InputError(f"{path}: expected an .npy of a plain array ({_reason(error)})") from error
+            raise InputError(f"{path}: expected an .npy of a plain array ({cause(error)})") from error
 
 
 def map_npy(path: Path) -> np.ndarray:
@@ -65,7 +65,7 @@ def map_npy(path: Path) -> np.ndarray:
         try:
             header = _header(file, path.stat().st_size)
         except Exception as error:
-            raise InputError(f"{path}: expected an .npy of a plain array ({_reason(error)})") from error
+            raise InputError(f"{path}: expected an .npy of a plain array ({cause(error)})") from error
         if not header.size:
             return np.empty(header.shape, header.dtype)
         order = "F" if header.fortran else "C"
@@ -93,7 +93,7 @@ def read_npz(
         except InputError:
             raise
         except Exception as error:  # zipfile and zlib raise almost anything on damaged files
-            raise InputError(f"{path}: expected an .npz of plain arrays ({_reason(error)})") from error
+            raise InputError(f"{path}: expected an .npz of plain arrays ({cause(error)})") from error
 
 
 def _members(
@@ -170,7 +170,3 @@ def _array(file: BufferedIOBase | IO[bytes], header: Header) -> np.ndarray:
         if array.view(f"{order}u4").max() > 0x10FFFF:
             raise ValueError("text with letters that do not exist")
     return array.reshape(header.shape, order="F" if header.fortran else "C")
-
-
-def _reason(error: Exception) -> str:
-    return cause(error).removeprefix("ValueError: ")

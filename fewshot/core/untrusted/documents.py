@@ -47,10 +47,8 @@ def read_yaml(path: Path) -> Any:
         return yaml.load(text, Loader=loader)
     except InputError:
         raise
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML: {cause(error, 400).partition(': ')[2]}") from error
-    except Exception as error:  # a date that does not exist, a number of too many digits
-        raise InputError(f"{path}: not YAML: {cause(error)}") from error
+    except Exception as error:  # also a date that does not exist, or a number of too many digits
+        raise InputError(f"{path}: not YAML: {cause(error, 400)}") from error
 
 
 def _check_size(text: bytes, loader: Any, path: Path) -> None:

@@ -35,15 +35,17 @@ def reading(where: str | Path, expected: str) -> Iterator[None]:
 
 
 def cause(error: BaseException, most: int = 160) -> str:
-    """An error's kind and its text, on one short line.
+    """An error's text on one short line, with its kind if the text alone says little.
 
-    >>> cause(MemoryError())
-    'MemoryError'
+    >>> cause(MemoryError()), cause(KeyError("names")), cause(ValueError("its end is missing"))
+    ('MemoryError', "KeyError: 'names'", 'its end is missing')
     """
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = " ".join(str(error)[: 10 * most].split())[:most]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    if text and not isinstance(error, LookupError | TypeError | AttributeError):
+        return text
+    return f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
 def brief(value: Any) -> str:

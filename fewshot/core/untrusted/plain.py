@@ -50,8 +50,9 @@ def read_plain(path: str | Path, most: int) -> bytes:
         InputError: as of `open_plain`, or the file is larger.
     """
     with open_plain(path) as file:
-        content = file.read(most + 1)
-    if len(content) > most:
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(min(size, most))
+    if size > most:
         raise InputError(f"{path}: expected at most {most / MIB:g} MiB, got more")
     return content
 
