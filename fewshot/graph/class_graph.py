@@ -29,6 +29,7 @@ from fewshot.graph.trust import LabelTrust
 from fewshot.graph.unknown import NoneOfThese
 from fewshot.graph.vectors import normalize
 
+MOST_STEPS = 1000
 WEIGHTS = Path(__file__).parent / "weights" / "class_graph"
 
 
@@ -82,7 +83,7 @@ class ClassGraph(Pretrained):
         steps: rounds of the joint mode; default 8.
 
     Raises:
-        ValueError: steps that are not a whole number from 1 up.
+        ValueError: steps that are not a whole number from 1 to 1000.
 
     >>> graph = ClassGraph.pretrained()
     >>> support, query = torch.randn(2, 5, 1, 64), torch.randn(2, 75, 64)
@@ -93,8 +94,9 @@ class ClassGraph(Pretrained):
 
     def __init__(self, steps: int = 8) -> None:
         super().__init__()
-        if not isinstance(steps, int) or steps < 1:  # what a file says may be anything
-            raise ValueError(f"steps: expected a whole number from 1 up, got {steps!r}")
+        whole = isinstance(steps, int) and not isinstance(steps, bool)  # what a file says may be anything
+        if not whole or not 1 <= steps <= MOST_STEPS:
+            raise ValueError(f"steps: expected a whole number from 1 to {MOST_STEPS}, got {steps!r:.60}")
         self.config = {"steps": steps}
         self.neighbours = KnownNeighbours()
         self.facts = QueryFacts()

@@ -49,7 +49,11 @@ class Pretrained(nn.Module):
         try:
             graph = cls(**read_json(folder / "config.json"))
             state = read_safetensors(folder / "model.safetensors", "weights of a class graph")
-            graph.load_state_dict(check_state(state, folder / "model.safetensors", "weights"))
+            check_state(state, folder / "model.safetensors", "weights")
+            for name, own in graph.state_dict().items():
+                if name in state and state[name].dtype != own.dtype:
+                    raise ValueError(f"{name}: expected {own.dtype}, got {state[name].dtype}")
+            graph.load_state_dict(state)
         except Exception as error:  # a missing file, JSON, safetensors and torch each raise their own
             reason = " ".join(str(error).split()[:30])
             raise ValueError(

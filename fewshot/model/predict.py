@@ -20,6 +20,7 @@ from fewshot.data.readers.images import decode
 from fewshot.data.readers.source import EXTENSIONS
 from fewshot.graph.class_graph import GraphOutput
 from fewshot.model.few_shot import GraphFewShot
+from fewshot.model.preprocess import LARGEST_SIDE
 
 BATCH, LARGEST_BATCH = 256, 2**25  # images, and pixels, decoded at a time
 SHOWN = 96  # pixels of a class's image in a picture
@@ -72,7 +73,10 @@ def predict(
     output = classify(
         model, features, mask, encode_files(model, files), joint=mode == "joint", evidence=evidence
     )
-    rows = output.logits[0].double().softmax(-1).tolist()
+    shares = output.logits[0].double().softmax(-1)
+    if not shares.isfinite().all():
+        raise InputError("model: expected finite probabilities, got nan; are its weights trained ones?")
+    rows = shares.tolist()
     predictions = []
     for file, row in zip(files, rows, strict=True):
         probabilities = dict(zip(classes, row, strict=True))
@@ -198,8 +202,14 @@ def _evidence(names: list[str], absent: Sequence[str], present: Sequence[str]) -
 def _read(model: GraphFewShot, files: Sequence[Path]) -> Tensor:
     """Image files as uint8 [n, C, S, S], cropped and resized to the model's size as in a packed data set."""
     channels, size = model.preprocess.channels or 3, model.preprocess.size
-    images = [decode(read_plain(file, LARGEST_IMAGE), str(file), channels, size) for file in files]
-    for file, image in zip(files, images, strict=True):
+    images: list[np.ndarray] = []
+    for file in files:
+        images.append(image := decode(read_plain(file, LARGEST_IMAGE), str(file), channels, size))
+        if max(image.shape[1:]) > LARGEST_SIDE:
+            raise InputError(
+                f"{file}: this model does not resize; expected at most {LARGEST_SIDE} pixels per side, "
+                f"got {list(image.shape[1:])}"
+            )
         if image.shape != images[0].shape:  # only if the model keeps the images' own size
             raise InputError(
                 f"{file}: this model does not resize; expected {list(images[0].shape[1:])} pixels as in "

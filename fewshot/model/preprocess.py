@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from fewshot.core.errors import InputError
+from fewshot.core.untrusted.guard import brief
 
+LARGEST_SIDE = 1024  # pixels
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as PIL's mode "L"
 
 
@@ -42,8 +45,12 @@ class Preprocess(nn.Module):
         std: Sequence[float] = (0.5,),
     ) -> None:
         super().__init__()
-        if channels not in (None, 1, 3):
-            raise InputError(f"channels: expected 1 (grey) or 3 (colour), got {channels}")
+        if channels is not None and (type(channels) is not int or channels not in (1, 3)):
+            raise InputError(f"channels: expected 1 (grey) or 3 (colour), got {brief(channels)}")
+        if size is not None and (type(size) is not int or not 1 <= size <= LARGEST_SIDE):
+            raise InputError(f"size: expected None or from 1 to {LARGEST_SIDE} pixels, got {brief(size)}")
+        for name, values, positive in (("mean", mean, False), ("std", std, True)):
+            _check_values(name, values, channels, positive)
         self.size, self.channels = size, channels
         self.config = {"size": size, "channels": channels, "mean": list(mean), "std": list(std)}
         # Not in the state dict: the config has them.
@@ -71,6 +78,16 @@ class Preprocess(nn.Module):
             red, green, blue = (weight * x[:, i : i + 1] for i, weight in enumerate(LUMINANCE))
             return red + green + blue
         raise InputError(f"images: expected 1 (grey) or 3 (colour) channels, got {have} in {list(x.shape)}")
+
+
+def _check_values(name: str, values: Any, channels: int | None, positive: bool) -> None:
+    """One finite number, or one per channel."""
+    counts = {1, channels or 3, 3}
+    listed = isinstance(values, Sequence) and len(values) in counts
+    if not listed or not all(type(value) in (int, float) and abs(value) < 1e6 for value in values):
+        raise InputError(f"{name}: expected a number for all channels or for each, got {brief(values)}")
+    if positive and min(values) < 1e-6:
+        raise InputError(f"{name}: expected numbers above 0, got {brief(values)}")
 
 
 def check_images(name: str, images: Tensor, dims: str) -> None:

@@ -219,7 +219,5 @@ def test_bad_images_are_named(model, support, query, message):
 
 def test_part_of_a_checkpoint_is_refused_in_one_line(tmp_path):
     torch.save({"format": "fewshot", "version": 2}, tmp_path / "part.pt")
-    with pytest.raises(
-        InputError, match=r"part\.pt: not a complete checkpoint of fewshot \(KeyError: 'backbone'\)"
-    ):
+    with pytest.raises(InputError, match=r"part\.pt: graph: expected dict, got None"):
         GraphFewShot.load(tmp_path / "part.pt")

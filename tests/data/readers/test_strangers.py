@@ -122,9 +122,7 @@ def test_links_to_many_folders_are_counted(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded() -> None:
-    with pytest.raises(
-        InputError, match=r"at most 108,000,000 pixels, got 13000x13000"
-    ):
+    with pytest.raises(InputError, match=r"at most 108,000,000 pixels, got 13000x13000"):
         decode(png(13_000, 13_000), "x", 3)
 
 
