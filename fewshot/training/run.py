@@ -14,6 +14,8 @@ from lightning.fabric import Fabric
 from torch import nn
 
 from fewshot.core.errors import InputError
+from fewshot.core.untrusted.guard import reading
+from fewshot.core.untrusted.tensors import check_state, field
 from fewshot.data.loading import load
 from fewshot.data.packed import PackedDataset, Splits
 from fewshot.model.backbones.compiled import compile_backbone
@@ -27,6 +29,11 @@ from fewshot.training.plan import planned, train_stages
 from fewshot.training.processes import launch, on_first, workers_of
 from fewshot.training.recorder import RunRecorder
 from fewshot.training.run_folder import RunFolder
+
+STATE: dict[str, type | tuple[type, ...]] = {  # what a saved state holds, and optionally known classes
+    **{"data": str, "model": dict, "stage": str},
+    **{"fit": (dict, type(None)), "seconds": (int, float)},
+}
 
 
 def train(
@@ -108,7 +115,17 @@ def _loaded(config: Config, fabric: Fabric) -> Splits:
 
 def _saved_state(folder: RunFolder | None, fabric: Fabric) -> dict[str, Any] | None:
     """The state from which the run is resumed, on all processes; None at its start."""
-    return fabric.broadcast(folder.read_state() if folder else None)
+    return fabric.broadcast(_checked(folder.read_state(), folder.path) if folder else None)
+
+
+def _checked(state: dict[str, Any] | None, folder: Path) -> dict[str, Any] | None:
+    """A saved state, if it has the fields that are needed; they are used as they are."""
+    if state is not None:
+        path = folder / "state.pt"
+        for name, kind in STATE.items():
+            field(state, name, kind, path)
+        check_state(state["model"], path, "model")
+    return state
 
 
 def _place(model: GraphFewShot, fabric: Fabric, saved: dict[str, Any] | None) -> None:
@@ -117,7 +134,8 @@ def _place(model: GraphFewShot, fabric: Fabric, saved: dict[str, Any] | None) ->
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         model.backbone = nn.SyncBatchNorm.convert_sync_batchnorm(model.backbone)
     if saved:
-        model.load_state_dict(saved["model"])
+        with reading("state.pt", "weights of this model"):
+            model.load_state_dict(saved["model"])
         model.known = known_from(saved.get("known"), "state.pt")
 
 

@@ -28,7 +28,16 @@ def read_json(path: Path, expected: str = "JSON", most: int = LARGEST_JSON) -> A
         InputError: not a plain file of that size, or not JSON.
     """
     with reading(path, expected):
-        return json.loads(read_plain(path, most))
+        return parse_json(read_plain(path, most))
+
+
+def parse_json(text: bytes) -> Any:
+    """The value of JSON in memory.
+
+    Raises:
+        ValueError: not JSON.
+    """
+    return json.loads(text)
 
 
 def read_yaml(path: Path) -> Any:
