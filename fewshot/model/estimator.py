@@ -25,7 +25,7 @@ from fewshot.model.assignment import given_shares, labels_of
 from fewshot.model.calibration import Calibration
 from fewshot.model.estimator_inputs import check_parameters, encoded
 from fewshot.model.relations import fitting, labels_in, rows
-from fewshot.model.supports import content_keys, dense, kept, places
+from fewshot.model.supports import content_keys, dense, kept, named, places
 from fewshot.model.sure_sets import check_level
 
 MANY = 1000  # classes; beyond this number, each listens to its nearest only
@@ -211,9 +211,20 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         return tags
 
     def _learn(self, X: Any, y: Any, classes: list[np.ndarray], restart: bool) -> FewShotClassifier:
+        """Fit; after an error, everything is as it was before."""
+        before = dict(vars(self))
+        try:
+            return self._learned(X, y, classes, restart)
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    def _learned(self, X: Any, y: Any, classes: list[np.ndarray], restart: bool) -> FewShotClassifier:
         check_parameters(self.get_params(deep=False), self._known_classes())
-        X, y = self._validated(X, y, reset=restart)
-        check_classification_targets(y)
+        with named("X, y"):
+            X, y = self._validated(X, y, reset=restart)
+            check_classification_targets(y)
         keys, labels = content_keys(X), y
         if not restart:
             keys = np.concatenate([self.support_keys_, keys])
@@ -221,7 +232,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             classes = [self.classes_, *classes]
         if self.relations:
             classes = [*classes, labels_in(self.relations, y)]
-        columns = unique_labels(y, *classes)  # refuses a mix of text and numbers
+        with named("y"):
+            columns = unique_labels(y, *classes)  # refuses a mix of text and numbers
         order = kept(np.searchsorted(columns, labels), keys, self.shots)
 
         # Only supports that are new and kept are encoded.
@@ -285,7 +297,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     def _logits(self, X: Any) -> Iterator[Float[np.ndarray, "m N"]]:
         check_is_fitted(self, "classes_")
-        X = self._validated(X, reset=False)
+        with named("X"):
+            X = self._validated(X, reset=False)
         support, mask = self._support()
         options: dict[str, Any] = {"joint": bool(self.joint)}
         if (shares := self._shares()) is not None:

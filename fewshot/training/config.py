@@ -10,12 +10,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import yaml
-
 from fewshot.core import shipped
 from fewshot.core.errors import InputError
-from fewshot.core.files import replacing
+from fewshot.core.escape import printable
+from fewshot.core.files import replacing, write_text
+from fewshot.core.untrusted.documents import read_yaml
 from fewshot.training.typed import Section, convert, flat, merged
+
+MOST_IMAGES, MOST_FEATURES = 10**5, 10**7  # per step
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Images(Section):
 
     def __post_init__(self) -> None:
         self._require("size", self.size is None or self.size >= 16, "null or at least 16")
+        self._require("size", self.size is None or self.size <= 1024, "null or at most 1024")
         self._require("channels", self.channels in (None, 1, 3), "1, 3 or null")
 
 
@@ -36,7 +39,7 @@ class Images(Section):
 class Augment(Section):
     """Random changes of the training images, drawn for each image; all off by default."""
 
-    crop: int = 0  # reflect-padded crops, moved by up to this many pixels
+    crop: int = 0  # pixels, at most 1024: reflect-padded crops, moved by up to this many
     flip: bool = False  # mirror half of the images
     brightness: float = 0.0  # values times 1 ± up to this much
     noise: float = 0.0  # largest standard deviation of added noise; the images' values have 1
@@ -49,6 +52,9 @@ class Augment(Section):
 
     def __post_init__(self) -> None:
         self._not_negative("crop", "noise", "rotate", "shear")
+        self._between(0, 1024, "crop")
+        self._require("noise", self.noise <= 100, "at most 100")
+        self._require("rotate", self.rotate <= 360, "at most 360 degrees")
         self._share("brightness", "translate")
         self._require("scale", 0 <= self.scale < 1, "a share from 0 to below 1")
         self._require("shear", self.shear <= 89, "at most 89 degrees")
@@ -66,6 +72,13 @@ class Backbone(Section):
     frozen: bool | None = None  # likewise: keep the backbone as it is and train the graph alone
 
     _name: ClassVar[str] = "backbone"
+
+    def __post_init__(self) -> None:
+        if self.width is not None:
+            self._between(1, 4096, "width")
+        if self.widths is not None:
+            self._between(1, 4096, "widths")
+            self._require("widths", len(self.widths) <= 8, "at most 8 numbers")
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of `fewshot.model.backbones.build.build`, except for the channels of the images."""
@@ -88,8 +101,8 @@ class Pretrain(Section):
     _name: ClassVar[str] = "pretrain"
 
     def __post_init__(self) -> None:
-        self._at_least(1, "epochs", "validate_every")
-        self._at_least(2, "batch")
+        self._between(1, 10**6, "epochs", "validate_every")
+        self._between(2, MOST_IMAGES, "batch")
         self._require("images", self.images is None or self.images >= self.batch, "null or at least a batch")
         self._positive("lr")
         self._not_negative("weight_decay")
@@ -115,8 +128,12 @@ class Meta(Section):
     _name: ClassVar[str] = "meta"
 
     def __post_init__(self) -> None:
-        self._at_least(1, "steps", "batch", "shot", "query", "validate_every")
-        self._at_least(2, "way")
+        self._between(1, 10**9, "steps", "validate_every")
+        self._between(1, MOST_IMAGES, "batch", "shot", "query")
+        self._between(2, MOST_IMAGES, "way")
+        images = self.batch * self.way * (self.shot + self.query)
+        if images > MOST_IMAGES:
+            raise InputError(f"meta: expected at most {MOST_IMAGES:,} images per step, got {images:,}")
         self._positive("lr")
         self._not_negative("weight_decay")
         self._share("hard", "warmup")
@@ -146,8 +163,12 @@ class Graph(Section):
     _name: ClassVar[str] = "graph"
 
     def __post_init__(self) -> None:
-        self._at_least(1, "steps", "batch", "shots", "query", "validate_every")
-        self._at_least(2, "ways")
+        self._between(1, 10**9, "steps", "validate_every")
+        self._between(1, MOST_IMAGES, "batch", "shots", "query")
+        self._between(2, MOST_IMAGES, "ways")
+        features = self.batch * max(self.ways) * (max(self.shots) + self.query)
+        if features > MOST_FEATURES:
+            raise InputError(f"graph: expected at most {MOST_FEATURES:,} features per step, got {features:,}")
         self._require("queries", len(self.queries) > 0, "at least one scheme")
         self._require("noise", len(self.noise) > 0, "at least one share")
         self._positive("lr")
@@ -168,10 +189,11 @@ class Evaluate(Section):
     _name: ClassVar[str] = "evaluate"
 
     def __post_init__(self) -> None:
-        self._at_least(2, "ways")
-        self._at_least(1, "shots", "query")
-        self._at_least(2, "episodes")
+        self._between(2, MOST_IMAGES, "ways")
+        self._between(1, MOST_IMAGES, "shots", "query")
+        self._between(2, 10**8, "episodes")
         self._not_negative("seed")
+        self._between(0, 2**63 - 1, "seed")
 
 
 @dataclass(frozen=True)
@@ -199,7 +221,10 @@ class Config(Section):
 
     def __post_init__(self) -> None:
         self._not_negative("seed")
-        self._require("name", bool(self.name) and not set(self.name) & set("/\\"), "a name without slashes")
+        self._between(0, 2**63 - 1, "seed")
+        plain = printable(self.name) == self.name and not set(self.name) & set("/\\")
+        self._require("name", bool(self.name) and plain, "a name without slashes")
+        self._require("name", len(self.name.encode("utf-8", "replace")) <= 200, "at most 200 bytes")
         if self.backbone.frozen and (self.pretrain or self.meta):
             raise InputError("backbone.frozen: expected false or null with pretrain or meta, which train it")
         if self.images.size is not None and self.augment.crop >= self.images.size:
@@ -224,10 +249,7 @@ def read(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config
         InputError: no such file, not YAML, an unknown key, or a value of the wrong type or out of range.
     """
     file = shipped.find("configs", path)
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: not YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(file) or {}
     if not isinstance(content, dict):
         raise InputError(f"{file}: expected keys and values, got {type(content).__name__}")
     content.setdefault("name", file.stem)
@@ -236,8 +258,10 @@ def read(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config
 
 def write(config: Config, path: str | Path) -> None:
     """Write a config as YAML, atomically; `read` gives it back."""
+    import yaml
+
     with replacing(path) as temporary:
-        temporary.write_text(yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True), "utf-8")
+        write_text(temporary, yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True))
 
 
 def to_dict(config: Config) -> dict[str, Any]:
