@@ -171,6 +171,12 @@ feature of the training classes and the transform of the features are inside the
 
 def _data(extra: Mapping[str, Any]) -> str:
     config = extra.get("config", {})
+    if extra.get("trained_on"):
+        return (
+            f"## Training data\n\n{extra['trained_on']}, by others: the weights are those of the ready model "
+            f"`{extra['ready']}`.\nThe backbone saw its classes, so figures on sets made from it are no "
+            "few-shot benchmark."
+        )
     if "data" not in config:
         return "## Training data\n\nThe checkpoint does not record what it was trained on."
     kind, _, path = config["data"].partition(":")
