@@ -34,7 +34,7 @@ $(TRAINING): pyproject.toml constraints.txt
 	@touch $@
 
 $(INSTALLED): $(TRAINING)
-	$(PIP) --editable '.[dev,docs,export,page,ready,tensorboard,timm,wandb]'
+	$(PIP) --editable '.[dev,docs,export,large,page,ready,tensorboard,timm,wandb]'
 	@# learn2learn 0.2.0 ships C files that Python 3.11 no longer compiles; built from its Cython sources it works.
 	$(PIP) 'cython<3.1' 'setuptools<80' wheel gym requests tqdm scipy
 	$(BIN)/pip install --quiet --disable-pip-version-check --use-pep517 --no-build-isolation --no-deps \

@@ -76,6 +76,20 @@ def growth() -> str:
     return _markdown(lines)
 
 
+def many_classes() -> str:
+    """Queries against shortlists of very many classes: time, memory and accuracy."""
+    heads = ["classes", "made-up features", "search", "recall", "ms per query", "GiB", "nearest prototype"]
+    heads += ["shortlist", "of an exact search", "all classes"]
+    lines = [heads, ["---"] * len(heads)]
+    for point in result("benchmark/many_classes")["points"]:
+        cells = [f"{point['classes']:,}", f"{point['kind']}, noise {point['noise']:g}"]
+        cells += ["exact", ""] if point["recall"] is None else ["index", f"{100 * point['recall']:.1f} %"]
+        cells += [f"{1e3 * point['seconds']['median']:.1f}", f"{point['resident']:.1f}"]
+        accuracies = (point[name] for name in ("prototypes", "shortlist", "exact", "all"))
+        lines.append(cells + ["" if x is None else f"{x:.1f}" for x in accuracies])
+    return _markdown(lines)
+
+
 def relations() -> str:
     """Points over prototypes with relations to known classes, true and false, for each condition."""
     conditions = result("relations")["conditions"]
@@ -218,7 +232,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "dependencies": dependencies,
     },
     "docs/probabilities.md": {"prototype_scale": prototype_scale, "sure_sets": sure_sets},
-    "docs/speed.md": {"speed": summary.markdown, "growth": growth},
+    "docs/speed.md": {"speed": summary.markdown, "growth": growth, "many_classes": many_classes},
 }
 
 

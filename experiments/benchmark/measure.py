@@ -23,7 +23,16 @@ RESULTS = ROOT / "experiments" / "results" / "benchmark"  # committed; the table
 OWN = ROOT / "runs" / "benchmark"  # of this machine; ignored by git
 UNITS = {"ms": 1e3, "s": 1.0, "MB": 1e-6}
 HEADER = ("work", "ours", "against", "theirs", "ratio", "target", "of limit")
-LIBRARIES = ("torch", "torchvision", "torch-geometric", "lightning", "numpy", "learn2learn", "easyfsl")
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "torch-geometric",
+    "lightning",
+    "numpy",
+    "learn2learn",
+    "easyfsl",
+    "faiss-cpu",
+)
 
 
 class Times(NamedTuple):

@@ -22,6 +22,7 @@ STAGES = (
     "training",
     "extraction",
     "growth",
+    "many_classes",
 )
 
 

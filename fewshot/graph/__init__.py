@@ -8,6 +8,7 @@ __getattr__, __dir__ = face(
         "ClassGraph": "fewshot.graph.class_graph",
         "ClassGraphConv": "fewshot.graph.conv",
         "Edges": "fewshot.graph.edges",
+        "Gallery": "fewshot.graph.gallery",
         "KnownClasses": "fewshot.graph.known_classes",
         "GraphOutput": "fewshot.graph.class_graph",
         "PowerTransform": "fewshot.graph.transform",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,23 +16,20 @@ from torch import Tensor, nn
 
 from fewshot.core.errors import InputError
 from fewshot.core.modes import Mode
-from fewshot.graph.class_graph import ClassGraph
-from fewshot.graph.edges import Edges
 from fewshot.graph.known_classes import KnownClasses
-from fewshot.graph.transform import Transformed
 from fewshot.model.assignment import given_shares, labels_of
 from fewshot.model.calibration import Calibration
-from fewshot.model.estimator_inputs import check_parameters, encoded
+from fewshot.model.estimator_inputs import check_parameters, encoded, own_graph
+from fewshot.model.estimator_large import NEAREST, ManyClasses, spread
 from fewshot.model.relations import fitting, labels_in, rows
-from fewshot.model.supports import content_keys, dense, kept, named, places
+from fewshot.model.supports import content_keys, dense, kept, named, padded
 from fewshot.model.sure_sets import check_level
 
 MANY = 1000  # classes; beyond this number, each listens to its nearest only
-NEAREST = 64
 PIECE = 2**24  # the most numbers in an array of queries; inductive queries are classified in parts
 
 
-class FewShotClassifier(ClassifierMixin, BaseEstimator):
+class FewShotClassifier(ManyClasses, ClassifierMixin, BaseEstimator):
     """Few-shot classification by the class graph, as a scikit-learn estimator. Nothing is trained by ``fit``.
 
     ``fit`` keeps the supports; each prediction is one episode of these supports and the queries. The
@@ -71,14 +67,17 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     Attributes:
         classes_: labels **[N]**, sorted: those with supports, and those in ``relations``.
         class_graph_: the dependencies **[N, N]**, in the order of ``classes_``: row i, how much class i
-            listens to each class j; rows sum to 1, diagonal 0. Computed each time it is read.
+            listens to each class j; rows sum to 1, diagonal 0. Computed each time it is read. With more than
+            10,000 classes a sparse matrix (``scipy.sparse.csr_array``).
         supports_, support_labels_: the features that are kept **[n, D]**, and their labels **[n]**.
         graph_: a copy of the graph, in the features' precision.
         known_, relations_: the known classes and the relations **[N, C]**, in the order of ``classes_``, with
             rows of NaN for classes of which nothing is known; None without relations.
         n_features_in_: D; for images the number of channels.
 
-    With more than 1,000 classes, each listens to its 64 nearest only.
+    With more than 1,000 classes, each listens to its 64 nearest only. With more than 10,000, each query is
+    classified against the 64 classes nearest to it (`fewshot.graph.shortlist`), and all others have
+    probability 0, unless inference is joint or relations are given; `predict_top` is then what to call.
 
     >>> from sklearn.datasets import load_iris
     >>> X, y = load_iris(return_X_y=True, as_frame=False)
@@ -148,6 +147,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     def predict(self, X: Any) -> Shaped[np.ndarray, " M"]:
         """The label of each query: features **[M, D]**, or with a model images **[M, C, H, W]**."""
         check_is_fitted(self, "classes_")
+        if self._is_large():
+            return self.predict_top(X, 1)[0][:, 0]
         shares = self._shares()
         return self.classes_[np.concatenate([labels_of(logits, shares) for logits in self._logits(X)])]
 
@@ -193,18 +194,6 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         logits = np.concatenate(list(self._logits(X)))
         return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
 
-    @property
-    def class_graph_(self) -> Float[np.ndarray, "N N"]:
-        check_is_fitted(self, "classes_")
-        # Dependencies are between classes, so any query will do.
-        dependencies = self._classify(*self._support(), self.supports_[:1]).dependencies
-        if not isinstance(dependencies, Edges):
-            return dependencies[0].cpu().numpy()
-        graph = np.zeros((len(self.classes_),) * 2, self.supports_.dtype)
-        source, target = dependencies.edge_index.cpu().numpy()
-        graph[target, source] = dependencies.weight.cpu().numpy()
-        return graph
-
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = tags.input_tags.sparse = self.model is None
@@ -245,8 +234,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         if not restart:
             supports[~fresh] = self.supports_[order[~fresh]]
         else:
-            self.graph_ = self._own_graph(torch.from_numpy(features).dtype)
-        self.known_ = self.relations_ = None
+            self.graph_ = own_graph(self.model, self.graph, torch.from_numpy(features).dtype)
+        self.known_ = self.relations_ = self.shortlists_ = None
         if self.relations is not None:
             self.known_ = fitting(self._known_classes(), supports.shape[1])
             self.relations_ = rows(self.relations, columns, self.known_)
@@ -271,48 +260,43 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             raise InputError(f"X: expected images uint8 [n, C, H, W], got {X.dtype} {list(X.shape)}")
         return validate_data(self, X, *y, reset=reset, dtype=None, allow_nd=True)
 
-    def _own_graph(self, kind: torch.dtype) -> nn.Module:
-        """A copy of the graph, so that later changes to the caller's graph do not matter."""
-        graph = self.graph
-        if self.model is not None:
-            graph = self.model.classifier if graph is None else Transformed(self.model.transform, graph)
-        elif graph is None:
-            graph = ClassGraph.pretrained()
-        return copy.deepcopy(graph).to(kind).eval().requires_grad_(False)
-
     def _support(self) -> tuple[Float[Tensor, "1 N K D"], Tensor]:
         """The episode's supports, padded to the most shots, and the mask of the actual ones."""
         index = np.searchsorted(self.classes_, self.support_labels_)
-        place = places(index)
-        mask = np.zeros((len(self.classes_), place.max() + 1), bool)
-        mask[index, place] = True
-        padded = np.zeros((*mask.shape, self.supports_.shape[1]), self.supports_.dtype)
-        padded[index, place] = self.supports_
+        support, mask = padded(self.supports_, index, len(self.classes_))
         here = self._device()
-        return torch.from_numpy(padded)[None].to(here), torch.from_numpy(mask)[None].to(here)
+        return torch.from_numpy(support)[None].to(here), torch.from_numpy(mask)[None].to(here)
 
     def _device(self) -> torch.device:
         state = [*self.graph_.parameters(), *self.graph_.buffers()]
         return state[0].device if state else torch.device("cpu")
 
-    def _logits(self, X: Any) -> Iterator[Float[np.ndarray, "m N"]]:
+    def _queries(self, X: Any) -> Iterator[Float[np.ndarray, "m D"]]:
+        """Features of the queries: of all for joint inference, else of some at a time."""
         check_is_fitted(self, "classes_")
         with named("X"):
             X = self._validated(X, reset=False)
+        size = self.supports_.shape[1]
+        rows = len(X) if self.joint else max(1, PIECE // max(len(self.classes_), size))
+        for start in range(0, len(X), rows):
+            yield encoded(self.model, X[start : start + rows], size)
+
+    def _logits(self, X: Any) -> Iterator[Float[np.ndarray, "m N"]]:
+        check_is_fitted(self, "classes_")
+        if self._is_large():
+            yield from (spread(*found, len(self.classes_)) for found in self._shortlisted(X, 1))
+            return
         support, mask = self._support()
         options: dict[str, Any] = {"joint": bool(self.joint)}
         if (shares := self._shares()) is not None:
             options["proportions"] = torch.from_numpy(shares)[None].to(support)
-        size = self.supports_.shape[1]
-        rows = len(X) if self.joint else max(1, PIECE // max(len(self.classes_), size))
-        for start in range(0, len(X), rows):
-            query = encoded(self.model, X[start : start + rows], size)
+        for query in self._queries(X):
             yield self._classify(support, mask, query, **options).logits[0].cpu().numpy()
 
     @torch.no_grad()
     def _classify(self, support: Tensor, mask: Tensor, query: np.ndarray, **options: Any) -> Any:
         if len(self.classes_) > MANY:
-            options["neighbours"] = NEAREST
+            options.setdefault("neighbours", NEAREST)
         if self.known_ is not None and self.relations_ is not None:
             options["known"] = self.known_.prototypes.to(support.device)
             options["relations"] = self.relations_.to(support.device)

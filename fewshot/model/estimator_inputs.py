@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from jaxtyping import Float
 from torch import nn
 
 from fewshot.core.errors import InputError
+from fewshot.graph.class_graph import ClassGraph
+from fewshot.graph.transform import Transformed
 from fewshot.model.relations import check_relations
 from fewshot.model.supports import takes
 
@@ -51,6 +54,21 @@ def check_parameters(given: Mapping[str, Any], known: Any) -> None:
         raise InputError(f"proportions: expected 'equal' or a mapping from label to share, got {kind}")
     if proportions is not None and not joint:
         raise InputError("proportions: expected joint=True with them, got joint=False")
+
+
+def own_graph(model: Any, graph: nn.Module | None, kind: torch.dtype) -> nn.Module:
+    """A copy of the graph, so that later changes to the caller's graph do not matter.
+
+    Args:
+        model: a `GraphFewShot`, or None.
+        graph: None: the model's, or without a model the one that comes with the package.
+        kind: the precision to compute in.
+    """
+    if model is not None:
+        graph = model.classifier if graph is None else Transformed(model.transform, graph)
+    elif graph is None:
+        graph = ClassGraph.pretrained()
+    return copy.deepcopy(graph).to(kind).eval().requires_grad_(False)
 
 
 def encoded(model: Any, X: np.ndarray, size: int | None) -> Float[np.ndarray, "n D"]:

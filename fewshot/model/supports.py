@@ -7,7 +7,7 @@ from inspect import Parameter, signature
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, Shaped, UInt64
+from jaxtyping import Bool, Float, Int, Shaped, UInt64
 from scipy.sparse import issparse
 from torch import nn
 
@@ -79,3 +79,20 @@ def takes(module: nn.Module, option: str) -> bool:
     """Whether a module's call has an option."""
     parameters = signature(module.forward).parameters.values()
     return any(p.name == option or p.kind is Parameter.VAR_KEYWORD for p in parameters)
+
+
+def padded(
+    supports: Float[np.ndarray, "n D"], index: Int[np.ndarray, " n"], classes: int
+) -> tuple[Float[np.ndarray, "N K D"], Bool[np.ndarray, "N K"]]:
+    """The supports of each class, padded to the most shots, and the mask of actual ones; ``index`` ascends.
+
+    >>> padded(np.ones((2, 1)), np.array([1, 1]), 2)[1]
+    array([[False, False],
+           [ True,  True]])
+    """
+    place = places(index)
+    mask = np.zeros((classes, place.max() + 1), bool)
+    mask[index, place] = True
+    found = np.zeros((*mask.shape, supports.shape[1]), supports.dtype)
+    found[index, place] = supports
+    return found, mask

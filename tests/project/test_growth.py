@@ -55,3 +55,16 @@ def test_stage_on_few_classes(light, monkeypatch, tmp_path, capsys) -> None:
     same = [row for row in kept["rows"] if row["work"].endswith("sparse minus dense")]
     assert [row["verdict"] for row in same] == ["ok", "ok"]
     assert "sparse minus dense" in capsys.readouterr().out
+
+
+def test_very_many_classes_on_few(light, monkeypatch, tmp_path, capsys) -> None:
+    stage = pytest.importorskip("many_classes")
+    monkeypatch.setattr(stage, "alone", lambda work, point: work(point._replace(queries=20, features=16)))
+    monkeypatch.setattr(stage, "KINDS", (("grouped", 0.1), ("skewed", 0.1)))
+    stage.main(["--sizes", "40", "80", "--results", str(tmp_path)])
+    kept = json.loads((tmp_path / "many_classes.json").read_text())
+    assert [(p["kind"], p["classes"]) for p in kept["points"]] == [
+        ("grouped", 40), ("grouped", 80), ("skewed", 40), ("skewed", 80)
+    ]  # fmt: skip
+    assert all(p["shortlist"] == p["exact"] > 80 and p["all"] > 80 for p in kept["points"])
+    assert any("1,000,000 classes, estimated" in row["work"] for row in kept["rows"])
