@@ -58,7 +58,7 @@ class Augment(Section):
 class Backbone(Section):
     """A backbone of `fewshot.backbones` and its arguments; null: the backbone's own default."""
 
-    name: str = "conv4"  # or resnet12, wrn28_10, timm:NAME, torchvision:NAME
+    name: str = "conv4"  # or resnet12, wrn28_10, timm:NAME, torchvision:NAME, imagenet (the ready model)
     width: int | None = None  # of conv4: channels of each layer
     widths: tuple[int, ...] | None = None  # of resnet12: channels of each block; of wrn28_10: of each group
     pretrained: bool | None = None  # of timm:NAME and torchvision:NAME: start from their published weights
@@ -211,6 +211,13 @@ class Config(Section):
     def trains_graph(self) -> bool:
         """Whether the class graph is trained, with the backbone or alone."""
         return self.graph is not None or (self.meta is not None and self.meta.trains_graph)
+
+    @property
+    def scores_graph(self) -> bool:
+        """Whether the test classes are also scored with the class graph: with one that is trained here, or
+        with that of the package behind a frozen backbone.
+        """
+        return self.trains_graph or bool(self.backbone.frozen)
 
 
 def read(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:
