@@ -22,7 +22,7 @@ from fewshot.model.calibration import Calibration
 from fewshot.model.estimator_inputs import check_parameters, encoded, own_graph
 from fewshot.model.estimator_large import NEAREST, ManyClasses, spread
 from fewshot.model.relations import fitting, labels_in, rows
-from fewshot.model.supports import content_keys, dense, kept, named, padded
+from fewshot.model.supports import content_keys, dense, device_of, kept, named, padded
 from fewshot.model.sure_sets import check_level
 
 MANY = 1000  # classes; beyond this number, each listens to its nearest only
@@ -35,11 +35,9 @@ class FewShotClassifier(ManyClasses, ClassifierMixin, BaseEstimator):
     ``fit`` keeps the supports; each prediction is one episode of these supports and the queries. The
     estimator works in pipelines and searches, and labels may be of any kind that scikit-learn takes.
 
-    Only the directions of features matter, seen from the origin, for lengths from 1e-10 to 1e18. If all of
-    them point the same way, subtract the mean of other images or rows, which need no labels; a
-    ``StandardScaler`` before the estimator subtracts the mean of the supports, which costs accuracy if these
-    are few (docs/features.md). Joint inference needs this most. Features are classified in their own
-    precision, float32 or float64.
+    Only the directions of features matter, for lengths from 1e-10 to 1e18. If all point one way, subtract
+    the mean of other rows, which need no labels; a ``StandardScaler`` subtracts that of the supports, which
+    costs accuracy if these are few (docs/features.md). Features keep their precision, float32 or float64.
 
     Args:
         model: a `GraphFewShot` that encodes images, uint8 ``[n, C, H, W]``; default None: X holds features
@@ -264,12 +262,8 @@ class FewShotClassifier(ManyClasses, ClassifierMixin, BaseEstimator):
         """The episode's supports, padded to the most shots, and the mask of the actual ones."""
         index = np.searchsorted(self.classes_, self.support_labels_)
         support, mask = padded(self.supports_, index, len(self.classes_))
-        here = self._device()
+        here = device_of(self.graph_)
         return torch.from_numpy(support)[None].to(here), torch.from_numpy(mask)[None].to(here)
-
-    def _device(self) -> torch.device:
-        state = [*self.graph_.parameters(), *self.graph_.buffers()]
-        return state[0].device if state else torch.device("cpu")
 
     def _queries(self, X: Any) -> Iterator[Float[np.ndarray, "m D"]]:
         """Features of the queries: of all for joint inference, else of some at a time."""

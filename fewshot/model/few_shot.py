@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
@@ -31,10 +31,9 @@ from fewshot.model.ready import is_ready, ready
 
 
 class GraphFewShot(nn.Module):
-    """Few-shot classification of images: a backbone encodes them, a class graph classifies the features.
-
-    ``logits = graph(transform(encode(support)), transform(encode(query)))``, with
-    ``encode(x) = backbone(preprocess(x)) - base_mean``.
+    """Few-shot classification of images: a backbone encodes them, a class graph classifies the features:
+    ``logits = graph(transform(encode(support)), transform(encode(query)))``; ``encode(x) =
+    backbone(preprocess(x)) - base_mean``.
 
     Args:
         backbone: float images ``[n, C, H, W]`` to features ``[n, D]``: a module, see `fewshot.backbones`, or
@@ -44,8 +43,7 @@ class GraphFewShot(nn.Module):
             backbone the channels that it takes.
         base_mean: ``[D]``, the mean of the base classes' features; default None is zero.
         mirror: average the features of an image and of its mirror image; default False.
-        precision: what images are encoded in without gradients: "32-true", "bf16-mixed", or "auto" (default),
-            which is bfloat16 if the machine has it.
+        precision: of encoding: "32-true", "bf16-mixed", or "auto" (default), which is measured.
         known: the classes that the backbone was trained on, as further nodes of the graph, in the space after
             the transform; default None: not known. Training writes them, and a checkpoint carries them.
 
@@ -77,7 +75,7 @@ class GraphFewShot(nn.Module):
         super().__init__()
         self.backbone = backbone if isinstance(backbone, nn.Module) else Called(backbone)
         self.graph = graph
-        self.preprocess = preprocess or _own_preprocess(self.backbone)
+        self.preprocess = preprocess or Preprocess.of(self.backbone, backbones.in_channels(self.backbone))
         if precision not in get_args(Precision):
             names = ", ".join(get_args(Precision))
             raise InputError(f"precision: expected one of {names}, got {brief(precision)}")
@@ -300,11 +298,3 @@ class GraphFewShot(nn.Module):
         incoming = state_dict.get(f"{prefix}base_mean", self.base_mean)
         self.base_mean = self.base_mean.new_empty(incoming.shape)
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-def _own_preprocess(backbone: nn.Module) -> Preprocess:
-    own = getattr(backbone, "input", None)
-    if isinstance(own, Mapping):
-        return Preprocess(**own)
-    channels = backbones.in_channels(backbone)
-    return Preprocess(channels=channels if channels in (1, 3) else None)

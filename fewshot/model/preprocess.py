@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -57,6 +57,14 @@ class Preprocess(nn.Module):
         # Not in the state dict: the config has them.
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+
+    @classmethod
+    def of(cls, backbone: nn.Module, channels: int | None) -> Preprocess:
+        """The preprocessing that a backbone asks for (its ``input``), else none but the channels it takes."""
+        own = getattr(backbone, "input", None)
+        if isinstance(own, Mapping):
+            return cls(**own)
+        return cls(channels=channels if channels in (1, 3) else None)
 
     def forward(self, images: Tensor) -> Float[Tensor, "n c h w"]:
         check_images("images", images, "n C H W")

@@ -7,6 +7,7 @@ from inspect import Parameter, signature
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int, Shaped, UInt64
 from scipy.sparse import issparse
 from torch import nn
@@ -73,6 +74,12 @@ def named(arguments: str) -> Iterator[None]:
         if "argument must be a string" in str(error):  # what scikit-learn asks its estimators to raise
             raise
         raise InputError(f"{arguments}: expected arrays of numbers and labels ({cause(error)})") from error
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """The device of a module's weights; the CPU without any."""
+    state = [*module.parameters(), *module.buffers()]
+    return state[0].device if state else torch.device("cpu")
 
 
 def takes(module: nn.Module, option: str) -> bool:

@@ -1,9 +1,8 @@
 """Pickles from strangers, as plain values and numpy arrays, by a reader that calls nothing.
 
-A pickle is a program. Python's own unpickler runs it, and even if it finds only harmless functions, such a
-program chooses their arguments: numpy's own constructors, for one, turn bytes into pointers. This reader
-interprets the program by itself. Names of functions and classes are only recorded, and where the program
-"calls" one, an array is made here from bytes whose number is checked against its shape and type.
+A pickle is a program that Python's unpickler runs; even of harmless functions it chooses the arguments, and
+numpy's constructors turn bytes into pointers. This reader interprets the program by itself: names are only
+recorded, and where one is "called", an array is made from bytes checked against its shape and type.
 """
 
 from __future__ import annotations
@@ -16,18 +15,10 @@ from typing import Any
 
 from fewshot.core.errors import InputError
 from fewshot.core.untrusted.guard import cause
-from fewshot.core.untrusted.pickled_arrays import (
-    CALLS,
-    Type,
-    Unfilled,
-    array,
-    fill,
-    order_of,
-    refuse,
-)
+from fewshot.core.untrusted.pickled_arrays import CALLS, Type, Unfilled, array, fill, order_of, refuse
 
-# Instructions of a byte or two that make a list, a tuple, a dict or a place in the memo, of up to 100 bytes:
-# a pickle may have so many of them, and one more for each so many bytes.
+# Instructions of a byte or two that make up to 100 bytes (a list, a place in the memo): a pickle may have so
+# many of them, and one more for each so many bytes.
 LARGE, MOST_LARGE, BYTES_PER_LARGE = b"](}ldt\x85\x86\x87\x94pqrR", 2**22, 16
 SIZE = {form: struct.calcsize(form) for form in ("<B", "<H", "<I", "<i", "<Q", ">d")}
 NAMES = {
