@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from fewshot.cli.options import EpisodeOptions, KnowledgeOptions
 from fewshot.cli.output import check_outputs, print_compared, print_unknown
-from fewshot.core.files import tell, write_json
+from fewshot.core.files import say, tell, write_json
 
 
 def compare(
@@ -46,7 +46,7 @@ def compare(
 
     if out is not None:
         charts.check_extension(out)
-    check_outputs(json, out)
+    check_outputs(json, out, inputs=[source])
     modes = comparison.choose_modes(mode, proportions)
     related = knowledge.relations != "none"
     comparison.choose(methods, relations=related)  # unknown names are reported before anything is loaded
@@ -91,4 +91,4 @@ def compare(
         print_unknown(unknown)
     write_json(json, content)
     if out is not None:
-        print(charts.save_comparison(out, rows, f"{source.name}, {split}: {shape}"))
+        say(charts.save_comparison(out, rows, f"{source.name}, {split}: {shape}"))

@@ -47,7 +47,7 @@ def evaluate(
     from fewshot.evaluation.inputs import open_checkpoint
     from fewshot.methods.prototypes import prototypes
 
-    check_outputs(json)
+    check_outputs(json, inputs=[checkpoint])
     scored = open_checkpoint(checkpoint, options.data)
     strangers = scored.sampler(options.split, **options.sampling(), unknown=options.unknown)
     sampler = strangers.without_unknown()

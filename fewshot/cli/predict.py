@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fewshot.cli.output import check_outputs, print_table
-from fewshot.core.files import write_csv
+from fewshot.core.files import say, write_csv
 from fewshot.core.modes import Inference
 
 
@@ -35,14 +35,14 @@ def predict(
     from fewshot.evaluation.inputs import load_model
     from fewshot.model import predict as own
 
-    check_outputs(csv)
+    check_outputs(csv, inputs=[checkpoint, *query])
     model = load_model(checkpoint)
     found = own.predict(model, support, query, mode=mode, absent=absent, present=present)
     rows = [(str(p.file), p.name, f"{p.probability:.3f}") for p in found]
     print_table(("file", "class", "probability"), rows)
     if csv is not None:
         header = ["file", "class", "probability", *found[0].probabilities]
-        table = [[p.file, p.name, p.probability, *p.probabilities.values()] for p in found]
+        table = [[str(p.file), p.name, p.probability, *p.probabilities.values()] for p in found]
         write_csv(csv, [header, *table])
 
 
@@ -61,6 +61,6 @@ def graph(checkpoint: Path, *, support: Path, out: Path) -> None:
     from fewshot.report.example import class_picture
 
     drawing.check_extension(out)
-    check_outputs(out)
+    check_outputs(out, inputs=[checkpoint])
     picture = class_picture(load_model(checkpoint), support)
-    print(drawing.save(out, picture))
+    say(drawing.save(out, picture))

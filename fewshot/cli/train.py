@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fewshot.cli.output import check_outputs, print_rows
-from fewshot.core.files import write_json
+from fewshot.core.files import say, write_json
 from fewshot.core.results_file import read_results
 
 
@@ -60,7 +60,7 @@ def train(
     print_rows(rows)
     for file in sorted(folder.iterdir()):
         if file.is_file() and not file.name.startswith("."):
-            print(file)
+            say(file)
     write_json(json, rows)
 
 

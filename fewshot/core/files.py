@@ -144,6 +144,11 @@ def write_tensors(path: Path, content: Any) -> None:
         temporary.write_bytes(stream.getbuffer())
 
 
+def say(text: object) -> None:
+    """Print a line on standard output."""
+    print(printable(text))
+
+
 def tell(text: str) -> None:
     """Print a line of progress on standard error."""
     print(printable(text), file=sys.stderr, flush=True)

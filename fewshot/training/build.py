@@ -64,7 +64,8 @@ def load_weights(backbone: nn.Module, path: str | Path) -> None:
     """
     if not Path(path).exists():
         raise InputError(f"weights: expected a file, got {path}, which does not exist")
-    state = check_state(read_tensors(Path(path), "a state dict that torch.save wrote"), path, "weights")
+    content = read_tensors(Path(path), "a state dict that torch.save wrote", legacy=True)
+    state = check_state(content, path, "weights")
     ours = backbone.state_dict()
     wrong = {
         "missing": [key for key in ours if key not in state],

@@ -144,3 +144,10 @@ def test_known_classes_of_a_file_that_is_too_short_are_refused(tmp_path: Path) -
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(InputError, match=r"expected known\.json and known\.safetensors"):
         KnownClasses.load(tmp_path)
+
+
+def test_weights_of_an_old_torch_are_read(tmp_path: Path) -> None:
+    backbone, other = backbones.conv4(1, 4), backbones.conv4(1, 4)
+    torch.save(other.state_dict(), tmp_path / "w.pt", _use_new_zipfile_serialization=False)
+    load_weights(backbone, tmp_path / "w.pt")
+    assert torch.equal(backbone.conv1.weight, other.conv1.weight)

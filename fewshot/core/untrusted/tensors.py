@@ -24,7 +24,7 @@ PLAIN = (bool, int, float, str, bytes, type(None))
 Kind = type | tuple[type, ...]
 
 
-def read_tensors(path: Path, expected: str) -> Any:
+def read_tensors(path: Path, expected: str, legacy: bool = False) -> Any:
     """What `torch.save` wrote: tensors and plain values, on the CPU. Nothing in it is run.
 
     Every tensor is dense, and has as many bytes in the file as its shape says.
@@ -32,13 +32,16 @@ def read_tensors(path: Path, expected: str) -> Any:
     Args:
         path: the file.
         expected: what it should be, for messages.
+        legacy: also read the format of torch before 1.6, which is no zip file; default False.
 
     Raises:
         InputError: not a plain file of that kind, an incomplete one, or one with other tensors.
     """
     with open_plain(path) as file, reading(path, expected), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of files of other kinds
-        _check_stored(file)
+        if not legacy or zipfile.is_zipfile(file):
+            _check_stored(file)
+        file.seek(0)
         content = torch.load(file, map_location="cpu", weights_only=True)
         _check_values(content)
     return content
@@ -104,7 +107,6 @@ def _check_stored(file: BufferedIOBase) -> None:
                 raise ValueError("it is compressed, which torch's files are not")
             if entry.filename.endswith(".pkl") and entry.file_size > LARGEST_PROGRAM:
                 raise ValueError(f"{entry.file_size // MIB} MiB of values that are not tensors")
-    file.seek(0)
 
 
 def _check_values(content: Any) -> None:
