@@ -21,7 +21,7 @@ from fewshot.graph.edges import Edges
 from fewshot.graph.known_classes import KnownClasses
 from fewshot.graph.transform import Transformed
 from fewshot.model.relations import check_relations, fitting, labels_in, rows
-from fewshot.model.supports import content_keys, kept, places
+from fewshot.model.supports import content_keys, kept, named, places, takes
 
 MANY = 1000  # classes; beyond this number, each listens to its nearest only
 NEAREST = 64
@@ -170,9 +170,20 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         return tags
 
     def _learn(self, X: Any, y: Any, classes: list[np.ndarray], restart: bool) -> FewShotClassifier:
+        """Fit; after an error, everything is as it was before."""
+        before = dict(vars(self))
+        try:
+            return self._learned(X, y, classes, restart)
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    def _learned(self, X: Any, y: Any, classes: list[np.ndarray], restart: bool) -> FewShotClassifier:
         self._check_parameters()
-        X, y = self._validated(X, y, reset=restart)
-        check_classification_targets(y)
+        with named("X, y"):
+            X, y = self._validated(X, y, reset=restart)
+            check_classification_targets(y)
         keys, labels = content_keys(X), y
         if not restart:
             keys = np.concatenate([self.support_keys_, keys])
@@ -180,7 +191,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             classes = [self.classes_, *classes]
         if self.relations:
             classes = [*classes, labels_in(self.relations, y)]
-        columns = unique_labels(y, *classes)  # refuses a mix of text and numbers
+        with named("y"):
+            columns = unique_labels(y, *classes)  # refuses a mix of text and numbers
         order = kept(np.searchsorted(columns, labels), keys, self.shots)
 
         # Only supports that are new and kept are encoded.
@@ -213,6 +225,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         if self.graph is not None and not isinstance(self.graph, nn.Module):
             kind = type(self.graph).__name__
             raise InputError(f"graph: expected a ClassGraph or a module with its call, got {kind}")
+        if self.graph is not None and not takes(self.graph, "joint"):
+            kind = type(self.graph).__name__
+            raise InputError(
+                f"graph: expected a ClassGraph or a module with its call, got {kind}, without joint"
+            )
         if self.model is not None:
             from fewshot.model.few_shot import GraphFewShot  # imports the backbones as well
 
@@ -274,7 +291,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     def _logits(self, X: Any) -> Iterator[Float[np.ndarray, "m N"]]:
         check_is_fitted(self, "classes_")
-        X = self._validated(X, reset=False)
+        with named("X"):
+            X = self._validated(X, reset=False)
         support, mask = self._support()
         size = self.supports_.shape[1]
         rows = len(X) if self.joint else max(1, PIECE // max(len(self.classes_), size))

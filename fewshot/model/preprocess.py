@@ -91,7 +91,9 @@ def _check_values(name: str, values: Any, channels: int | None, positive: bool) 
 
 
 def check_images(name: str, images: Tensor, dims: str) -> None:
-    if images.dtype != torch.uint8 or images.dim() != len(dims.split()):
+    if not isinstance(images, Tensor):
+        raise InputError(f"{name}: expected a tensor, got {type(images).__name__}")
+    if images.dtype != torch.uint8 or images.dim() != len(dims.split()) or 0 in images.shape[-3:]:
         expected = dims.replace(" ", ", ")
         kind = str(images.dtype).removeprefix("torch.")
         raise InputError(f"{name}: expected uint8 [{expected}], got {kind} {list(images.shape)}")

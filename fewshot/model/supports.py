@@ -1,9 +1,16 @@
 """Which supports of each class are kept, and their order, independently of the order in which they came."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
+from inspect import Parameter, signature
 
 import numpy as np
 from jaxtyping import Int, Shaped, UInt64
+from torch import nn
+
+from fewshot.core.errors import InputError
+from fewshot.core.untrusted.guard import cause
 
 
 def content_keys(X: Shaped[np.ndarray, "n ..."]) -> UInt64[np.ndarray, " n"]:
@@ -31,3 +38,18 @@ def places(index: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
     [0, 1, 0, 1, 2]
     """
     return np.arange(len(index)) - np.searchsorted(index, index)
+
+
+@contextmanager
+def named(arguments: str) -> Iterator[None]:
+    """Report what scikit-learn or torch cannot take for an array as an error of these arguments."""
+    try:
+        yield
+    except (TypeError, AttributeError, RuntimeError) as error:
+        raise InputError(f"{arguments}: expected arrays of numbers and labels ({cause(error)})") from error
+
+
+def takes(module: nn.Module, option: str) -> bool:
+    """Whether a module's call has an option."""
+    parameters = signature(module.forward).parameters.values()
+    return any(p.name == option or p.kind is Parameter.VAR_KEYWORD for p in parameters)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NoReturn
@@ -108,3 +109,44 @@ def array(content: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
     if dtype.kind == "b":
         found = found.view("u1") != 0
     return found.reshape(shape, order=order)
+
+
+def fill(target: Any, values: list[Any]) -> None:
+    """Add keys and values, one after the other in a list, to a dict."""
+    if not isinstance(target, dict) or len(values) % 2:
+        raise TypeError("items for something that is not a dict")
+    for key, value in zip(values[::2], values[1::2], strict=True):
+        # Keys of which many could be made that share a hash would take very long.
+        if not (isinstance(key, str | bytes | np.str_) or (isinstance(key, int) and abs(key) < 2**60)):
+            refuse(f"a dict with the key {brief(key)}")
+        target[key] = value
+
+
+def _encoded(text: Any, encoding: Any) -> bytes:
+    """The call by which protocol 2 stores bytes."""
+    if encoding != "latin1" or not isinstance(text, str):
+        refuse(f"the encoding {brief(encoding)}")
+    return text.encode("latin-1")
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2
+
+
+def _ordered(pairs: Any = ()) -> dict[Any, Any]:
+    """The call of ``OrderedDict``, with nothing or with a list of keys and values."""
+    if not isinstance(pairs, list | tuple) or not all(_is_pair(pair) for pair in pairs):
+        refuse("an OrderedDict of something that is not pairs")
+    found: dict[Any, Any] = {}
+    fill(found, [part for pair in pairs for part in pair])
+    return found
+
+
+CALLS: dict[str, Callable[..., Any]] = {
+    "dtype": type_of,
+    "_reconstruct": lambda *_: Unfilled([]),
+    "_frombuffer": from_buffer,
+    "scalar": scalar,
+    "encode": _encoded,
+    "OrderedDict": _ordered,
+}

@@ -14,19 +14,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from fewshot.core.errors import InputError
-from fewshot.core.untrusted.guard import brief, cause
+from fewshot.core.untrusted.guard import cause
 from fewshot.core.untrusted.pickled_arrays import (
+    CALLS,
     Type,
     Unfilled,
     array,
-    from_buffer,
+    fill,
     order_of,
     refuse,
-    scalar,
-    type_of,
 )
 
 # Instructions of a byte or two that make a list, a tuple, a dict or a place in the memo, of up to 100 bytes:
@@ -157,14 +154,7 @@ class _Program:
         target.extend(values)
 
     def update(self, values: list[Any]) -> None:
-        target = self.stack[-1]
-        if not isinstance(target, dict) or len(values) % 2:
-            raise TypeError("items for something that is not a dict")
-        for key, value in zip(values[::2], values[1::2], strict=True):
-            # Keys of which many could be made that share a hash would take very long.
-            if not (isinstance(key, str | bytes | np.str_) or (isinstance(key, int) and abs(key) < 2**60)):
-                refuse(f"a dict with the key {brief(key)}")
-            target[key] = value
+        fill(self.stack[-1], values)
 
     def new_dict(self) -> None:
         values = self.marked()
@@ -306,35 +296,4 @@ ACTIONS: dict[int, Action] = {
         "R": _Program.reduce,
         "b": _Program.build,
     }.items()
-}
-
-
-def _encoded(text: Any, encoding: Any) -> bytes:
-    """The call by which protocol 2 stores bytes."""
-    if encoding != "latin1" or not isinstance(text, str):
-        refuse(f"the encoding {brief(encoding)}")
-    return text.encode("latin-1")
-
-
-def _is_pair(value: Any) -> bool:
-    return isinstance(value, list | tuple) and len(value) == 2
-
-
-def _ordered(pairs: Any = ()) -> dict[Any, Any]:
-    """The call of ``OrderedDict``, with nothing or with a list of keys and values."""
-    program = _Program(b"")
-    program.stack.append({})
-    if not isinstance(pairs, list | tuple) or not all(_is_pair(pair) for pair in pairs):
-        refuse("an OrderedDict of something that is not pairs")
-    program.update([part for pair in pairs for part in pair])
-    return program.stack.pop()  # type: ignore[no-any-return]
-
-
-CALLS: dict[str, Callable[..., Any]] = {
-    "dtype": type_of,
-    "_reconstruct": lambda *_: Unfilled([]),
-    "_frombuffer": from_buffer,
-    "scalar": scalar,
-    "encode": _encoded,
-    "OrderedDict": _ordered,
 }
