@@ -19,6 +19,7 @@ from jaxtyping import Int64, Shaped, UInt8
 from torch import Tensor
 
 from fewshot.core.errors import InputError
+from fewshot.core.files import write_text
 from fewshot.core.untrusted.arrays import map_npy
 from fewshot.core.untrusted.documents import read_json
 from fewshot.data.labelled import SPLITS, LabelledSet
@@ -196,7 +197,7 @@ def digest(
 
 def write_meta(path: Path, meta: dict[str, Any]) -> None:
     """Write a pack's description with its checksum."""
-    (path / META_FILE).write_text(json.dumps({"checksum": _checksum(meta), "meta": meta}, indent=1))
+    write_text(path / META_FILE, json.dumps({"checksum": _checksum(meta), "meta": meta}, indent=1))
 
 
 def _read_meta(path: Path) -> dict[str, Any]:

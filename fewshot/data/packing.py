@@ -53,11 +53,12 @@ def write_pack(source: Source, path: Path, *, size: int | None, channels: int, p
         sweep(path.parent)
         temporary.mkdir()
     try:
-        try:
-            shape = _write_images(source, temporary / IMAGES_FILE, size, channels, progress)
-        except _MixedSizes:
-            shape = _write_images(source, temporary / IMAGES_FILE, DEFAULT_SIZE, channels, progress)
-        write_meta(temporary, _describe(source, temporary / IMAGES_FILE, shape))
+        with writing(path):
+            try:
+                shape = _write_images(source, temporary / IMAGES_FILE, size, channels, progress)
+            except _MixedSizes:
+                shape = _write_images(source, temporary / IMAGES_FILE, DEFAULT_SIZE, channels, progress)
+            write_meta(temporary, _describe(source, temporary / IMAGES_FILE, shape))
         try:
             os.replace(temporary, path)
         except OSError as error:

@@ -15,6 +15,7 @@ from fewshot.core.errors import InputError
 from fewshot.core.shipped import find
 from fewshot.core.untrusted.documents import read_yaml
 from fewshot.core.untrusted.guard import brief, reading
+from fewshot.core.untrusted.plain import open_plain
 from fewshot.data.labelled import SPLITS
 from fewshot.data.packed import Splits
 
@@ -100,7 +101,7 @@ def wrong_files(path: Path, benchmark: Benchmark) -> list[str]:
         for file in (path if path.name == name else path / name, *path.glob(f"*/{name}")):
             if file.is_file():
                 method, _, digest = published.partition(":")
-                with file.open("rb") as content:
+                with open_plain(file) as content:
                     found = hashlib.file_digest(content, method).hexdigest()
                 if found != digest:
                     lines.append(f"{file}: {method} {found}, published {digest}")
