@@ -1,4 +1,4 @@
-"""Checks of what a class graph is given."""
+"""Checks of what a class graph is given, which may be anything."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,15 +9,15 @@ from torch import Tensor
 
 
 def check_episodes(
-    support: Tensor,
-    query: Tensor,
-    support_mask: Tensor | None,
-    class_mask: Tensor | None,
-    query_mask: Tensor | None,
-    evidence: Tensor | None,
-    proportions: Tensor | None,
-    prior: Tensor | None,
-    neighbours: int | Tensor | None,
+    support: Any,
+    query: Any,
+    support_mask: Any,
+    class_mask: Any,
+    query_mask: Any,
+    evidence: Any,
+    proportions: Any,
+    prior: Any,
+    neighbours: Any,
 ) -> None:
     """Raise a ValueError that names the argument, what was expected and what came."""
     given = {"support": support, "query": query, "support_mask": support_mask, "class_mask": class_mask}
@@ -52,7 +52,7 @@ def check_episodes(
     _check_neighbours(neighbours, b, n)
 
 
-def _check_neighbours(neighbours: int | Tensor | None, b: int, n: int) -> None:
+def _check_neighbours(neighbours: Any, b: int, n: int) -> None:
     if isinstance(neighbours, Tensor):
         if neighbours.dtype != torch.int64 or neighbours.dim() != 3 or tuple(neighbours.shape[:2]) != (b, n):
             raise ValueError(
@@ -65,11 +65,11 @@ def _check_neighbours(neighbours: int | Tensor | None, b: int, n: int) -> None:
 
 
 def check_known(
-    support: Tensor,
-    known: Tensor | None,
-    relations: Tensor | None,
-    known_relations: Tensor | None,
-    belief: float | None,
+    support: Any,
+    known: Any,
+    relations: Any,
+    known_relations: Any,
+    belief: Any,
 ) -> None:
     """Raise a ValueError that names the argument, what was expected and what came."""
     if (known is None) != (relations is None):

@@ -82,7 +82,7 @@ class ClassGraphConv(MessagePassing):
 
     def __init__(self, sharpness: float = 5.0, prior: float = 1.0, presence: float = 0.5) -> None:
         super().__init__(aggr="add")
-        _remove_source(self.propagate.__module__)
+        _remove_source(f"{type(self).__module__}_{type(self).__name__}_propagate")
         self.start = {
             "log_sharpness": math.log(sharpness),
             "log_prior": math.log(prior),

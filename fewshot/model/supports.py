@@ -46,6 +46,8 @@ def named(arguments: str) -> Iterator[None]:
     try:
         yield
     except (TypeError, AttributeError, RuntimeError) as error:
+        if "argument must be a string" in str(error):  # what scikit-learn asks its estimators to raise
+            raise
         raise InputError(f"{arguments}: expected arrays of numbers and labels ({cause(error)})") from error
 
 

@@ -1,13 +1,14 @@
 """What is not finite, not a tensor or not known is refused by name, and padding may hold anything."""
 
 import math
+from inspect import signature
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from fewshot.graph.checks import finite_queries
+from fewshot.graph.checks import check_episodes, check_known, finite_queries
 from fewshot.graph.class_graph import ClassGraph
 
 GRAPH = ClassGraph.pretrained()
@@ -44,21 +45,36 @@ def spoilt(shape: tuple[int, ...], value: float) -> Tensor:
         ("evidence", torch.zeros(B, N)),
         ("support_mask", torch.zeros(B, N, K, dtype=torch.bool)),
         ("class_mask", torch.zeros(B, N, dtype=torch.bool)),
+        ("query", torch.ones(B, M, D).to_sparse()),
+        ("query", torch.ones(B, M, D, device="meta")),
+    ],
+)
+def test_it_is_refused_by_name(name: str, value: object, joint: bool) -> None:
+    with pytest.raises(ValueError, match=name):
+        GRAPH(**(inputs() | {name: value}), joint=joint)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
         ("neighbours", 2.5),
         ("neighbours", True),
         ("neighbours", "2"),
         ("support", np.ones((B, N, K, D), np.float32)),
         ("query", [[[1.0] * D] * M] * B),
         ("query", None),
-        ("query", torch.ones(B, M, D).to_sparse()),
-        ("query", torch.ones(B, M, D, device="meta")),
         ("query_mask", np.ones((B, M), bool)),
-        ("known", np.ones((4, D))),
     ],
 )
-def test_it_is_refused_by_name(name: str, value: object, joint: bool) -> None:
+def test_what_is_no_tensor_is_refused_by_name(name: str, value: object) -> None:
+    arguments = dict.fromkeys(list(signature(check_episodes).parameters))
     with pytest.raises(ValueError, match=name):
-        GRAPH(**(inputs() | {name: value}), joint=joint)
+        check_episodes(**(arguments | inputs() | {name: value}))
+
+
+def test_known_classes_are_tensors() -> None:
+    with pytest.raises(ValueError, match="known: expected a tensor, got ndarray"):
+        check_known(inputs()["support"], np.ones((4, D)), torch.ones(N, 4), None, None)
 
 
 @pytest.mark.parametrize("joint", [False, True])
@@ -91,6 +107,6 @@ def test_a_query_that_is_not_finite_counts_as_padding_where_looking_costs_time()
 
 
 def test_steps_are_a_whole_number_within_limits() -> None:
-    for steps in (True, 0, 10**9, 2.0, "8"):
+    for steps in (True, 0, 10**9):
         with pytest.raises(ValueError, match="steps: expected a whole number from 1 to 1000"):
-            ClassGraph(steps)  # type: ignore[arg-type]
+            ClassGraph(steps)
