@@ -12,8 +12,12 @@ import json
 import os
 import platform
 import time
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+from fewshot.cli.output import by_relations
 
 RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("torch", "torchvision", "torch-geometric", "lightning", "numpy")
@@ -51,8 +55,16 @@ def run(name: str, data: str | None, out: Path) -> dict:
 
 
 def table(result: dict) -> str:
-    """A table with one row per method and mode, and one column per way and shot."""
-    rows = result["rows"]
+    """One row per method and mode, one column per way and shot; rows with relations have their own table."""
+    blocks = by_relations(result["rows"])
+    return "\n\n".join(
+        ("" if relations == "none" else f"With relations to the known classes ({relations}):\n\n")
+        + block(rows)
+        for relations, rows in blocks.items()
+    )
+
+
+def block(rows: Sequence[Mapping[str, Any]]) -> str:
     columns = list(dict.fromkeys((row["way"], row["shot"]) for row in rows))
     names = list(dict.fromkeys((row["method"], row["mode"]) for row in rows))
     cells = {

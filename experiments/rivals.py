@@ -16,7 +16,8 @@ from features import features_parser
 from main_job import RESULTS, machine
 from rivals_known import RELATED, UNKNOWN, relations_table, unknown_table, with_relations, with_unknown
 
-from fewshot.evaluation.compare import choose, compare
+from fewshot.evaluation.choice import choose
+from fewshot.evaluation.compare import compare
 from fewshot.evaluation.inputs import open_source
 from fewshot.methods.catalogue import METHODS
 from fewshot.report.comparison_chart import save_comparison

@@ -5,7 +5,8 @@ Rows with relations are tables of their own: they see more than pixels.
 
 from collections.abc import Callable, Iterable
 
-from fewshot.evaluation.compare import choose, compare
+from fewshot.evaluation.choice import choose
+from fewshot.evaluation.compare import compare
 from fewshot.evaluation.inputs import ScoredData
 from fewshot.evaluation.open_set import score_unknown
 from fewshot.methods.open_set import RULES

@@ -37,7 +37,7 @@ def headline() -> str:
     cells: dict[tuple[str, str], list[str]] = {}
     for name, _, way, shot in columns:
         for row in result(name)["rows"]:
-            if (row["way"], row["shot"]) == (way, shot):
+            if (row["way"], row["shot"]) == (way, shot) and row.get("relations", "none") == "none":
                 method = row["method"], row["mode"]
                 cells.setdefault(method, []).append(f"{row['accuracy']:.1f} ± {row['ci95']:.1f}")
     lines = [["method", "mode", *heads], ["---"] * (len(columns) + 2)]
@@ -109,8 +109,22 @@ def unknown() -> str:
     return _markdown([*lines, *([*key, *values] for key, values in cells.items())])
 
 
+def base_mean() -> str:
+    """What to subtract from features without base classes: accuracy of the class graph, inductive."""
+    rows = [row for row in result("base_mean")["rows"] if row["method"] == "class graph"]
+    shown = [(kind, drawn) for kind in dict.fromkeys(r["features"] for r in rows)
+             for drawn in ("5-way 1-shot", "5-way 5-shot", "16-way 5-shot")]  # fmt: skip
+    heads = [f"{kind.split(' (')[0]}, {drawn}" for kind, drawn in shown]
+    lines = [["subtracted", *heads], ["---"] * (1 + len(shown))]
+    for subtracted in dict.fromkeys(row["subtracted"] for row in rows):
+        own = {(r["features"], r["drawn"]): r["accuracy"] for r in rows if r["subtracted"] == subtracted}
+        lines.append([subtracted, *(f"{own[key]:.1f}" for key in shown)])
+    return _markdown(lines)
+
+
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"headline": headline},
+    "docs/features.md": {"base_mean": base_mean},
     "docs/results.md": {
         "glyphs": lambda: main_job.table(result("glyphs")),
         "tiny-imagenet-fs": lambda: main_job.table(result("tiny-imagenet-fs")),

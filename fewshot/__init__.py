@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fewshot.model import backbones
     from fewshot.model.estimator import FewShotClassifier
     from fewshot.model.few_shot import GraphFewShot
+    from fewshot.report.comparison import compare
 
 Aliases(
     {
@@ -68,6 +69,7 @@ __getattr__, __dir__ = face(
         "PowerTransform": "fewshot.graph.transform",
         "PrototypeHead": "fewshot.graph.head",
         "Transformed": "fewshot.graph.transform",
+        "compare": "fewshot.report.comparison",
         "load": "fewshot.data.loading",
     },
     modules=("backbones", "evaluation", "functional", "methods", "taxonomy"),
@@ -88,6 +90,7 @@ __all__ = [
     "PrototypeHead",
     "Transformed",
     "backbones",
+    "compare",
     "evaluation",
     "functional",
     "load",

@@ -1,9 +1,10 @@
-"""How the class graph's time and memory grow with classes N, queries M, features D and episodes B.
+"""How the graph's time and memory grow with classes N, known classes C, queries M, features D, episodes B.
 
-The graph, inductive and joint, listens to all classes (dense) or to ten (sparse); 1-shot, without gradients,
-in single precision. Each point is measured in a process of its own. Finding the neighbours is timed
-separately. Memory is the rise of the process's resident memory once the inputs are in place, minus the bytes
-of the outputs (logits, prototypes, dependencies): what is needed beyond inputs and outputs.
+The graph, inductive and joint, listens to all classes (dense) or to ten (sparse), known ones likewise;
+1-shot, without gradients, in single precision. Each point is measured in a process of its own. Finding the
+neighbours is timed separately. Memory is the rise of the process's resident memory once the inputs are in
+place, minus the bytes of the outputs (logits, prototypes, dependencies): what is needed beyond inputs and
+outputs.
 
     python experiments/benchmark/growth.py [--picture]
 
@@ -38,6 +39,7 @@ class Size(NamedTuple):
     queries: int = 1000
     features: int = 640
     episodes: int = 1
+    known: int = 0
 
 
 class Point(NamedTuple):
@@ -49,11 +51,13 @@ class Point(NamedTuple):
 # What grows in each column of the picture, and what does not.
 CURVES = {
     "classes": [Size(classes=n) for n in (5, 20, 100, 300, 1000, 2000, 5000, 10_000)],
+    "known": [Size(5, 75, 640, 16, c) for c in (16, 64, 250, 1000, 4000)],
     "queries": [Size(queries=m) for m in (1, 10, 100, 1000, 10_000)],
     "features": [Size(features=d) for d in (64, 128, 256, 512, 1024, 2048)],
     "episodes": [Size(5, 75, 640, b) for b in (1, 4, 16, 64, 256)],
 }
 MANY = [size for size in CURVES["classes"] if size.classes >= 1000]
+FEW_KNOWN, MORE_TIME = 64, 1.5  # known classes, and how many times as long an episode may take with them
 DENSE = 2000  # classes; beyond it the curves are of sparse edges only
 MODES, SEARCH = {"inductive": False, "joint": True}, "finding the neighbours"
 COSTS: dict[str, Callable[[dict[str, Any]], float]] = {
@@ -69,10 +73,19 @@ def pretrained() -> ClassGraph:
 def inputs(size: Size) -> tuple[Tensor, Tensor]:
     """Features of classes with a spread of their own: support [B, N, 1, D], query [B, M, D]."""
     generator = torch.Generator().manual_seed(0)
-    n, m, d, b = size
+    n, m, d, b, _ = size
     support = torch.randn(b, n, 1, d, generator=generator)
     of = torch.randint(n, (m,), generator=generator)
     return support, torch.randn(b, m, d, generator=generator).add_(support[:, of, 0])
+
+
+def knowledge(size: Size) -> dict[str, Tensor]:
+    """Known classes [C, D] and relations to them [B, N, C], as the graph takes them; none without any."""
+    generator = torch.Generator().manual_seed(1)
+    if not size.known:
+        return {}
+    relations = torch.rand(size.episodes, size.classes, size.known, generator=generator)
+    return {"known": torch.randn(size.known, size.features, generator=generator), "relations": relations}
 
 
 def find(support: Tensor) -> Tensor:
@@ -95,14 +108,17 @@ def classify(point: Point, least: int) -> dict[str, Any]:
     graph = pretrained()
     graph(*inputs(Size(5, 10)), joint=point.joint, neighbours=2)  # what any first call loads
     support, query = inputs(point.size)
-    near = find(support) if point.sparse else None
+    given = knowledge(point.size)
+    # Known classes are found anew in each call, so a number says how many.
+    near = (NEIGHBOURS if given else find(support)) if point.sparse else None
     outputs = 0
 
     def work() -> None:
         nonlocal outputs
-        out = graph(support, query, joint=point.joint, neighbours=near)
-        dependencies = out.dependencies
-        edges = [dependencies] if isinstance(dependencies, Tensor) else list(dependencies)
+        out = graph(support, query, joint=point.joint, neighbours=near, **given)
+        edges = []
+        for dependencies in filter(lambda x: x is not None, (out.dependencies, out.known_dependencies)):
+            edges += [dependencies] if isinstance(dependencies, Tensor) else list(dependencies)
         outputs = sum(x.nbytes for x in (out.logits, out.prototypes, *edges))
 
     figures = measured(work, least)
@@ -138,6 +154,17 @@ def beside_dense(size: Size, joint: bool) -> float:
     }
     dense, sparse = race(works, repetitions=30, warmup=3).values()
     return sparse.median / dense.median
+
+
+def with_known(size: Size, joint: bool) -> float:
+    """How many times as long episodes take with known classes."""
+    graph, (support, query) = pretrained(), inputs(size)
+    works = {
+        c: lambda given=given: graph(support, query, joint=joint, **given)
+        for c, given in ((0, {}), (size.known, knowledge(size)))
+    }
+    without, given = race(works, repetitions=30, warmup=3).values()
+    return given.median / without.median
 
 
 def alone(work: Callable[..., Any], *arguments: Any) -> Any:
@@ -178,11 +205,11 @@ def _ends(points: list[dict[str, Any]]) -> str:
     return " to ".join(f"{p['seconds']['median']:.3g} s, {p['bytes'] / 2**20:.0f} MiB" for p in ends)
 
 
-def exponent(points: list[dict[str, Any]], cost: str) -> float:
+def exponent(points: list[dict[str, Any]], cost: str, along: str = "classes") -> float:
     """The slope of a line through the logarithms: cost grows as the number of classes to this power."""
     x, y = (
         torch.tensor([math.log(of(p)) for p in points], dtype=torch.float64)
-        for of in (lambda p: p["classes"], COSTS[cost])
+        for of in (lambda p: p[along], COSTS[cost])
     )
     x = x - x.mean()
     return ((x * y).sum() / (x * x).sum()).item()
@@ -204,6 +231,10 @@ def verdicts(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
             most = None if curve["mode"] == SEARCH else EXPONENT
             work = f"{curve['mode']}, {few.classes:,} to {many.classes:,} classes"
             rows += [row(f"{work}: {cost}", exponent(points, cost), most) for cost in COSTS]
+        if curve["along"] == "known" and curve["edges"] == "sparse":
+            points = [p for p in curve["points"] if p["known"] >= FEW_KNOWN]
+            work = f"{curve['mode']}, {FEW_KNOWN} to {points[-1]['known']:,} known classes"
+            rows += [row(f"{work}: {cost}", exponent(points, cost, "known"), EXPONENT) for cost in COSTS]
     for mode, joint in MODES.items():
         of_many, of_few = f"{mode}, {many.classes:,} classes", f"{mode}, {few.classes:,} classes"
         rows.append(row(f"{of_many}: resident", alone(resident, many, joint), ROOM, "GiB"))
@@ -211,6 +242,10 @@ def verdicts(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for b in (1, 64):
             ratio = alone(beside_dense, Size(12, 180, 640, b), joint)
             rows.append(row(f"{mode}, 12 classes, batch of {b}: sparse", ratio, unit="of dense's time"))
+        for n in (5, 20):
+            ratio = alone(with_known, Size(n, 15 * n, 640, 16, FEW_KNOWN), joint)
+            work = f"{mode}, {n} classes: {FEW_KNOWN} known classes"
+            rows.append(row(work, ratio, MORE_TIME, "of the time without"))
     return rows
 
 

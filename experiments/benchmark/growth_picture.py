@@ -11,7 +11,7 @@ from fewshot.core.files import replacing
 from fewshot.report.class_graph import ACCENT, INK, SOFT
 from fewshot.report.comparison_chart import AMBER
 
-LETTERS = {"classes": "N", "queries": "M", "features": "D", "episodes": "B"}
+LETTERS = {"classes": "N", "known": "C", "queries": "M", "features": "D", "episodes": "B"}
 COLORS = {"inductive": INK, "joint": ACCENT}  # and finding the neighbours
 MARKS = {"marker": "o", "ms": 4, "lw": 1.5}
 LINES = {"dense": {"ls": (0, (4, 2)), "mfc": "white"}, "sparse": {"ls": "-"}}
@@ -32,8 +32,10 @@ def draw(path: Path, curves: Sequence[dict[str, Any]], notes: Sequence[str]) -> 
             time.plot(x, [point["seconds"]["median"] for point in curve["points"]], label=name, **style)
             memory.plot(x, [max(point["bytes"] / 2**20, LEAST) for point in curve["points"]], **style)
         first = here[0]["points"][0]
-        others = ", ".join(f"{LETTERS[name]} = {first[name]:,}" for name in LETTERS if name != along)
-        time.set_title(f"{along} {LETTERS[along]}", color=INK, fontsize=11, weight="bold", pad=18)
+        fixed = [name for name in LETTERS if name != along and first.get(name)]  # C = 0 goes without saying
+        others = ", ".join(f"{LETTERS[name]} = {first[name]:,}" for name in fixed)
+        title = "known classes" if along == "known" else along
+        time.set_title(f"{title} {LETTERS[along]}", color=INK, fontsize=11, weight="bold", pad=18)
         time.text(0.5, 1.03, others, transform=time.transAxes, ha="center", color=SOFT, fontsize=8.5)
     for axes in grid.flat:
         _plain(axes)

@@ -23,9 +23,10 @@ def audit(
     The exit status is 0 if all checks pass, 1 if one fails.
 
     Example: fewshot audit class-graph
+    Example: fewshot audit mine.py:median
 
     Args:
-        subject: A method's name, or what fewshot train wrote.
+        subject: A method's name, FILE.py:NAME for your own, or what fewshot train wrote.
         features: For a method: an .npz or .npy of features; default made-up features.
         data: For a checkpoint: KIND[:PATH]; default what it was trained on, or else made-up images.
         seed: Of the episodes, and of methods that learn.

@@ -14,7 +14,14 @@ from fewshot.cli.data import check, download, info, pack
 from fewshot.cli.evaluate import evaluate
 from fewshot.cli.export import export
 from fewshot.cli.features import features
-from fewshot.cli.parser import Parser, add_commands, add_overrides, arguments, complain
+from fewshot.cli.parser import (
+    Parser,
+    add_commands,
+    add_overrides,
+    arguments,
+    complain,
+    with_stages_left_out,
+)
 from fewshot.cli.predict import graph, predict
 from fewshot.cli.train import train
 from fewshot.core.errors import InputError
@@ -69,7 +76,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _run(words: Sequence[str] | None) -> int:
-    chosen = build_parser().parse_args(words)
+    words = sys.argv[1:] if words is None else words
+    chosen = build_parser().parse_args(with_stages_left_out(words, Config))
     who, command = f"fewshot {chosen.subcommand}", COMMANDS[chosen.subcommand]
     options = chosen[chosen.subcommand]
     if isinstance(command, Mapping):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from inspect import Parameter, signature
@@ -18,6 +18,7 @@ from fewshot.core.escape import printable
 
 Command = Callable[..., None]
 LONGEST = 10_000  # characters of a message
+LEFT_OUT = "left_out"  # the option that `--meta null` becomes
 
 
 class Formatter(DefaultHelpFormatter):
@@ -147,7 +148,10 @@ def add_overrides(parser: Parser, config: type, taken: set[str]) -> None:
 
     The values are not checked here but when the config is read, which knows all keys and ranges.
     """
-    group = parser.add_argument_group("keys of the config (a list as [5,20])")
+    hidden: dict[str, Any] = {"default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
+    parser.add_argument("--left-out", dest=LEFT_OUT, type=str, nargs=1, action="extend", **hidden)
+    about = ", ".join(f"--{stage} null" for stage in config_stages(config))
+    group = parser.add_argument_group(f"keys of the config (a list as [5,20]; {about} leave a stage out)")
     for key, kind in config_keys(config):
         if key not in taken:
             hint: Any = str if kind == "str" else Any
@@ -166,6 +170,38 @@ def _words(kind: str) -> str:
     if kind.startswith("Literal"):
         return kind.removeprefix("Literal[").removesuffix("]").replace("'", "").replace(", ", "|")
     return kind.replace("tuple[", "").replace(", ...]", ",...").upper()
+
+
+def with_stages_left_out(words: Sequence[str], config: Any) -> list[str]:
+    """The command line with ``--meta null`` as the one option that the parser knows for it.
+
+    jsonargparse would take ``--meta.steps`` for a part of an option ``--meta``.
+
+    >>> from fewshot.training.config import Config
+    >>> with_stages_left_out(["train", "--meta", "null", "--graph.steps", "5", "--pretrain=null"], Config)
+    ['train', '--left-out', 'meta', '--graph.steps', '5', '--left-out', 'pretrain']
+    """
+    found = list(words)
+    for stage in config_stages(config):
+        for given in ([f"--{stage}", "null"], [f"--{stage}=null"]):
+            for start in reversed(range(len(found))):
+                if found[start : start + len(given)] == given:
+                    found[start : start + len(given)] = ["--left-out", stage]
+    return found
+
+
+def config_stages(config: Any) -> Iterator[str]:
+    """The sections of a config's dataclass that may be left out.
+
+    >>> from fewshot.training.config import Config
+    >>> list(config_stages(Config))
+    ['pretrain', 'meta', 'graph']
+    """
+    hints = get_type_hints(config)
+    for field in fields(config):
+        kinds = get_args(hints[field.name])
+        if type(None) in kinds and any(is_dataclass(kind) for kind in kinds):
+            yield field.name
 
 
 def config_keys(config: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fewshot.cli.output import check_outputs, print_rows
+from fewshot.cli.parser import LEFT_OUT
 from fewshot.core.files import say, write_json
 from fewshot.core.results_file import read_results
 
@@ -27,7 +28,8 @@ def train(
     Writes config.yaml, metrics.jsonl, results.json, checkpoint.pt, report.html and its pictures. A finished
     run in the same folder is first moved to NAME.1, NAME.2, ...
 
-    Any key of the config can be given as --section.key VALUE.
+    Any key of the config can be given as --section.key VALUE; --pretrain, --meta or --graph null leaves a
+    stage out.
 
     Example: fewshot train --config glyphs --out runs/quick --meta.steps 300 --evaluate.ways "[5,20]"
 
@@ -46,6 +48,7 @@ def train(
 
     check_outputs(json)
     given = {"data": data, "seed": seed}
+    overrides |= dict.fromkeys(overrides.pop(LEFT_OUT, ()))
     overrides |= {key: value for key, value in given.items() if value is not None}
     folder = training.train(
         configs.read(config, overrides),

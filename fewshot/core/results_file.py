@@ -43,4 +43,5 @@ def _is_row(row: Any) -> bool:
     if not isinstance(row, dict):
         return False
     fits = all(isinstance(row.get(key, KINDS), kinds) for key, kinds in KINDS.items())
+    fits = fits and isinstance(row.get("relations", ""), str)
     return fits and all(isfinite(row[key] or 0) for key in ("accuracy", "ci95", "ece"))

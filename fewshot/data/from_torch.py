@@ -74,7 +74,7 @@ def pack_dataset(
         type(dataset).__name__,
         "dataset",
         _classes(rows, names or getattr(dataset, "classes", None), splits),
-        lambda keys: ((key, _pixels(dataset[int(key)][0], int(key))) for key in sorted(keys, key=int)),
+        lambda keys: ((key, pixels(dataset[int(key)][0], int(key))) for key in sorted(keys, key=int)),
     )
     return write_pack(source, out, size=size, channels=channels, progress=progress)
 
@@ -107,7 +107,7 @@ def _classes(
     return found
 
 
-def _pixels(image: Any, index: int) -> np.ndarray:
+def pixels(image: Any, index: int) -> np.ndarray:
     """An item as uint8 ``[H, W]`` or ``[H, W, C]``."""
     if isinstance(image, Image.Image):
         return np.asarray(image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB"))

@@ -17,6 +17,10 @@ from fewshot.data.class_columns import check_columns, described, numbered
 
 SPLITS = ("train", "val", "test")
 ARRAYS = ("features", "labels", "wnids", "split", "classes", "names", "paths")  # of a file of features
+RIGHT = {  # lines that write files as they are expected, by the number of the features' dimensions
+    2: "np.savez(FILE, features=X, labels=y, split=np.full(len(y), 'test')) would be right",
+    3: "np.savez(FILE, features=X, wnids=NAMES, split=np.full(len(X), 'test')) would be right",
+}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -202,6 +206,10 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_npy(path: Path) -> np.ndarray:
+    if not path.exists() and path.name.endswith(".labels.npy"):
+        raise InputError(
+            f"{path}: no such file (np.save({path.name!r}, y) next to the features would be right)"
+        )
     if not path.exists():
         raise InputError(f"{path}: no such file")
     return read_npy(path)
@@ -211,14 +219,16 @@ def _check_shapes(arrays: Mapping[str, Header | np.ndarray], path: Path) -> None
     """Refuse arrays of a features file, or their headers, whose shapes do not fit."""
     features = arrays.get("features")
     if features is None or len(features.shape) not in (2, 3):
-        raise InputError(f"{path}: expected features [classes, images, D] or [n, D], got {sorted(arrays)}")
+        got = sorted(arrays) if features is None else list(features.shape)
+        raise InputError(f"{path}: expected features [classes, images, D] or [n, D], got {got} ({RIGHT[2]})")
     if 0 in features.shape[1:]:
         raise InputError(f"{path}: features: expected numbers, got none in shape {list(features.shape)}")
     for name in ("wnids" if len(features.shape) == 3 else "labels", "split"):
         shape = arrays[name].shape if name in arrays else "nothing"
         if shape != features.shape[:1]:
             raise InputError(
-                f"{path}: {name}: expected shape {features.shape[:1]} like features, got {shape}"
+                f"{path}: {name}: expected shape {features.shape[:1]} like features, got {shape} "
+                f"({RIGHT[len(features.shape)]})"
             )
     if features.dtype.kind not in "fiu":
         raise InputError(f"{path}: features: expected numbers, got {features.dtype}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,14 +16,13 @@ from fewshot.core.modes import Mode
 from fewshot.episodes.episode import Episode
 from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.evaluation.audit import Check, audit_in_mode, failures, small_batch
+from fewshot.evaluation.choice import YARDSTICK
 from fewshot.evaluation.relations import Relations
 from fewshot.evaluation.scores import Predict, Scores, evaluate, in_mode, paired_difference
 from fewshot.methods import catalogue
 from fewshot.methods.catalogue import Method
 from fewshot.methods.shared.call import FewShotCall
 from fewshot.methods.shared.material import Material
-
-YARDSTICK = "prototypes"
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +31,13 @@ class Compared:
 
     Args:
         method, scores: which it is, and what it scored.
-        difference: points of accuracy above prototypes, and half the 95 % interval of that, paired by
-            episode; None for prototypes.
+        difference: points of accuracy above the reference, and half the 95 % interval of that, paired by
+            episode; None for the reference.
         milliseconds: per episode, for prediction alone, in the sampler's batches.
         checks: of the protocol audit.
         gain: with relations: points of accuracy above the same method without, and half the 95 % interval of
             that, paired by episode; None without relations, or for a method that needs them.
+        reference: what the difference is from; None for the reference.
     """
 
     method: Method
@@ -46,6 +46,32 @@ class Compared:
     milliseconds: float
     checks: tuple[Check, ...]
     gain: tuple[float, float] | None = None
+    reference: Scores | None = None
+
+    @property
+    def name(self) -> str:
+        """The method's name."""
+        return self.method.name
+
+    @property
+    def mode(self) -> str:
+        """The mode, see `Mode`."""
+        return self.scores.mode
+
+    @property
+    def accuracy(self) -> float:
+        """The mean accuracy over the episodes, in percent."""
+        return self.scores.accuracy
+
+    @property
+    def ci95(self) -> float:
+        """Half the width of the accuracy's 95 % interval."""
+        return self.scores.ci95
+
+    @property
+    def per_episode(self) -> Tensor:
+        """The accuracy in each episode, in percent **[episodes]**; the same episodes in each row."""
+        return self.scores.per_episode
 
     def row(self) -> dict[str, Any]:
         """The row as plain values, rounded; the audit as the names of the broken rules."""
@@ -58,6 +84,8 @@ class Compared:
             "paper": self.method.paper,
             "difference": _rounded(above),
             "difference_ci95": _rounded(ci95),
+            "reference": None if self.reference is None else self.reference.method,
+            "reference_mode": None if self.reference is None else self.reference.mode,
             "ms_per_episode": float(f"{self.milliseconds:.3g}"),
             "audit": failures(self.checks),
             **({} if self.scores.relations == "none" else gains),
@@ -88,66 +116,6 @@ def _finish_gpu_work() -> None:
         torch.cuda.synchronize()
 
 
-def choose_modes(mode: str = "all", proportions: str = "both") -> tuple[str, ...]:
-    """The names of the modes that a user's options ask for.
-
-    Args:
-        mode: "inductive", "joint", or "all" (default).
-        proportions: the joint modes that are given the classes' shares ("known"), those that are not
-            ("unknown"), or "both" (default).
-
-    >>> choose_modes(), choose_modes("joint", "known"), choose_modes(proportions="unknown")
-    (('inductive', 'joint', 'joint-known'), ('joint-known',), ('inductive', 'joint'))
-    """
-    return tuple(
-        one.value
-        for one in Mode
-        if mode in ("all", "joint" if one.joint else "inductive")
-        and (not one.joint or proportions in ("both", "known" if one.known else "unknown"))
-    )
-
-
-def choose(
-    names: str | None,
-    modes: Iterable[str] = tuple(Mode),
-    lacks: Mapping[str, str] | None = None,
-    relations: bool = False,
-) -> tuple[list[Method], list[str]]:
-    """The methods to compare, and one line for each reason why some are left out.
-
-    Args:
-        names: separated by commas; None: all that need no images (those train for minutes).
-        modes: those to compare in; default all.
-        lacks: those of the methods' ``needs`` that are not met, each with the reason; default none.
-        relations: whether there are relations to known classes; default False.
-
-    Raises:
-        InputError: an unknown name, or a named method that cannot be compared.
-    """
-    modes, lacks = set(modes), lacks or {}
-    reasons: dict[str, list[str]] = {}
-    chosen = []
-    for method in dict.fromkeys(catalogue.find(names)):
-        reason = lacks.get(method.needs)
-        if not modes & set(method.modes) and method.name != YARDSTICK:
-            if names is None:
-                continue
-            reason = f"its modes are {', '.join(method.modes)}"
-        elif method.relations == "must" and not relations:
-            if names is None:
-                continue
-            reason = "it needs relations to known classes; --relations gives them"
-        elif reason is None and names is None and method.needs == "images":
-            reason = "training on images takes minutes; --methods NAME,NAME,... includes them"
-        if reason is None:
-            chosen.append(method)
-        elif names is not None:
-            raise InputError(f"methods: {method.name} cannot be compared here: {reason}")
-        else:
-            reasons.setdefault(reason, []).append(method.name)
-    return chosen, [f"left out: {', '.join(names)} ({reason})" for reason, names in reasons.items()]
-
-
 def compare(
     methods: Sequence[Method],
     material: Material,
@@ -157,10 +125,12 @@ def compare(
     progress: Callable[[str], None] = lambda text: None,
     relations: Relations | None = None,
     belief: float | None = None,
+    reference: Method | None = None,
 ) -> list[Compared]:
-    """Score methods on the very same episodes; prototypes come first and are always included.
+    """Score methods on the very same episodes; the reference comes first and is always included.
 
     All that can do without relations are scored without them; then those that look at relations, with them.
+    Each row is compared with the reference in its own mode, if the reference has it, else in its first one.
 
     Args:
         methods: of `fewshot.methods.catalogue`, or your own.
@@ -171,6 +141,7 @@ def compare(
         progress: called with one line before anything that takes a while; default: ignores it.
         relations: of the scored classes to known ones; default None.
         belief: how far these are believed, from 0 to 1; default None: it is judged.
+        reference: what the others are compared with; default None: prototypes.
 
     Raises:
         InputError: the samplers draw different episodes, or a method needs images and there are none.
@@ -185,9 +156,9 @@ def compare(
     """
     if image_sampler is not None and image_sampler.fingerprint() != sampler.fingerprint():
         raise InputError("image_sampler: expected the same episodes as those of the features, got others")
-    wanted = set(modes)
-    [yardstick] = catalogue.find(YARDSTICK)
-    every = [yardstick, *(method for method in methods if method.name != YARDSTICK)]
+    asked = set(modes)
+    first = reference or catalogue.find(YARDSTICK)[0]
+    every = [first, *(method for method in methods if method.name != first.name)]
     rows: list[Compared] = []
 
     def score(method: Method, given: Relations | None) -> None:
@@ -198,10 +169,12 @@ def compare(
             progress(f"{method.name}: learning")
         call = method.make(material)
         note = "" if given is None else f", relations: {given.kind}"
-        for mode in method.modes:
-            if mode in wanted or method is yardstick:
-                progress(f"{method.name}, {mode}{note}: scoring {drawn.episodes} episodes")
-                rows.append(_score(method, call, mode, drawn, rows, given, belief))
+        its_own = [mode for mode in method.modes if mode in asked]
+        if method is first and not its_own:
+            its_own = [method.modes[0]]
+        for mode in its_own:
+            progress(f"{method.name}, {mode}{note}: scoring {drawn.episodes} episodes")
+            rows.append(_score(method, call, mode, drawn, rows, given, belief))
 
     for method in every:
         if method.relations != "must":
@@ -221,7 +194,7 @@ def _score(
     relations: Relations | None,
     belief: float | None,
 ) -> Compared:
-    """One row, compared with the first of those before, and with its own without relations."""
+    """One row, compared with the reference, whose rows come first, and with its own without relations."""
     checks = audit_in_mode(call, mode, small_batch(sampler), relations=relations, belief=belief)
     predict = in_mode(call, mode, relations, belief)
     with torch.no_grad():
@@ -229,12 +202,20 @@ def _score(
     timed = Timed(predict)
     kind = "none" if relations is None else relations.kind
     scores = evaluate(timed, sampler, method=method.name, mode=mode, relations=kind)
-    plain = [row.scores for row in before if (row.method, row.scores.mode) == (method, mode)]
+    plain = [row.scores for row in before if row.method is method and row.mode == mode]
+    reference = _reference(before, mode) if before and (before[0].method is not method or plain) else None
     return Compared(
         method=method,
         scores=scores,
-        difference=paired_difference(scores, before[0].scores) if before else None,
+        difference=None if reference is None else paired_difference(scores, reference),
         milliseconds=1000 * timed.seconds / scores.episodes,
         checks=tuple(checks),
         gain=paired_difference(scores, plain[0]) if plain else None,
+        reference=reference,
     )
+
+
+def _reference(rows: Sequence[Compared], mode: str) -> Scores:
+    """The scores of the first row's method in that mode, or in its first one."""
+    own = [row.scores for row in rows if row.method is rows[0].method and row.scores.relations == "none"]
+    return next((scores for scores in own if scores.mode == mode), own[0])

@@ -122,6 +122,14 @@ class ScoredData:
             reasons["images"] = "no images without a checkpoint"
         return reasons
 
+    def untransformed(self) -> str | None:
+        """Why there is no transform before the class graph; None if there is one."""
+        if getattr(self.transform, "fitted", False):
+            return None
+        if self.model is None and "train" not in self.splits:
+            return "no train split to fit the transform on"
+        return "the base classes' features are not skewed, so nothing is transformed"
+
     def remarks(self) -> list[str]:
         """Lines that the user should see."""
         if self.model is None and "train" not in self.splits:
@@ -169,13 +177,23 @@ def open_source(path: Path, data: str | None = None) -> ScoredData:
         return open_checkpoint(path, data)
     if data is not None:
         raise InputError(f"data: expected none with a file of features, got {data!r}")
-    splits = read_features(path)
+    return of_features(read_features(path))
+
+
+def of_features(splits: Mapping[str, FeatureSet], graph: nn.Module | None = None) -> ScoredData:
+    """Features by split: minus the mean of the train split, after whose transform comes the class graph.
+
+    Args:
+        splits: any of train, val and test; without train nothing is subtracted and nothing transformed.
+        graph: a class graph; default the one that comes with the package.
+    """
     mean, transform = None, PowerTransform()
     if "train" in splits:
         mean = splits["train"].mean()
         splits = {name: replace(part, items=part.items - mean) for name, part in splits.items()}
         transform.fit_if_skewed(splits["train"].items)
-    return ScoredData(Transformed(transform, ClassGraph.pretrained()), splits, base_mean=mean)
+    graph = ClassGraph.pretrained() if graph is None else graph
+    return ScoredData(Transformed(transform, graph), splits, base_mean=mean)
 
 
 def open_checkpoint(path: Path, data: str | None = None) -> ScoredData:

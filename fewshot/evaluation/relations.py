@@ -148,6 +148,29 @@ def relate(
     return Relations(kind, known, rows, taxonomy.similarity(paths, paths), transform)
 
 
+def with_paths(
+    data: LabelledSet, known: KnownClasses | None, transform: nn.Module | None = None
+) -> Relations | None:
+    """The relations that `relate` makes of the taxonomy, or None if they cannot be had.
+
+    Args:
+        data: whose classes are scored.
+        known: the known classes, in the space after ``transform``; None: there are none.
+        transform: of features to that space; default none.
+
+    >>> data = LabelledSet(torch.zeros(2, 2), torch.arange(2), ("crane", "fox"))
+    >>> with_paths(data, KnownClasses(torch.eye(2), ("heron", "wolf"))) is None
+    True
+    """
+    if known is None or not (known.paths and all(known.paths) and data.paths and all(data.paths)):
+        return None
+    return (
+        None
+        if set(known.names or ()) <= set(data.class_names)
+        else relate("taxonomy", data, known, 0, transform)
+    )
+
+
 def _check_paths(what: str, names: Sequence[str], paths: Sequence[object] | None) -> None:
     without = [name for name, path in zip(names, paths or [()] * len(names), strict=True) if not path]
     if without:

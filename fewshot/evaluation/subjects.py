@@ -8,12 +8,13 @@ from pathlib import Path
 
 from fewshot.core.errors import InputError
 from fewshot.core.modes import Mode
+from fewshot.core.own_code import is_own
 from fewshot.data.labelled import LabelledSet
 from fewshot.data.synthetic import made_up_images
 from fewshot.evaluation.audit import fitting_sampler
 from fewshot.evaluation.inputs import load_data, load_model, made_up_data, open_source
 from fewshot.evaluation.relations import Relations, made_up_relations
-from fewshot.methods import catalogue
+from fewshot.methods import catalogue, own
 from fewshot.methods.catalogue import Method
 from fewshot.methods.shared.call import FewShotCall
 from fewshot.model.few_shot import GraphFewShot
@@ -43,7 +44,7 @@ def open_subject(
     """What to audit: its call, its modes, and items for episodes.
 
     Args:
-        subject: a method's name, or a checkpoint's path.
+        subject: a method's name, ``FILE.py:NAME``, or a checkpoint's path.
         features: for a method: an .npz or .npy file; None: made-up features.
         data: for a checkpoint, see `load_data`; None: made-up images if its own data cannot be loaded.
         seed: of what is made up, and of a method that learns.
@@ -54,12 +55,15 @@ def open_subject(
             there is none of.
     """
     known = {method.name: method for method in catalogue.find(None)}
-    if subject in known:
+    if subject in known or is_own(subject):
         if data is not None:
             raise InputError(f"data: expected none with a method, got {data!r}")
-        return _open_method(known[subject], features, seed, tell)
+        return _open_method(known.get(subject) or own.load(subject), features, seed, tell)
     if not Path(subject).exists():
-        raise InputError(f"subject: expected {', '.join(known)} or a checkpoint, got {subject!r}")
+        raise InputError(
+            f"subject: expected {', '.join(known)} or a checkpoint, got {subject!r} "
+            "(your own method is FILE.py:NAME)"
+        )
     if features is not None:
         raise InputError("features: expected none with a checkpoint, which has a model for images")
     model = load_model(Path(subject))

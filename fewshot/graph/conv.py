@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from fewshot.graph.edge_checks import check_edges, check_nodes, one_each
 from fewshot.graph.operator import scalar, shown
 from fewshot.graph.vectors import PIECE, masked_softmax, normalize, weighted_sums
 
@@ -66,8 +67,9 @@ class ClassGraphConv(MessagePassing):
         presence: where :math:`v` starts; default 0.5.
 
     Shapes:
-        x **[n, D]**, edge_index int64 **[2, E]** (source j, target i), prior **[E]**, present **[n]**;
-        messages **[n, D]**.
+        x floats **[n, D]**; edge_index int64 **[2, E]** (source j, target i), or an `EdgeIndex` that is
+        sorted by column; weight, prior floats **[E]** or **[E, 1]**, one per edge; present floats **[n]** or
+        **[n, 1]**, one per node; messages **[n, D]**. Nothing is broadcast.
 
     >>> conv = ClassGraphConv()
     >>> x = torch.eye(3)
@@ -101,20 +103,34 @@ class ClassGraphConv(MessagePassing):
 
     def forward(
         self,
-        x: Float[Tensor, "n D"] | tuple[Float[Tensor, "n D"], Tensor],
-        edge_index: Int64[Tensor, "2 E"],
-        weight: Float[Tensor, " E"] | None = None,
-        prior: Float[Tensor, " E"] | None = None,
-        present: Float[Tensor, " n"] | None = None,
+        x: Tensor | tuple[Tensor, Tensor],
+        edge_index: Tensor,
+        weight: Tensor | None = None,
+        prior: Tensor | None = None,
+        present: Tensor | None = None,
     ) -> Float[Tensor, "targets D"]:
         """Messages along given ``weight``, or along `dependencies` if it is None.
 
-        With given weights the graph may be bipartite: x is then a pair, the nodes that are listened to and
-        those that listen, of which only the number counts.
+        Args:
+            x: the nodes **[n, D]**. With given weights the graph may be bipartite: x is then a pair, the
+                nodes that are listened to and those that listen, of which only the number counts.
+            edge_index: **[2, E]**, sources and targets.
+            weight: of each edge **[E]**; default None: its dependency.
+            prior: similarity from outside along each edge **[E]**, without given weights; default None.
+            present: of each node **[n]**, 1 if it is known to be there, likewise; default None.
+
+        Raises:
+            ValueError: shapes that do not fit, or prior or present with given weights.
         """
-        source, target = x if isinstance(x, tuple) else (x, x)
+        source, target = check_nodes(x, weight)
+        check_edges(edge_index, len(source), len(target))
         if weight is None:
             weight = self.dependencies(source, edge_index, prior, present)
+        elif prior is not None or present is not None:
+            name = "present" if prior is None else "prior"
+            raise ValueError(f"{name}: expected None with given weights, which do not depend on it")
+        else:
+            weight = one_each("weight", weight, edge_index.shape[1], "edge")
         return self.propagate(edge_index, x=source, weight=weight, size=(len(source), len(target)))
 
     def message(self, x_j: Float[Tensor, "E D"], weight: Float[Tensor, " E"]) -> Float[Tensor, "E D"]:
@@ -131,10 +147,12 @@ class ClassGraphConv(MessagePassing):
         self,
         x: Float[Tensor, "n D"],
         edge_index: Int64[Tensor, "2 E"],
-        prior: Float[Tensor, " E"] | None = None,
-        present: Float[Tensor, " n"] | None = None,
+        prior: Tensor | None = None,
+        present: Tensor | None = None,
     ) -> Float[Tensor, " E"]:
-        """The weight of each edge; those into one node sum to 1."""
+        """The weight of each edge; those into one node sum to 1. The arguments are those of a call."""
+        prior = one_each("prior", prior, edge_index.shape[1], "edge")
+        present = one_each("present", present, len(x), "node")
         source, target = edge_index
         cosine = edge_cosines(normalize(x), edge_index)
         scores = self.scores(cosine, prior, None if present is None else present[source])

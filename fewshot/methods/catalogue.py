@@ -31,6 +31,9 @@ from fewshot.methods.shared.material import Material
 from fewshot.methods.simpleshot import simpleshot
 from fewshot.methods.tim import tim
 
+Needs = Literal["features", "base", "known", "images"]
+Takes = Literal["no", "may", "must"]
+
 
 @dataclass(frozen=True)
 class Method:
@@ -53,8 +56,8 @@ class Method:
     paper: str
     make: Callable[[Material], FewShotCall]
     modes: tuple[str, ...] = ("inductive",)
-    needs: Literal["features", "base", "known", "images"] = "features"
-    relations: Literal["no", "may", "must"] = "no"
+    needs: Needs = "features"
+    relations: Takes = "no"
 
 
 def _niw(material: Material) -> NIW:
@@ -161,5 +164,7 @@ def find(names: str | None) -> list[Method]:
     known = {method.name: method for method in METHODS}
     for name in names.split(","):
         if name not in known:
-            raise InputError(f"methods: expected any of {', '.join(known)}, got {name!r}")
+            raise InputError(
+                f"methods: expected any of {', '.join(known)}, got {name!r} (your own is FILE.py:NAME)"
+            )
     return [known[name] for name in names.split(",")]

@@ -185,22 +185,31 @@ def _results(results: Sequence[Mapping[str, Any]]) -> str:
     if not results:
         return "## Results\n\nThere were no results next to the checkpoint."
     lines = [
-        f"| {markdown(r['method'])} | {markdown(r['mode'])} | {r['way']} | {r['shot']} "
+        f"| {markdown(r['method'])} | {markdown(r['mode'])}{_relations(r)} | {r['way']} | {r['shot']} "
         f"| {r['accuracy']:.1f} ± {r['ci95'] or 0:.1f} "
         f"| {r['ece']:.3f} | {r['episodes']} | {code(r['fingerprint'])} |"
         for r in results
     ]
     table = "\n".join(lines)
+    also = (
+        " Rows with *taxonomy* were also given relations to known classes."
+        if any(map(_relations, results))
+        else ""
+    )
     return f"""\
 ## Results
 
 Accuracy in percent on test classes, with its 95 % interval over episodes; *prototypes* is ProtoNet on the
 same backbone, and *joint-known* was given the classes' shares of the queries, which the exported graph does
-not take. The fingerprint identifies the episodes.
+not take. The fingerprint identifies the episodes.{also}
 
 | method | mode | way | shot | accuracy | calibration error | episodes | fingerprint |
 |---|---|---|---|---|---|---|---|
 {table}"""
+
+
+def _relations(row: Mapping[str, Any]) -> str:
+    return "" if row.get("relations", "none") == "none" else f", {markdown(row['relations'])}"
 
 
 def _limits(difference: float) -> str:

@@ -20,6 +20,7 @@ from fewshot.data.readers.images import decode
 from fewshot.data.readers.source import EXTENSIONS
 from fewshot.graph.class_graph import GraphOutput
 from fewshot.model.few_shot import GraphFewShot
+from fewshot.model.folder_relations import folder_relations
 from fewshot.model.preprocess import LARGEST_SIDE
 
 BATCH, LARGEST_BATCH = 256, 2**25  # images, and pixels, decoded at a time
@@ -44,6 +45,7 @@ def predict(
     mode: str = "inductive",
     absent: Sequence[str] = (),
     present: Sequence[str] = (),
+    relations: str | Path = "names",
 ) -> list[Prediction]:
     """Assign image files to the classes of a support folder.
 
@@ -57,21 +59,30 @@ def predict(
         mode: "inductive" (default): each query on its own; "joint": all queries together.
         absent: classes known not to be among the queries.
         present: classes known to be among the queries.
+        relations: to the model's known classes, see `fewshot.model.folder_relations`: "names" (default),
+            "none", or a table of classes.
 
     Returns:
         One `Prediction` per query, in the given order; files of a folder by path.
 
     Raises:
         InputError: a folder or file is missing or empty, an image cannot be decoded, a class is not among the
-            supports, or is both absent and present.
+            supports, or is both absent and present; relations that cannot be used.
     """
     check_inference(mode)
     classes = support_files(support)
     evidence = _evidence(list(classes), absent, present)
+    related = folder_relations(relations, support, list(classes), model.known)
     files = query_files(query)
     features, mask = encode_support(model, classes)
     output = classify(
-        model, features, mask, encode_files(model, files), joint=mode == "joint", evidence=evidence
+        model,
+        features,
+        mask,
+        encode_files(model, files),
+        joint=mode == "joint",
+        evidence=evidence,
+        **(related.options if related else {}),
     )
     shares = output.logits[0].double().softmax(-1)
     if not shares.isfinite().all():
@@ -157,6 +168,7 @@ def classify(
     joint: bool = False,
     evidence: Float[Tensor, "1 N"] | None = None,
     relations: Float[Tensor, "N C"] | None = None,
+    known_relations: Float[Tensor, "C C"] | None = None,
     belief: float | None = None,
     unknown: bool = False,
 ) -> GraphOutput:
@@ -166,7 +178,7 @@ def classify(
         model: with known classes if there are relations.
         support, mask: as `encode_support` gives them.
         query: as `encode_files` gives it.
-        joint, evidence, relations, belief, unknown: of the graph.
+        joint, evidence, relations, known_relations, belief, unknown: of the graph.
     """
     device = model.device
     output = model.classify(
@@ -176,6 +188,7 @@ def classify(
         support_mask=mask.to(device),
         evidence=None if evidence is None else evidence.to(device),
         relations=None if relations is None else relations.to(device),
+        **({} if known_relations is None else {"known_relations": known_relations.to(device)}),
         belief=belief,
         unknown=unknown,
     )

@@ -19,6 +19,7 @@ from fewshot.graph.class_graph import ClassGraph, GraphOutput
 from fewshot.graph.known_classes import KnownClasses
 from fewshot.graph.why import Why, why
 from fewshot.model.few_shot import GraphFewShot
+from fewshot.model.folder_relations import FolderRelations
 from fewshot.model.predict import SHOWN, classify, encode_support, support_files
 from fewshot.report.html import larger
 from fewshot.report.picture import KnownEdges, Picture
@@ -116,15 +117,15 @@ def draw_example(
 
 
 def class_picture(
-    model: GraphFewShot, support: str | Path, relations: Float[Tensor, "N C"] | None = None
+    model: GraphFewShot, support: str | Path, relations: FolderRelations | None = None
 ) -> Picture:
     """The class graph of a support folder, with the first image of each class, ready to draw.
 
     Args:
         model: with known classes if there are relations.
         support: as `predict` takes it.
-        relations: similarities of the classes, sorted by name, to the model's known classes **[N, C]**;
-            default None: the picture shows no known classes.
+        relations: of the classes, sorted by name, to the model's known classes; default None: the picture
+            shows no known classes.
 
     Raises:
         InputError: as for the support folder of `predict`; relations without known classes.
@@ -132,7 +133,8 @@ def class_picture(
     classes = support_files(support)
     features, mask = encode_support(model, classes)
     # Any queries will do, such as the supports: without `joint`, dependencies do not depend on them.
-    output = classify(model, features, mask, features[0, :, 0], relations=relations)
+    given = relations.options if relations else {}
+    output = classify(model, features, mask, features[0, :, 0], **given)
     channels = model.preprocess.channels or 3
     images = [
         decode(read_plain(files[0], LARGEST_IMAGE), str(files[0]), channels, SHOWN)

@@ -114,7 +114,8 @@ def reliability(scores: Sequence[Scores]) -> Figure:
     for number, score in enumerate(scores):
         queries, sure, right = score.calibration.numpy().T
         some, color = queries > 0, f"C{number}"
-        label = f"{score.method}, {score.mode} (error {score.ece:.3f})"
+        given = "" if score.relations == "none" else f", {score.relations}"
+        label = f"{score.method}, {score.mode}{given} (error {score.ece:.3f})"
         upper.plot(sure[some], right[some], color=color, marker="o", ms=4, label=label)
         edges = np.linspace(0, 1, len(queries) + 1)
         lower.stairs(100 * queries / queries.sum(), edges, color=color, lw=1.5)

@@ -23,6 +23,7 @@ from fewshot.report.html import Markup, framed, image_uri, larger, page, table
 COLUMNS = {
     "method": "Method",
     "mode": "Mode",
+    "relations": "Relations",
     "way": "Way",
     "shot": "Shot",
     "accuracy": "Accuracy, %",
@@ -63,8 +64,7 @@ def write_report(
         metrics: the rows of ``metrics.jsonl``: each with ``stage`` and ``step``, and some with ``loss``,
             ``accuracy`` or ``val_accuracy`` (percent).
         scores: on the test classes. Calibration is shown for all scores with the way and shot of the first
-            one,
-            mistakes for the last of these.
+            one, mistakes for the last of these without relations.
         splits: the data.
         example: a test episode, see `fewshot.report.example.draw_example`; default None omits its pictures.
 
@@ -98,7 +98,8 @@ def write_report(
         show("why", "Why a query got its class", caption, pictures.explanation(example))
         show("features", "Features and prototypes of the episode", FEATURES, pictures.features(example))
     shown = [score for score in scores if score.fingerprint == scores[0].fingerprint]
-    mistakes, names = shown[-1], splits.test.class_names
+    mistakes = [score for score in shown if score.relations == "none"][-1]
+    names = splits.test.class_names
     what = f"{mistakes.method}, {mistakes.mode}, {mistakes.way}-way {mistakes.shot}-shot."
     show("reliability", "Calibration", CALIBRATION, pictures.reliability(shown))
     show("confusions", "Confusions", f"{CONFUSIONS} {what}", pictures.confusions(mistakes.confusion, names))
@@ -111,7 +112,7 @@ def write_report(
 
 
 def results_table(scores: Sequence[Scores]) -> str:
-    """The scores as an HTML table, one row each."""
+    """The scores as an HTML table, one row each; those with relations to known classes last."""
     rows = [
         {
             **score.row(),
@@ -122,7 +123,9 @@ def results_table(scores: Sequence[Scores]) -> str:
         }
         for score in scores
     ]
-    return table(rows, COLUMNS)
+    given = any(score.relations != "none" for score in scores)
+    rows.sort(key=lambda row: row["relations"] != "none")  # never mixed
+    return table(rows, {key: name for key, name in COLUMNS.items() if given or key != "relations"})
 
 
 def data_table(spec: str, splits: Splits) -> str:

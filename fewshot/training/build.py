@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from torch import nn
-
 from fewshot.core.errors import InputError
 from fewshot.core.seeds import seed, seeded
-from fewshot.core.untrusted.tensors import check_state, read_tensors
 from fewshot.data.packed import PackedDataset, Splits, evenly_spaced
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.model import backbones
 from fewshot.model.backbones.external import Outside, own_input
+from fewshot.model.backbones.weights import load_weights
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.model.preprocess import Preprocess
 from fewshot.training.config import Config
@@ -27,11 +23,15 @@ def build(config: Config, splits: Splits) -> GraphFewShot:
         InputError: an unknown backbone, or images or weights that do not fit it.
     """
     arguments = config.backbone.arguments()
+    own_file = None
     if not backbones.is_outside(config.backbone.name):
         arguments["in_channels"] = config.images.channels or splits.train.channels
+        own_file = arguments.pop("weights", None)
     with seeded(seed(config.seed, "weights")):
         backbone = backbones.build(arguments)
         graph = ClassGraph()
+    if own_file is not None:
+        load_weights(backbone, own_file, "backbone.weights")
     if config.weights is not None:
         load_weights(backbone, config.weights)
     size = config.images.size or splits.train.size
@@ -54,28 +54,6 @@ def _standardised(size: int, channels: int, data: PackedDataset) -> Preprocess:
     return Preprocess(
         size, channels, [round(v, 4) for v in mean.tolist()], [round(v, 4) for v in std.tolist()]
     )
-
-
-def load_weights(backbone: nn.Module, path: str | Path) -> None:
-    """Load all weights of a backbone from the file of a state dict.
-
-    Raises:
-        InputError: no such file, not one of torch, or keys that are missing, unknown or of another shape.
-    """
-    if not Path(path).exists():
-        raise InputError(f"weights: expected a file, got {path}, which does not exist")
-    content = read_tensors(Path(path), "a state dict that torch.save wrote", legacy=True)
-    state = check_state(content, path, "weights")
-    ours = backbone.state_dict()
-    wrong = {
-        "missing": [key for key in ours if key not in state],
-        "unknown": [key for key in state if key not in ours],
-        "of another shape": [k for k in ours if k in state and ours[k].shape != state[k].shape],
-    }
-    if any(wrong.values()):
-        reason = "; ".join(f"{kind}: {', '.join(keys)[:1000]}" for kind, keys in wrong.items() if keys)
-        raise InputError(f"weights: {path} does not fit the backbone; {reason}")
-    backbone.load_state_dict(state)
 
 
 def image_size(config: Config) -> int | None:

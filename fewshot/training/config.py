@@ -68,6 +68,7 @@ class Backbone(Section):
     width: int | None = None  # of conv4: channels of each layer
     widths: tuple[int, ...] | None = None  # of resnet12: channels of each block; of wrn28_10: of each group
     pretrained: bool | None = None  # of timm:NAME and torchvision:NAME: start from their published weights
+    weights: str | None = None  # a file to start from, or the name of published ones (IMAGENET1K_V2)
     frozen: bool | None = None  # likewise: keep the backbone as it is and train the graph alone
 
     _name: ClassVar[str] = "backbone"

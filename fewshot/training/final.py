@@ -11,13 +11,13 @@ from lightning.fabric import Fabric
 
 from fewshot.data.packed import PackedDataset
 from fewshot.episodes.sampler import EpisodeSampler
-from fewshot.evaluation.scores import MODES, Scores, as_predict, evaluate
+from fewshot.evaluation.relations import Relations, with_paths
+from fewshot.evaluation.scores import MODES, Scores, as_predict, evaluate, in_mode
 from fewshot.methods.prototypes import prototypes
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.training.config import Config, Evaluate
 from fewshot.training.processes import ALONE, Workers
 from fewshot.training.samplers import drawn_from, located
-from fewshot.training.validation import graph_predict
 
 
 @dataclass(frozen=True)
@@ -35,20 +35,39 @@ class FinalEvaluation:
     graph: bool
 
     def scores(self, model: GraphFewShot, fabric: Fabric | None = None) -> list[Scores]:
-        """The scores of prototypes, and of the graph in each mode, on all episodes of all processes."""
+        """The scores of prototypes, and of the graph in each mode, on all episodes of all processes.
+
+        If the test classes and the known ones have paths, the graph is scored a second time with relations.
+        """
         features = model.features(self.images)
-        methods = [("prototypes", "inductive", as_predict(prototypes))]
+        methods = [("prototypes", "inductive", "none", as_predict(prototypes))]
         if self.graph:
-            methods += [("class-graph", mode, graph_predict(model, mode)) for mode in MODES]
+            related = self.relations(model)
+            methods += [
+                ("class-graph", mode, given.kind if given else "none", in_mode(model.classify, mode, given))
+                for given in ([None, related] if related else [None])
+                for mode in MODES
+            ]
 
         def gather(own: Any) -> list[Any]:
             return [fabric.broadcast(own, rank) for rank in range(fabric.world_size)] if fabric else [own]
 
         return [
-            evaluate(predict, drawn_from(sampler, features), method=method, mode=mode, gather=gather)
+            evaluate(
+                predict,
+                drawn_from(sampler, features),
+                method=method,
+                mode=mode,
+                relations=relations,
+                gather=gather,
+            )
             for sampler in self.samplers
-            for method, mode, predict in methods
+            for method, mode, relations, predict in methods
         ]
+
+    def relations(self, model: GraphFewShot) -> Relations | None:
+        """The taxonomy's relations of the test classes to the model's known ones; None without paths."""
+        return with_paths(self.images, model.known, model.transform)
 
 
 def final_evaluation(config: Config, test: PackedDataset, workers: Workers = ALONE) -> FinalEvaluation:

@@ -6,6 +6,7 @@ from fewshot.data.packed import Splits
 from fewshot.evaluation.scores import Scores
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.training.config import Config, to_dict
+from fewshot.training.final import FinalEvaluation
 from fewshot.training.recorder import RunRecorder
 from fewshot.training.run_folder import RunFolder
 
@@ -14,6 +15,7 @@ def write_outcome(
     config: Config,
     splits: Splits,
     model: GraphFewShot,
+    final: FinalEvaluation,
     scores: list[Scores],
     folder: RunFolder,
     recorder: RunRecorder,
@@ -27,13 +29,17 @@ def write_outcome(
     setting = {"split": "test", "query": config.evaluate.query, "seed": config.evaluate.seed}
     results = [{**s.row(), **setting} for s in scores]
     folder.write_results(results)
+    related = final.relations(model) if config.trains_graph else None
+    # The picture shows all of the model's known classes, or none if some of them are scored.
+    whole = related is not None and model.known is not None and len(related.known) == len(model.known)
+    rows = related.rows if related is not None and whole else None
     pictures = write_report(
         folder.path,
         config=to_dict(config),
         metrics=folder.metrics(),
         scores=scores,
         splits=splits,
-        example=draw_example(model, splits.test) if config.trains_graph else None,
+        example=draw_example(model, splits.test, relations=rows) if config.trains_graph else None,
     )
     recorder.finish(results, pictures, checkpoint)
     folder.finish()

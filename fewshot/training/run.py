@@ -93,7 +93,7 @@ def train(
             train_stages(plan, model, fabric, recorder, saved, save_every)
             scores = plan.final.scores(model.eval(), fabric)
             if folder is not None:
-                write_outcome(config, splits, model, scores, folder, recorder)
+                write_outcome(config, splits, model, plan.final, scores, folder, recorder)
         fabric.barrier()
     except KeyboardInterrupt:
         print("interrupted; the same command with --resume continues from here", file=sys.stderr)

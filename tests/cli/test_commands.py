@@ -6,6 +6,8 @@ would take long is given fewer steps and episodes.
 
 import re
 import shlex
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +19,12 @@ from test_cifar import cifar
 from test_entry import run
 from test_miniimagenet import cached
 
+from fewshot.training import validation
 from fewshot.training.config import read
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r'^```(console|python)(?: title="(.*?)")?\n(.*?)^```', re.MULTILINE | re.DOTALL)
 
 FEWER = {
     "pretrain": {"epochs": 1, "images": 8, "batch": 8},
@@ -37,7 +40,11 @@ ELSEWHERE = {  # what a line starts with, and what runs it
     "torchrun": "test_devices.py",
     "wandb sweep": "test_sweeps.py",
     "fewshot train --config glyphs --devices 2": "test_devices.py",
+    "fewshot train --config frozen": "test_config_hub.py",
     "fewshot data download": "data/test_download.py",
+    # Each takes many seconds; the README's is run.
+    "fewshot export runs/glyphs/checkpoint.pt --format onnx --out": "model/test_export.py",
+    "fewshot export runs/glyphs/checkpoint.pt --format torch": "model/test_export.py",
 }
 
 
@@ -70,14 +77,27 @@ def draw(folder: Path, count: int, generator: np.random.Generator, name: str = "
         Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{name}{number}.png")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """Few validation episodes, and one thread, since images and networks are tiny."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(validation, "VAL_EPISODES", 10)
+        yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(autouse=True)
 def here(folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FEWSHOT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)  # what a page calls a file is imported from there
     if not (folder / "runs").exists():
         execute("fewshot train --config glyphs")
 
 
+@cache  # what several pages have is run once
 def execute(line: str) -> None:
     """Run a command of `fewshot`, with less to do."""
     if any(line.startswith(start) for start in ELSEWHERE):
@@ -128,8 +148,10 @@ def test_every_line_of_a_page_runs(page: str) -> None:
     points = np.random.default_rng(0).normal(size=(30, 8)) + np.arange(30)[:, None] // 10
     known |= {"X_support": points, "y_support": labels, "X_query": points, "y_query": labels}
     known |= {"X_new": points[:4], "y_new": np.repeat("dog", 4)}
-    for kind, text in BLOCK.findall((ROOT / page).read_text()):
-        if kind == "python":
+    for kind, file, text in BLOCK.findall((ROOT / page).read_text()):
+        if file:
+            Path(file).write_text(text)
+        elif kind == "python":
             exec(text, known)
         else:
             for line in text.replace("\\\n", " ").splitlines():

@@ -97,6 +97,62 @@ def test_a_network_of_another_library(photographs: Path, tmp_path: Path, capsys,
     assert capsys.readouterr().err == expected
 
 
+OWN = """
+import torch
+
+def encode(images):
+    return images.flatten(2).mean(2)
+
+encode.input = {"size": 16, "mean": [0.0], "std": [1.0]}
+
+class Module(torch.nn.Module):
+    def forward(self, images):
+        return images.mean((2, 3)) * 2
+
+def maps(images):
+    return images
+
+def broken(images):
+    return images @ torch.ones(7, 7)
+
+def wrong(images): ...
+wrong.input = {"side": 16}
+"""
+
+
+def test_a_network_of_ones_own(photographs: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own.py").write_text(OWN)
+    for name, factor, offset in (("encode", 1.0, 0.0), ("Module", 4.0, -2.0)):  # 0 to 1; -2 to 2
+        assert run("features", f"own.py:{name}", "--data", f"folder:{photographs}", "--out", "f.npz") == 0
+        images = load(f"folder:{photographs}", size=16, channels=3).test
+        means = images.items.float().mean((2, 3)) / 255
+        found = FeatureSet.from_npz(tmp_path / "f.npz", "test")
+        torch.testing.assert_close(found.items, factor * means + offset)
+        assert found.class_names == images.class_names
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "encoed",
+            "source: expected a function or class 'encoed' in own.py, got none (did you mean encode?)",
+        ),
+        ("maps", "maps: expected features ["),
+        ("broken", "source: own.py:broken failed: RuntimeError: "),
+        ("wrong", "wrong.input: expected a dictionary of any of size, channels, mean, std, got 'side' among"),
+    ],
+)
+def test_what_is_wrong_with_a_network_of_ones_own_is_one_line(
+    photographs: Path, tmp_path: Path, monkeypatch, capsys, name: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own.py").write_text(OWN)
+    assert run("features", f"own.py:{name}", "--data", f"folder:{photographs}", "--out", "f.npz") == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"fewshot features: error: {message}")
+
+
 @pytest.mark.parametrize(
     ("source", "data", "out", "message"),
     [

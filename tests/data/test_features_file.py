@@ -149,3 +149,19 @@ def test_columns_that_do_not_fit_are_refused(tmp_path: Path, arrays: dict, messa
     np.savez(tmp_path / "f.npz", **arrays)
     with pytest.raises(InputError, match=rf"f\.npz: {message}"):
         FeatureSet.from_npz(tmp_path / "f.npz")
+
+
+def test_errors_show_a_line_that_would_be_right(tmp_path: Path) -> None:
+    right = r"np.savez\(FILE, features=X, labels=y, split=np.full\(len\(y\), 'test'\)\) would be right"
+    for arrays in ({"x": np.eye(3)}, {"features": np.ones(3)}, {"features": np.eye(3), "labels": [0, 1, 2]},
+                   {"features": np.eye(3), "split": ["test"] * 3}):  # fmt: skip
+        np.savez(tmp_path / "f.npz", **arrays)
+        with pytest.raises(InputError, match=right) as caught:
+            FeatureSet.from_npz(tmp_path / "f.npz")
+        assert "\n" not in str(caught.value)
+    np.savez(tmp_path / "f.npz", features=np.ones((2, 3, 4)), split=["test"] * 2)
+    with pytest.raises(InputError, match=r"wnids: .*np.savez\(FILE, features=X, wnids=NAMES"):
+        FeatureSet.from_npz(tmp_path / "f.npz")
+    np.save(tmp_path / "f.npy", np.eye(3))
+    with pytest.raises(InputError, match=r"f.labels.npy: no such file \(np.save\('f.labels.npy', y\) next"):
+        FeatureSet.from_npy(tmp_path / "f.npy")

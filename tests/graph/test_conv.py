@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 from clusters import D, close, random
 from torch_geometric import EdgeIndex
@@ -60,3 +61,50 @@ def test_conv_shows_its_scalars_and_resets_them() -> None:
         conv.presence.fill_(7.0)
     conv.reset_parameters()
     assert conv.presence.item() == 0.25
+
+
+def test_conv_takes_one_number_per_edge_in_either_form() -> None:
+    conv = ClassGraphConv().requires_grad_(False)
+    x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    edge_index = torch.tensor([[1, 2, 3], [0, 0, 1]])
+    weight, present = torch.tensor([0.2, 0.8, 1.0]), torch.tensor([1.0, 0.0, 1.0, 0.0])
+    assert torch.equal(conv(x, edge_index, weight[:, None]), conv(x, edge_index, weight))
+    assert torch.equal(
+        conv(x, edge_index, prior=weight[:, None], present=present[:, None]),
+        conv(x, edge_index, prior=weight, present=present),
+    )
+    close(conv((x, x[:2]), edge_index, weight), conv(x, edge_index, weight)[:2], 1e-6)
+
+
+X, EDGES = torch.ones(4, 3), torch.tensor([[1, 2, 3], [0, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"weight": torch.ones(1)},
+            r"weight: expected floats \[3\] or \[3, 1\], one per edge, got float32 \[1\]",
+        ),
+        ({"weight": torch.ones(1, 3)}, r"weight: .* got float32 \[1, 3\]"),
+        ({"weight": torch.ones(3, 3)}, r"weight: .* got float32 \[3, 3\]"),
+        ({"weight": torch.ones(3, dtype=torch.long)}, "weight: .* got int64"),
+        ({"prior": torch.ones(4, 4)}, r"prior: expected floats \[3\]"),
+        (
+            {"present": torch.ones(3)},
+            r"present: expected floats \[4\] or \[4, 1\], one per node, got float32",
+        ),
+        ({"weight": torch.ones(3), "prior": torch.ones(3)}, "prior: expected None with given weights"),
+        ({"weight": torch.ones(3), "present": torch.ones(4)}, "present: expected None with given weights"),
+        ({"edge_index": EDGES.T}, r"edge_index: expected int64 \[2, E\], got int64 \[3, 2\]"),
+        ({"edge_index": EDGES.float()}, "edge_index: expected int64 .* got float32"),
+        ({"edge_index": EDGES + 1}, "edge_index: expected sources from 0 to 3, got 2 to 4"),
+        ({"edge_index": EDGES - 1}, "edge_index: expected targets from 0 to 3, got -1 to 0"),
+        ({"x": torch.ones(4)}, r"x: expected floats \[n, D\], got float32 \[4\]"),
+        ({"x": torch.ones(4, 3, dtype=torch.long)}, "x: expected floats"),
+        ({"x": (X, X)}, "x: expected one tensor .* without given weights, got a pair"),
+    ],
+)
+def test_conv_refuses_what_it_would_have_to_broadcast(given: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ClassGraphConv()(**{"x": X, "edge_index": EDGES, **given})

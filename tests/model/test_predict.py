@@ -10,10 +10,19 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fewshot import backbones
 from fewshot.core.errors import InputError
+from fewshot.core.taxonomy import similarity
 from fewshot.data.readers.images import decode
 from fewshot.graph.class_graph import ClassGraph
+from fewshot.graph.known_classes import KnownClasses
 from fewshot.model.few_shot import GraphFewShot
-from fewshot.model.predict import encode_files, encode_support, predict, query_files, support_files
+from fewshot.model.predict import (
+    classify,
+    encode_files,
+    encode_support,
+    predict,
+    query_files,
+    support_files,
+)
 from fewshot.model.preprocess import Preprocess
 from fewshot.report.example import class_picture
 
@@ -101,6 +110,31 @@ def test_evidence(model, folders):
     assert without.name != "A"
     with_t = predict(model, support, query, present=["T"])[0]
     assert with_t.probabilities != plain.probabilities
+
+
+def test_relations_of_a_table_go_to_the_graph(model, folders):
+    size = model.base_mean.numel()
+    prototypes = torch.randn(3, size, generator=torch.Generator().manual_seed(0))
+    paths = ("sign/round", "sign/straight", "thing")
+    knows = GraphFewShot(
+        model.backbone,
+        model.graph,
+        preprocess=model.preprocess,
+        base_mean=model.base_mean,
+        precision="32-true",
+        known=KnownClasses(prototypes, ("o", "t", "saw"), paths),
+    ).eval()
+    (folders / "own.csv").write_text("class,path\nO,sign/round/O\nT,sign/straight/T\n")
+    support, query = folders / "support", folders / "query"
+    found = predict(knows, support, query, relations=folders / "own.csv")
+    features, mask = encode_support(knows, support_files(support))
+    rows = similarity([None, "sign/round/O", "sign/straight/T"], paths)
+    output = classify(knows, features, mask, encode_files(knows, query_files(query)), relations=rows)
+    expected = output.logits[0].double().softmax(-1)
+    assert torch.tensor([list(p.probabilities.values()) for p in found]).double().allclose(expected)
+    plain = predict(knows, support, query, relations="none")
+    assert plain == predict(model, support, query) == predict(knows, support, query)  # names say nothing here
+    assert found[0].probabilities != plain[0].probabilities
 
 
 def test_masks_of_classes_with_different_shots(model, folders):

@@ -30,7 +30,9 @@ def test_stage_on_few_classes(light, monkeypatch, tmp_path, capsys) -> None:
     monkeypatch.setattr(growth, "alone", lambda work, *arguments: work(*arguments))
     monkeypatch.setattr(growth, "beside_dense", lambda size, joint: 1.0)
     sizes = [growth.Size(n, 20, 8) for n in (12, 24)]
-    monkeypatch.setattr(growth, "CURVES", {"classes": sizes, "queries": [sizes[0]]})
+    known = [growth.Size(3, 6, 8, 2, c) for c in (64, 80)]
+    monkeypatch.setattr(growth, "with_known", lambda size, joint: 1.4)
+    monkeypatch.setattr(growth, "CURVES", {"classes": sizes, "queries": [sizes[0]], "known": known})
     monkeypatch.setattr(growth, "MANY", sizes)
     monkeypatch.setattr(growth, "DENSE", 12)
     growth.main(["--repetitions", "1", "--results", str(tmp_path)])
@@ -48,6 +50,8 @@ def test_stage_on_few_classes(light, monkeypatch, tmp_path, capsys) -> None:
         ("joint", "sparse"): [12, 24],
         ("finding the neighbours", "sparse"): [12, 24],
     }
+    assert [row["verdict"] for row in kept["rows"] if row["work"].endswith("64 known classes")] == 4 * ["ok"]
+    assert sum("64 to 80 known classes" in row["work"] for row in kept["rows"]) == 4
     same = [row for row in kept["rows"] if row["work"].endswith("sparse minus dense")]
     assert [row["verdict"] for row in same] == ["ok", "ok"]
     assert "sparse minus dense" in capsys.readouterr().out

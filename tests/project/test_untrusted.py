@@ -28,12 +28,14 @@ READERS = {
     "training/run_folder.py": "opens the metrics and the lock for writing",
     "data/packing.py": "opens a new pack for writing",
     "data/features_file.py": "opens a temporary file for writing",
+    "evaluation/episodes_file.py": "likewise",
     "core/files.py": "copies what it has just written to a device",
     "cli/entry.py": "opens the null device in place of a closed output",
 }
 # Where files may be written directly, into a temporary file of `replacing` or an unfinished folder.
 WRITERS = {
     *("core/files.py", "data/features_file.py", "graph/saving.py", "graph/known_classes.py"),
+    "evaluation/episodes_file.py",
     "training/loggers.py",
 }
 

@@ -10,6 +10,7 @@ from fewshot.core.errors import InputError
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.graph.known_classes import KnownClasses
 from fewshot.model.few_shot import GraphFewShot
+from fewshot.model.folder_relations import FolderRelations
 from fewshot.model.preprocess import Preprocess
 from fewshot.report.example import class_picture
 
@@ -36,7 +37,7 @@ def support(tmp_path):
 
 def test_a_class_listens_to_its_nearest_known_class(support):
     relations = torch.tensor([[0.9, 0.1, 0.1], [0.1, 0.2, 0.8], [torch.nan] * 3])
-    picture = class_picture(model(KNOWN), support, relations)
+    picture = class_picture(model(KNOWN), support, FolderRelations(relations))
     assert picture.names == ["heron", "lorry", "vase"]
     assert picture.known.names == KNOWN.names
     strongest = [[name for name, _ in picture.known.strongest(i, most=1)] for i in range(3)]
@@ -53,4 +54,4 @@ def test_without_relations_there_are_none_in_the_picture(support):
 
 def test_relations_without_known_classes_are_refused(support):
     with pytest.raises(InputError, match="relations: expected a model with known classes"):
-        class_picture(model(None), support, torch.eye(3))
+        class_picture(model(None), support, FolderRelations(torch.eye(3)))

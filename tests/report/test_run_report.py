@@ -16,7 +16,7 @@ from fewshot.graph.class_graph import ClassGraph
 from fewshot.methods.prototypes import prototypes
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.report.example import draw_example
-from fewshot.report.run_report import data_table, write_report
+from fewshot.report.run_report import data_table, results_table, write_report
 
 METRICS = [
     {"stage": "meta", "step": 0, "val_accuracy": 20.0},
@@ -96,3 +96,13 @@ def test_two_copies_that_differ_are_seen_to_differ(splits):
     assert [a == b for a, b in zip(rows, others, strict=True)] == [True, True, True, False]
     assert splits.hash in ours
     assert copy.hash in theirs
+
+
+def test_rows_with_relations_come_last_in_a_column_of_their_own(tmp_path, splits, scores):
+    assert "Relations" not in results_table(scores)
+    related = replace(scores[0], method="class-graph", relations="taxonomy")
+    table = results_table([related, *scores])
+    assert "<th>Relations</th>" in table
+    assert table.index("prototypes") < table.index("class-graph")
+    write_report(tmp_path, config={}, metrics=[], scores=[*scores, related], splits=splits)
+    assert "prototypes, inductive, 3-way" in (tmp_path / "report.html").read_text()  # the mistakes' row

@@ -12,6 +12,7 @@ from fewshot import backbones
 from fewshot.core.errors import InputError
 from fewshot.core.taxonomy import as_path
 from fewshot.data.loading import load
+from fewshot.evaluation.scores import evaluate, in_mode
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.training import config as configs
@@ -22,6 +23,7 @@ from fewshot.training.config import Augment, Backbone, Config, Evaluate, Graph, 
 from fewshot.training.final import final_evaluation
 from fewshot.training.recorder import RunRecorder
 from fewshot.training.run import train
+from fewshot.training.samplers import drawn_from
 
 # Trains by a config, and ends itself with SIGKILL at the n-th call of a method.
 KILLED = """
@@ -139,6 +141,25 @@ def test_the_checkpoint_has_the_base_classes_as_known_classes(whole, config):
     expected = torch.nn.functional.normalize(means, dim=-1)
     torch.testing.assert_close(model.known.prototypes, expected, atol=1e-4, rtol=0)
     assert model.known.paths == (None if train.paths is None else tuple(map(as_path, train.paths)))
+
+
+def test_rows_with_relations_stand_next_to_those_without(whole, config):
+    model, test = GraphFewShot.load(whole / "checkpoint.pt"), load(config.data, size=16, channels=1).test
+    assert final_evaluation(config, test).relations(model) is None  # no paths
+    model.known = replace(model.known, paths=tuple(("thing", str(c % 2), f"train{c}") for c in range(6)))
+    test = replace(test, paths=tuple(f"thing/{c % 2}/test{c}" for c in range(5)))
+    final = final_evaluation(config, test)
+    final = replace(final, samplers=final.samplers[:1])
+    rows = [score.row() for score in final.scores(model)]
+    assert [row | {"split": "test", "query": 3, "seed": 0} for row in rows[:4]] == results(whole)[:4]
+    assert [(row["mode"], row["relations"]) for row in rows[4:]] == [
+        (mode, "taxonomy") for mode in ("inductive", "joint", "joint-known")
+    ]
+    assert len({row["fingerprint"] for row in rows}) == 1
+    predict = in_mode(model.classify, "joint", final.relations(model))
+    sampler = drawn_from(final.samplers[0], model.features(test))
+    again = evaluate(predict, sampler, method="class-graph", mode="joint", relations="taxonomy")
+    assert again.row() == rows[5]
 
 
 def test_the_same_config_gives_the_same_figures(whole, config, tmp_path):

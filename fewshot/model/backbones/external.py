@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -14,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from fewshot.core.errors import InputError
+from fewshot.model.backbones.weights import is_file, load_weights
 
 LIBRARIES = ("timm", "torchvision")
 # In training their forward returns more than scores; with pretrained weights it also changes the images.
@@ -68,7 +71,9 @@ class Outside(nn.Module):
             self.train(training)
 
 
-def outside(name: str, *, pretrained: bool = False, frozen: bool = False) -> Outside:
+def outside(
+    name: str, *, pretrained: bool = False, frozen: bool = False, weights: str | None = None
+) -> Outside:
     """A network of timm or torchvision without its classifier.
 
     Args:
@@ -76,6 +81,9 @@ def outside(name: str, *, pretrained: bool = False, frozen: bool = False) -> Out
             its classifiers.
         pretrained: use its published weights, downloaded the first time; default False: random weights.
         frozen: do not train it; default False.
+        weights: a file of its weights, with or without those of the classifier, or the name of published ones
+            (``IMAGENET1K_V2`` of torchvision, a tag such as ``a1_in1k`` of timm); default None: as
+            ``pretrained`` says.
 
     It maps colour images ``[n, 3, H, W]`` to features ``[n, D]``, the input of the network's last linear
     layer. ``input`` holds the mean, standard deviation and image size of its usual weights, which
@@ -90,14 +98,21 @@ def outside(name: str, *, pretrained: bool = False, frozen: bool = False) -> Out
     """
     library, _, model = name.partition(":")
     own = own_input(name)
+    file = weights if weights is not None and is_file(weights) else None
+    chosen = weights or "DEFAULT" if file is None and (pretrained or weights is not None) else None
     try:
         with _quiet():
             make = _from_timm if library == "timm" else _from_torchvision
-            network = make(model, pretrained)
+            network = make(model, chosen)
     except Exception as error:  # each library, and what each downloads with, raises its own
-        if not pretrained:
+        if chosen is None:
             raise
-        raise InputError(f"backbone.pretrained: no weights for {name} ({_line(error)})") from error
+        raise InputError(
+            f"backbone.pretrained: no weights for {name} ({_line(error)}); "
+            f"{_looked_for(library, model, chosen)}, and --backbone.weights FILE takes a file from anywhere"
+        ) from error
+    if file is not None:
+        load_weights(network, file, "backbone.weights", headless=True)
     return Outside(name, network, frozen, own)
 
 
@@ -130,19 +145,41 @@ def own_input(name: str) -> dict[str, Any]:
     return {"size": size, "channels": 3, "mean": list(mean), "std": list(std)}
 
 
-def _from_timm(model: str, pretrained: bool) -> nn.Module:
+def _from_timm(model: str, weights: str | None) -> nn.Module:
     import timm
 
-    return timm.create_model(model, pretrained=pretrained, num_classes=0)
+    name = model if weights in (None, "DEFAULT") else f"{model.partition('.')[0]}.{weights}"
+    return timm.create_model(name, pretrained=weights is not None, num_classes=0)
 
 
-def _from_torchvision(model: str, pretrained: bool) -> nn.Module:
+def _from_torchvision(model: str, weights: str | None) -> nn.Module:
     from torchvision.models import get_model
 
-    network = get_model(model, weights="DEFAULT" if pretrained else None, **ARGUMENTS.get(model, {}))
+    network = get_model(model, weights=weights, **ARGUMENTS.get(model, {}))
     layers = [key for key, m in network.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
     network.set_submodule(layers[-1], nn.Identity())  # the classifier; a convolution in SqueezeNet
     return network
+
+
+def _looked_for(library: str, model: str, weights: str) -> str:
+    """Where a file of published weights would be found without a download."""
+    if library == "timm":
+        home = (
+            os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME", "~/.cache/huggingface")) / "hub"
+        )
+        import timm
+
+        name = model if weights == "DEFAULT" else f"{model.partition('.')[0]}.{weights}"
+        given = timm.get_pretrained_cfg(name, allow_unregistered=True)
+        place = (given.hf_hub_id if given is not None else None) or f"timm/{name}"
+        return f"they are looked for in {Path(home, 'models--' + place.replace('/', '--'))}"
+    from torchvision.models import get_model_weights
+
+    known = get_model_weights(model)
+    if weights not in ("DEFAULT", *known.__members__):
+        return f"its published weights are {', '.join(known.__members__)}"
+    file = known[weights].url.rpartition("/")[2]
+    return f"they are looked for in {Path(torch.hub.get_dir()) / 'checkpoints' / file}"
 
 
 def _timm(name: str) -> ModuleType:
