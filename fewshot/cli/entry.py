@@ -117,4 +117,4 @@ def _prepare() -> None:
         stream = getattr(sys, name)
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # of Pillow; there is a limit of our own
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged images, which are decoded or refused

@@ -191,7 +191,8 @@ def _split(arrays: dict[str, np.ndarray], path: Path, split: str) -> FeatureSet:
         ids, labels = numbered(arrays["labels"][in_split], arrays, path)
         order = np.argsort(labels, kind="stable")
         features, labels = features[order], labels[order]
-    items = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32))
+    with np.errstate(over="ignore"):  # numbers that are too large become infinite, which is refused
+        items = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32))
     if not items.isfinite().all():
         raise InputError(f"{path}: features: expected finite numbers, got NaN or infinity in split '{split}'")
     names, paths = described(arrays, ids)
