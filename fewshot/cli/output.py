@@ -11,7 +11,7 @@ from typing import Any
 
 from fewshot.core.errors import InputError
 from fewshot.core.escape import printable
-from fewshot.core.files import say, tell
+from fewshot.core.files import is_stream, say, tell
 
 LISTED = 15  # how many classes of an evaluation are printed; --json writes all
 
@@ -131,7 +131,7 @@ def check_outputs(*paths: Path | None, inputs: Sequence[Path] = ()) -> None:
             raise InputError(f"{path}: cannot be written ({error.strerror})") from None
         if found is not None and stat.S_ISDIR(found.st_mode):
             raise InputError(f"{path}: expected a file to write, got a folder")
-        if found is not None and not stat.S_ISREG(found.st_mode):
+        if is_stream(path):
             if not os.access(path, os.W_OK):
                 raise InputError(f"{path}: cannot be written")
             continue

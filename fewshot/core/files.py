@@ -44,7 +44,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     with writing(path):
-        if _is_stream(path):
+        if is_stream(path):
             with tempfile.TemporaryDirectory() as folder:
                 temporary = Path(folder) / f"content{path.suffix[:10]}"
                 yield temporary
@@ -154,7 +154,7 @@ def tell(text: str) -> None:
     print(printable(text), file=sys.stderr, flush=True)
 
 
-def _is_stream(path: Path) -> bool:
+def is_stream(path: Path) -> bool:
     """Whether a path is to be written to as it is: a device, a FIFO, or an open file of this process."""
     try:
         return not stat.S_ISREG(path.stat().st_mode) or str(path.absolute()).startswith(LIVE)

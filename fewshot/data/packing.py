@@ -19,7 +19,7 @@ from fewshot.core.files import remove, sweep, unfinished, writing
 from fewshot.core.untrusted.arrays import map_npy
 from fewshot.data.labelled import SPLITS
 from fewshot.data.packed import FORMAT, IMAGES_FILE, Splits, digest, labels_of, open_pack, write_meta
-from fewshot.data.readers.images import Content, View, decode
+from fewshot.data.readers.images import Content, TooLarge, View, decode
 from fewshot.data.readers.source import Source, SourceClass
 
 DEFAULT_SIZE = 84  # for images of different sizes; the usual one of the field
@@ -56,7 +56,7 @@ def write_pack(source: Source, path: Path, *, size: int | None, channels: int, p
         with writing(path):
             try:
                 shape = _write_images(source, temporary / IMAGES_FILE, size, channels, progress)
-            except _MixedSizes:
+            except (_MixedSizes, TooLarge):
                 shape = _write_images(source, temporary / IMAGES_FILE, DEFAULT_SIZE, channels, progress)
             write_meta(temporary, _describe(source, temporary / IMAGES_FILE, shape))
         try:
@@ -126,9 +126,7 @@ def _decoded(
     def work(chunk: list[tuple[str, Content]]) -> list[tuple[str, np.ndarray]]:
         decoded = []
         for key, content in chunk:
-            image = decode(content, f"{where}: {key}", channels, size)
-            if size is None and max(image.shape[1:]) > LARGEST_SIDE:
-                raise _MixedSizes
+            image = decode(content, f"{where}: {key}", channels, size, LARGEST_SIDE)
             decoded.append((key, image))
         return decoded
 

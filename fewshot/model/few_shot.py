@@ -264,6 +264,9 @@ class GraphFewShot(nn.Module):
                     check_shapes(backbones.build(content["backbone"]), content["state"], path)
             backbone = backbones.build(content["backbone"])
             backbones.check_activations(backbone, content["preprocess"].get("size"))
+            own, given = backbones.in_channels(backbone), content["preprocess"].get("channels")
+            if None not in (own, given) and own != given:
+                raise InputError(f"channels: expected {own}, those of the backbone, got {brief(given)}")
         model = cls(
             backbone,
             ClassGraph(**content["graph"]),

@@ -55,6 +55,7 @@ def unpickle(content: bytes, where: str) -> Any:
 
     Example:
         >>> import pickle
+        >>> import numpy as np
         >>> unpickle(pickle.dumps({"labels": np.arange(3)}), "labels.pkl")
         {'labels': array([0, 1, 2])}
         >>> unpickle(pickle.dumps(print), "bad.pkl")

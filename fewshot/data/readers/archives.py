@@ -130,6 +130,8 @@ class TarArchive:
                     yield tar, member
                 if not _ended(tar):
                     raise tarfile.ReadError("its end is missing")
+        except InputError:
+            raise
         except BROKEN_TAR as error:
             raise InputError(f"{self.path}: not a complete .tar file ({error})") from None
 
@@ -149,6 +151,8 @@ class TarArchive:
             if name in wanted and _has_content(member):
                 try:
                     yield name, self._content(tar, member)
+                except InputError:
+                    raise
                 except BROKEN_TAR as error:
                     raise InputError(f"{self.path}: {name} cannot be read ({cause(error)})") from None
 

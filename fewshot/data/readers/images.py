@@ -41,7 +41,13 @@ class View:
 Content = bytes | np.ndarray | View
 
 
-def decode(content: Content, name: str, channels: int, size: int | None = None) -> np.ndarray:
+class TooLarge(Exception):
+    """An image has more pixels per side than asked for."""
+
+
+def decode(
+    content: Content, name: str, channels: int, size: int | None = None, largest: int | None = None
+) -> np.ndarray:
     """An image as uint8 ``[C, H, W]``.
 
     It is rotated as its EXIF data say; transparent parts become white; 16-bit grey is scaled to 8 bits.
@@ -52,8 +58,10 @@ def decode(content: Content, name: str, channels: int, size: int | None = None) 
         channels: 1 (grey) or 3 (colour).
         size: the shorter side is resized to this (antialiased) and the centre is cropped to a square; None
             keeps the image's own height and width.
+        largest: the most pixels per side of an image that keeps its own; default None: any.
 
     Raises:
+        TooLarge: see ``largest``.
         InputError: the content is not an image or is truncated, has more than 108 million pixels or values
             of 32 bits, or a box holds none of it.
 
@@ -73,6 +81,8 @@ def decode(content: Content, name: str, channels: int, size: int | None = None) 
         image = _viewed(image, view, name)
         if size is not None and image.size != (size, size):
             image = ImageOps.fit(image, (size, size), method=Image.Resampling.BILINEAR)
+        if size is None and largest is not None and max(image.size) > largest:
+            raise TooLarge
         array = np.asarray(image)
         return array[None] if channels == 1 else np.ascontiguousarray(array.transpose(2, 0, 1))
 
