@@ -28,7 +28,7 @@ from fewshot.training.outcome import write_outcome
 from fewshot.training.plan import planned, train_stages
 from fewshot.training.processes import launch, on_first, workers_of
 from fewshot.training.recorder import RunRecorder
-from fewshot.training.run_folder import RunFolder
+from fewshot.training.run_folder import RunFolder, named
 
 STATE: dict[str, type | tuple[type, ...]] = {  # what a saved state holds, and optionally known classes
     **{"data": str, "model": dict, "stage": str},
@@ -73,7 +73,7 @@ def train(
     model = build(config, splits)
     if config.compile:
         compile_backbone(model.backbone, fabric.device)
-    path = Path(out or Path("runs") / config.name)
+    path = named(out or Path("runs") / config.name)
     folder = on_first(fabric, lambda: RunFolder(path, config, resume))
     try:
         if fabric.broadcast(folder is not None and folder.finished):

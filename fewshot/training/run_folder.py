@@ -43,7 +43,7 @@ class RunFolder:
     """
 
     def __init__(self, folder: str | Path, config: Config, resume: bool = False) -> None:
-        self.path = Path(folder)
+        self.path = named(folder)
         self._stream: IO[bytes] | None = None
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"out: expected a folder, got the file {self.path}")
@@ -138,6 +138,16 @@ class RunFolder:
     def _truncate_metrics(self, size: int) -> None:
         if self._metrics_size() > size:
             os.truncate(self.path / "metrics.jsonl", size)
+
+
+def named(folder: str | Path) -> Path:
+    """A folder's path; if it has no name of its own, such as ``.``, as an absolute one.
+
+    >>> named("runs/glyphs").as_posix(), named(".") == Path.cwd()
+    ('runs/glyphs', True)
+    """
+    path = Path(folder)
+    return path if path.name not in ("", "..") else Path(os.path.abspath(path))
 
 
 def _visible(folder: Path) -> list[str]:
