@@ -22,8 +22,10 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parents[1]), str(HERE.parents[1] / "tests" / "data")]
 
+import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from mutations import FORMATS, damaged  # noqa: E402
+from PIL import Image  # noqa: E402
 
 MEMORY = 2**30  # bytes above those after start-up
 SECONDS = 10
@@ -34,7 +36,7 @@ images: {size: 16}
 backbone: {width: 4}
 meta: {steps: 40, batch: 1, way: 3, query: 2, validate_every: 20}
 graph: {steps: 20, batch: 2, ways: [3], shots: [1], query: 3, validate_every: 10}
-evaluate: {ways: [3], shots: [1], query: 3, episodes: 20}
+evaluate: {ways: [2], shots: [1], query: 3, episodes: 20}
 """
 
 
@@ -44,7 +46,7 @@ def main() -> int:
     )
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=None, help="default: another one each time")
-    parser.add_argument("--kills", type=int, default=None, help="default: 20, less in a short time")
+    parser.add_argument("--kills", type=int, default=None, help="default: 20, in at most half of the time")
     parser.add_argument("--out", type=Path, default=Path("runs/fuzz"))
     options = parser.parse_args()
     torch.set_num_threads(1)  # processes are forked
@@ -53,8 +55,8 @@ def main() -> int:
     print(f"seed {seed}")
     options.out.mkdir(parents=True, exist_ok=True)
     choose, begin = random.Random(seed), time.monotonic()
-    kills = options.kills if options.kills is not None else min(20, int(options.minutes))
-    found = killed(kills, choose)
+    kills = options.kills if options.kills is not None else 20
+    kills, found = killed(kills, choose, 30 * options.minutes)
     cases = [(name, path.read_bytes()) for name, path in corpus()]
     found += read_all(cases, options.out)
     count = len(cases)
@@ -135,12 +137,17 @@ def limited(cases: list[tuple[str, bytes]]) -> str:
     return ""
 
 
-def killed(times: int, choose: random.Random) -> list[str]:
-    """Kill a training at random moments, resume it, and compare its results with those of one left alone."""
-    found = []
+def killed(times: int, choose: random.Random, seconds: float) -> tuple[int, list[str]]:
+    """Kill a training at random moments, resume it, and compare its results with those of one left alone.
+
+    Returns:
+        How often that was done, within so many seconds, and what was found.
+    """
+    found, done, begin = [], 0, time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "fuzz.yaml").write_text(CONFIG)
+        pictures(folder / "data")
+        (folder / "fuzz.yaml").write_text(f"data: folder:{folder / 'data'}\n{CONFIG}")
         command = [
             sys.executable,
             "-m",
@@ -155,30 +162,32 @@ def killed(times: int, choose: random.Random) -> list[str]:
             "PYTHONPATH": str(HERE.parents[1]),
             "FEWSHOT_CACHE": str(folder / "cache"),
         }
-        begin = time.monotonic()
-        if times:
-            trained(command, folder / "whole", environment)
+        if times and (line := trained(command, folder / "whole", environment)):
+            return 0, [f"not killed: {line}"]
         whole = time.monotonic() - begin
-        for turn in range(times):
-            moment, run = choose.uniform(0.1, whole), folder / f"run-{turn}"
-            process = subprocess.Popen(
-                [*command, "--out", str(run)],
-                env=environment,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+        while done < times and time.monotonic() - begin + 2 * whole < seconds:
+            moment, run = choose.uniform(0.1, whole), folder / f"run-{done}"
+            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            process = subprocess.Popen([*command, "--out", str(run)], env=environment, **quiet)
             time.sleep(moment)
             process.kill()
             process.wait()
-            line = trained(command, run, environment)
-            same = (
-                not line
-                and (run / "results.json").read_bytes() == (folder / "whole" / "results.json").read_bytes()
-            )
-            left = [path.name for path in run.rglob(".fewshot-*")]
+            line, done = trained(command, run, environment), done + 1
+            expected = (folder / "whole" / "results.json").read_bytes()
+            same = not line and (run / "results.json").read_bytes() == expected
+            left = [path.name for path in [*run.rglob(".fewshot-*"), *folder.glob("cache/.fewshot-*")]]
             if not same or left:
                 found.append(f"killed after {moment:.2f} s: {line or left or 'other results'}")
-    return found
+    return done, found
+
+
+def pictures(folder: Path) -> None:
+    """Fifteen classes of twelve pictures."""
+    numbers = np.random.default_rng(0)
+    for name in "abcdefghijklmno":
+        (folder / name).mkdir(parents=True)
+        for i in range(12):
+            Image.fromarray(numbers.integers(0, 256, (16, 16), np.uint8)).save(folder / name / f"{i}.png")
 
 
 def trained(command: list[str], run: Path, environment: dict[str, str]) -> str:
