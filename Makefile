@@ -2,13 +2,15 @@
 NEW := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do $$p -c '$(NEW)' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
+TRAINING := .venv/training
 INSTALLED := .venv/installed
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 PEERS := .venv/peers
 
 .PHONY: help setup train test lint docs coverage benchmark fuzz clean
 
 help:
-	@echo "make train   set up, train on the built-in letters, print the table"
+	@echo "make train   install what training needs, train on the built-in letters, print the table"
 	@echo "make test    set up, then lint, tests and documentation"
 	@echo "make setup   make .venv and install everything"
 	@echo "make lint    ruff, mypy, and which room imports which"
@@ -24,18 +26,23 @@ help:
 
 setup: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml constraints.txt
+# What training needs; the rest comes with everything else.
+$(TRAINING): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "fewshot needs Python 3.11 or later; make PYTHON=... names one"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev,docs,export,tensorboard,timm,wandb]'
+	$(PIP) --editable .
+	@touch $@
+
+$(INSTALLED): $(TRAINING)
+	$(PIP) --editable '.[dev,docs,export,page,ready,tensorboard,timm,wandb]'
 	@# learn2learn 0.2.0 ships C files that Python 3.11 no longer compiles; built from its Cython sources it works.
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt 'cython<3.1' 'setuptools<80' wheel gym requests tqdm scipy
+	$(PIP) 'cython<3.1' 'setuptools<80' wheel gym requests tqdm scipy
 	$(BIN)/pip install --quiet --disable-pip-version-check --use-pep517 --no-build-isolation --no-deps \
 		--config-settings=--global-option=build_ext learn2learn==0.2.0 \
 		|| echo "learn2learn could not be built (is gcc there?): all but MAML and ANIL works without it"
 	@touch $@
 
-train: setup
+train: $(TRAINING)
 	$(BIN)/fewshot train --config glyphs
 
 lint: setup
@@ -56,7 +63,7 @@ coverage: setup
 	$(BIN)/coverage report
 
 $(PEERS): $(INSTALLED)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[benchmark]' \
+	$(PIP) --editable '.[benchmark]' \
 		|| echo "easyfsl could not be installed: its lines of the benchmark stay empty"
 	@touch $@
 

@@ -17,6 +17,7 @@ from fewshot.cli.entry import build_parser
 from fewshot.data.readers.benchmark import read_benchmark
 
 ROOT = Path(__file__).parent.parent
+SOURCE = re.compile(r"^\[(fewshot/\S+\.py)\]\(\.\./\.\./\1\)\n\n", re.MULTILINE)  # above what is documented
 
 
 def _yaml(folder: str) -> dict[str, Any]:
@@ -45,6 +46,11 @@ def on_files(files: Files, config: Any, **_: Any) -> Files:
         path = str(picture.relative_to(ROOT))
         files.append(File.generated(config, path, content=picture.read_bytes()))
     return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Leave out the links into the source, which are for readers of a checkout."""
+    return SOURCE.sub("", markdown) if page.file.src_path.startswith("reference/") else markdown
 
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:

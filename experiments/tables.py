@@ -122,9 +122,78 @@ def base_mean() -> str:
     return _markdown(lines)
 
 
+def joint_harm() -> str:
+    """Joint minus inductive accuracy, by ways, shots and queries per class."""
+    rows = result("joint_harm")["rows"]
+    queries = list(dict.fromkeys(row["query"] for row in rows))
+    lines = [["episodes", "shares", *(f"{q} per class" for q in queries)], ["---"] * (2 + len(queries))]
+    for way, shot in dict.fromkeys((row["way"], row["shot"]) for row in rows):
+        own = [row for row in rows if (row["way"], row["shot"]) == (way, shot)]
+        for mode, shares in (("joint", "not given"), ("joint-known", "given")):
+            cells = [f"{row[mode]['above']:+.1f} ± {row[mode]['ci95']:.1f}" for row in own]
+            lines.append([f"{way}-way {shot}-shot", shares, *cells])
+    return _markdown(lines)
+
+
+def joint_conditions() -> str:
+    """Joint minus inductive accuracy in 5-way episodes whose queries are not as benchmarks have them."""
+    heads = {"joint": "not given", "joint-known": "given", "equal shares given": "equal ones given"}
+    lines = [["queries", "shot", *(f"shares {head}" for head in heads.values())], ["---"] * 5]
+    for row in result("joint_harm")["conditions"]:
+        cells = [f"{row[m]['above']:+.1f} ± {row[m]['ci95']:.1f}" if m in row else "" for m in heads]
+        lines.append([row["condition"], str(row["shot"]), *cells])
+    return _markdown(lines)
+
+
+def labelling() -> str:
+    """Accuracy after labels that were chosen in different ways."""
+    lines = [["images to label", "0", "5", "10", "20", "10 labels over random ones"], ["---"] * 6]
+    for row in result("suggest")["labelling"]:
+        cells = [f"{row[key]:.1f}" for key in ("without", "accuracy 5", "accuracy 10", "accuracy 20")]
+        above = f"{row['above random 10']:+.1f} ± {row['ci95 10']:.1f}" if row["choice"] != "random" else ""
+        lines.append([row["choice"], *cells, above])
+    return _markdown(lines)
+
+
+def suspected() -> str:
+    """How many suspected labels are wrong, and how many of the wrong ones are found."""
+    lines = [["episodes", "wrong labels", "precision", "recall", "class right"], ["---"] * 5]
+    for row in result("suggest")["suspects"]:
+        shape, wrong = f"{row['way']}-way {row['shot']}-shot", f"{100 * row['wrong']:.0f} %"
+        lines.append([shape, wrong, *(f"{row[key]:.0f}" for key in ("precision", "recall", "class right"))])
+    return _markdown(lines)
+
+
+def prototype_scale() -> str:
+    """The calibration error of prototypes with each scale."""
+    heads = ["features", "episodes", "accuracy", "scale 10", "usual scale", "validation classes"]
+    lines = [heads, ["---"] * len(heads)]
+    for row in result("prototype_scale")["rows"]:
+        errors = [f"{row[name]:.3f}" for name in ("ten", "usual", "validation")]
+        shape = f"{row['way']}-way {row['shot']}-shot"
+        lines.append([row["features"], shape, f"{row['accuracy']:.1f}", *errors])
+    return _markdown(lines)
+
+
+def sure_sets() -> str:
+    """Coverage and size of sets by the thresholds, and by the probabilities alone."""
+    heads = ["features", "mode", "relations", "episodes", "accuracy"]
+    heads += ["coverage", "size", "by probabilities: coverage", "size"]
+    lines = [heads, ["---"] * len(heads)]
+    for row in result("sure_sets")["rows"]:
+        told = "taxonomy" if row["related"] else "none"
+        cells = [row["features"], row["mode"], told, f"{row['way']}-way {row['shot']}-shot"]
+        cells.append(f"{row['accuracy']:.1f}")
+        for kind in ("sets", "cumulative"):
+            cells += [f"{row[f'{kind}_coverage']:.1f}", f"{row[f'{kind}_size']:.2f}"]
+        lines.append(cells)
+    return _markdown(lines)
+
+
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"headline": headline},
     "docs/features.md": {"base_mean": base_mean},
+    "docs/protocols.md": {"joint_harm": joint_harm, "joint_conditions": joint_conditions},
     "docs/results.md": {
         "glyphs": lambda: main_job.table(result("glyphs")),
         "tiny-imagenet-fs": lambda: main_job.table(result("tiny-imagenet-fs")),
@@ -132,8 +201,11 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "relations": relations,
         "unknown": unknown,
         "evidence": evidence,
+        "labelling": labelling,
+        "suspected": suspected,
         "dependencies": dependencies,
     },
+    "docs/probabilities.md": {"prototype_scale": prototype_scale, "sure_sets": sure_sets},
     "docs/speed.md": {"speed": summary.markdown, "growth": growth},
 }
 

@@ -36,10 +36,11 @@ NOTES = {
 Synsets = dict[str, tuple[str, str | None]]
 
 
-def read_synsets(file: Path) -> Synsets:
+def read_synsets(file: Path, symbols: tuple[str, ...] = ("@",)) -> Synsets:
     """First word and first hypernym (None at the root) of each synset of ``data.noun``, by offset.
 
-    The format is described in WordNet's manual page wndb(5WN).
+    The format is described in WordNet's manual page wndb(5WN). A hypernym is a pointer with one of the
+    ``symbols``, of the first of them that there is.
     """
     synsets: Synsets = {}
     for line in file.read_text(encoding="utf-8").splitlines():
@@ -48,7 +49,12 @@ def read_synsets(file: Path) -> Synsets:
             pointers = rest[
                 2 * int(words, 16) :
             ]  # groups of symbol, offset, part of speech, source and target
-            above = (pointers[i + 1] for i in range(0, len(pointers), 4) if pointers[i] == "@")
+            above = (
+                pointers[i + 1]
+                for symbol in symbols
+                for i in range(0, len(pointers), 4)
+                if pointers[i] == symbol
+            )
             synsets[offset] = first, next(above, None)
     return synsets
 

@@ -26,7 +26,8 @@ def audit(
     Example: fewshot audit mine.py:median
 
     Args:
-        subject: A method's name, FILE.py:NAME for your own, or what fewshot train wrote.
+        subject: A method's name, FILE.py:NAME for your own, what fewshot train wrote, or a ready model
+            (imagenet).
         features: For a method: an .npz or .npy of features; default made-up features.
         data: For a checkpoint: KIND[:PATH]; default what it was trained on, or else made-up images.
         seed: Of the episodes, and of methods that learn.

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fewshot.cli.options import EpisodeOptions, KnowledgeOptions
-from fewshot.cli.output import check_outputs, print_compared, print_unknown
+from fewshot.cli.output import check_outputs, print_compared, print_seen, print_unknown
 from fewshot.core.files import say, tell, write_json
 
 
 def compare(
-    source: Path,
+    source: str,
     *,
     methods: str | None = None,
     options: EpisodeOptions,
@@ -38,11 +38,12 @@ def compare(
     Example: fewshot compare features.npz --methods class-graph,mine.py:median --out methods.png
 
     Args:
-        source: What fewshot train wrote, or a file of features: an .npz with features [n, D], labels [n] and
-            split [n] (train, val or test; features of train give the mean that is subtracted), or with
-            features [classes, images, D], wnids [classes] and split [classes]; optionally names and paths,
-            one per class; or an .npy of features [n, D] with NAME.labels.npy next to it (docs/features.md).
-            np.savez("f.npz", features=X, labels=y, split=np.full(len(y), "test")) writes one.
+        source: What fewshot train wrote, a ready model (imagenet), or a file of features: an .npz with
+            features [n, D], labels [n] and split [n] (train, val or test; features of train give the mean
+            that is subtracted), or with features [classes, images, D], wnids [classes] and split [classes];
+            optionally names and paths, one per class; or an .npy of features [n, D] with NAME.labels.npy next
+            to it (docs/features.md). np.savez("f.npz", features=X, labels=y, split=np.full(len(y), "test"))
+            writes one.
         methods: Their names, separated by commas, FILE.py:NAME for your own; default all except those that
             train on images, for minutes. With class-graph comes transformed.
         options: The episodes.
@@ -58,6 +59,7 @@ def compare(
     from fewshot.evaluation import choice, inputs
     from fewshot.evaluation import compare as comparison
     from fewshot.evaluation.episodes_file import check_episodes_file, write_episodes
+    from fewshot.evaluation.joint_check import joint_below
     from fewshot.evaluation.open_set import score_unknown
     from fewshot.methods import own
     from fewshot.methods.open_set import RULES
@@ -66,14 +68,14 @@ def compare(
     if out is not None:
         charts.check_extension(out)
     check_episodes_file(episodes_out)
-    check_outputs(json, episodes_out, out, inputs=[source])
+    check_outputs(json, episodes_out, out, inputs=[Path(source)])
     modes = choice.choose_modes(mode, proportions)
     related = knowledge.relations != "none"
     # Unknown names are reported before anything is loaded.
     named = None if methods is None else own.find(methods)
     first = choice.choose_reference(reference, choice.choose(named, relations=related)[0])
     split, sampling = options.split, options.sampling()
-    scored = inputs.open_source(source, options.data)
+    scored = inputs.open_source(source, options.data, knowledge.without_known)
     lacks = scored.lacks(split)
     chosen, left_out = choice.choose(named, modes, lacks, related, scored.untransformed())
     first = choice.choose_reference(first, chosen, lacks, scored.untransformed())
@@ -101,12 +103,16 @@ def compare(
     shape, fingerprint = f"{options.way}-way {options.shot}-shot", rows[0]["fingerprint"]
     print(f"{shape}, {options.episodes} episodes of {split}, fingerprint {fingerprint}")
     print_compared(rows)
+    for line in joint_below([row.scores for row in found]):
+        tell(line)
+    print_seen(scored.seen(split), sampler.data.num_classes, source)
     content: dict[str, Any] = {
-        "source": str(source),
+        "source": source,
         "split": split,
         "data": scored.facts(sampler.data),
         "episodes": {**sampling, "fingerprint": fingerprint},
-        "knowledge": vars(knowledge),
+        "knowledge": knowledge.described(),
+        "seen_classes": len(scored.seen(split)),
         "left_out": left_out,
         "rows": rows,
     }
@@ -118,4 +124,4 @@ def compare(
     if episodes_out is not None:
         print(write_episodes(episodes_out, [row.scores for row in found]))
     if out is not None:
-        say(charts.save_comparison(out, rows, f"{source.name}, {split}: {shape}"))
+        say(charts.save_comparison(out, rows, f"{Path(source).name}, {split}: {shape}"))

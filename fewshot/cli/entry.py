@@ -11,9 +11,11 @@ from typing import Any
 from fewshot.cli.audit import audit
 from fewshot.cli.compare import compare
 from fewshot.cli.data import check, download, info, pack
+from fewshot.cli.env import env
 from fewshot.cli.evaluate import evaluate
 from fewshot.cli.export import export
 from fewshot.cli.features import features
+from fewshot.cli.names import names
 from fewshot.cli.parser import (
     Parser,
     add_commands,
@@ -23,6 +25,8 @@ from fewshot.cli.parser import (
     with_stages_left_out,
 )
 from fewshot.cli.predict import graph, predict
+from fewshot.cli.serve import serve
+from fewshot.cli.suggest import suggest
 from fewshot.cli.train import train
 from fewshot.core.errors import InputError
 from fewshot.training.config import Config
@@ -35,9 +39,13 @@ COMMANDS: dict[str, Callable[..., Any] | dict[str, Callable[..., Any]]] = {
     "compare": compare,
     "audit": audit,
     "predict": predict,
+    "suggest": suggest,
+    "serve": serve,
     "graph": graph,
     "export": export,
     "features": features,
+    "names": names,
+    "env": env,
     "data": {"pack": pack, "info": info, "check": check, "download": download},
 }
 

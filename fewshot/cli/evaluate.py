@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from math import isnan, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fewshot.cli.options import EpisodeOptions, KnowledgeOptions
-from fewshot.cli.output import check_outputs, print_classes, print_rows, print_unknown
+from fewshot.cli.output import check_outputs, print_classes, print_rows, print_seen, print_unknown
 from fewshot.core.files import tell, write_json
 from fewshot.core.modes import Inference
 
@@ -22,7 +23,7 @@ RANKS = ("confusions", "taxonomy")  # what dependencies are compared with
 
 
 def evaluate(
-    checkpoint: Path,
+    checkpoint: str,
     *,
     options: EpisodeOptions,
     knowledge: KnowledgeOptions,
@@ -35,7 +36,7 @@ def evaluate(
     Example: fewshot evaluate runs/glyphs/checkpoint.pt --way 20 --shot 5 --mode joint
 
     Args:
-        checkpoint: What fewshot train wrote.
+        checkpoint: What fewshot train wrote, or a ready model (imagenet).
         options: The episodes.
         knowledge: What is known besides.
         mode: Look at each query on its own, or at all queries together (transductive).
@@ -45,17 +46,18 @@ def evaluate(
     from fewshot.evaluation import scores
     from fewshot.evaluation.correlations import mean_dependencies, meaning
     from fewshot.evaluation.inputs import open_checkpoint
+    from fewshot.evaluation.joint_check import joint_below
     from fewshot.methods.prototypes import prototypes
 
-    check_outputs(json, inputs=[checkpoint])
-    scored = open_checkpoint(checkpoint, options.data)
+    check_outputs(json, inputs=[Path(checkpoint)])
+    scored = open_checkpoint(checkpoint, options.data, knowledge.without_known)
     strangers = scored.sampler(options.split, **options.sampling(), unknown=options.unknown)
     sampler = strangers.without_unknown()
     relations = scored.relations(knowledge.relations, options.split, options.seed)
     known = proportions == "known"
     label = f"{mode}-known" if known else mode
 
-    def score(given: Relations | None) -> Scores:
+    def score(given: Relations | None, mode: str = mode, label: str = label) -> Scores:
         predict = scores.as_predict(
             scored.graph,
             joint=mode == "joint",
@@ -67,18 +69,23 @@ def evaluate(
         return scores.evaluate(predict, sampler, method="class-graph", mode=label, relations=kind)
 
     plain = score(None)
-    reference = scores.evaluate(scores.as_predict(prototypes), sampler, method="prototypes")
+    calibrated = partial(prototypes, scale=scored.scale)
+    reference = scores.evaluate(scores.as_predict(calibrated), sampler, method="prototypes")
     graph = plain if relations is None else score(relations)  # that which the details below are of
     names = sampler.data.class_names
     pairs = scores.hardest_pairs(graph.confusion, names)
     rows = [row.row() for row in dict.fromkeys((plain, reference, graph))]
     print_rows(rows)
+    print_seen(scored.seen(options.split), sampler.data.num_classes, checkpoint)
     differences = {"prototypes": scores.paired_difference(graph, reference)}
     if relations is not None:
         differences["no relations"] = scores.paired_difference(graph, plain)
     if len(graph.per_episode) > 1:
         for other, (above, half) in differences.items():
             print(f"class-graph - {other}: {above:+.2f} ± {half:.2f} (paired, 95 %)\n")
+    if mode == "joint":
+        for line in joint_below([graph, score(relations, "inductive", "inductive")]):
+            tell(line)
     print_classes(graph.per_class, pairs)
     ranks = meaning(mean_dependencies(scored.graph.cpu(), sampler), graph.confusion, sampler.data)
     _print_ranks(ranks)
@@ -86,10 +93,11 @@ def evaluate(
         other: _numbers({"accuracy": above, "ci95": half}) for other, (above, half) in differences.items()
     }
     content: dict[str, Any] = {
-        "checkpoint": str(checkpoint),
+        "checkpoint": checkpoint,
         "split": options.split,
         "episodes": {**options.sampling(), "proportions": proportions},
-        "knowledge": vars(knowledge),
+        "knowledge": knowledge.described(),
+        "seen_classes": len(scored.seen(options.split)),
         "rows": rows,
         "difference": figures["prototypes"],
         "gain": figures.get("no relations"),

@@ -10,7 +10,7 @@ from fewshot.core.modes import Inference
 
 
 def export(
-    checkpoint: Path,
+    checkpoint: str,
     *,
     format: Literal["onnx", "torch"] = "onnx",
     mode: Inference = "inductive",
@@ -23,17 +23,21 @@ def export(
     Example: fewshot export runs/glyphs/checkpoint.pt --format onnx --mode joint
 
     Args:
-        checkpoint: What fewshot train wrote.
+        checkpoint: What fewshot train wrote, or a ready model (imagenet).
         format: ONNX files, or programs of torch.export, which need only torch.
         mode: The graph looks at each query on its own, or at all queries together (transductive).
-        out: A new folder; default next to the checkpoint, named by format and mode.
+        out: A new folder; default next to the checkpoint (of a ready model: here), named by format and mode.
     """
     from fewshot.model.export import check_target, export_model, read_results
     from fewshot.model.few_shot import GraphFewShot
+    from fewshot.model.ready import is_ready
 
-    out = out or checkpoint.parent / f"{format}-{mode}"
+    own = is_ready(checkpoint)
+    home = Path() if own else Path(checkpoint).parent
+    out = out or home / f"{format}-{mode}"
     check_target(out, format, mode)  # before anything is loaded
-    model, results = GraphFewShot.load(checkpoint), read_results(checkpoint)
+    model = GraphFewShot.load(checkpoint)
+    results = [] if own else read_results(Path(checkpoint))
     export_model(model, out, format=format, mode=mode, results=results)
     for file in sorted(out.iterdir()):
         say(file)

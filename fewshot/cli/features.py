@@ -12,7 +12,6 @@ from fewshot.core.files import say, tell
 if TYPE_CHECKING:
     from fewshot.data.labelled import FeatureSet, LabelledSet
     from fewshot.model.few_shot import GraphFewShot
-    from fewshot.model.precision import Precision
 
 
 def features(source: str, *, data: str, out: Path) -> None:
@@ -26,7 +25,7 @@ def features(source: str, *, data: str, out: Path) -> None:
     Example: fewshot features mine.py:encode --data folder:photos --out photos.npz
 
     Args:
-        source: What fewshot train wrote, a network with published weights (timm:NAME or torchvision:NAME), or
+        source: What fewshot train wrote, a ready model (imagenet, timm:NAME or torchvision:NAME), or
             FILE.py:NAME.
         data: KIND[:PATH]; all its splits are encoded.
         out: The file to write; its name ends in .npz.
@@ -63,23 +62,16 @@ def _encoded(model: GraphFewShot, images: LabelledSet, source: str) -> FeatureSe
 
 
 def _encoder(source: str) -> GraphFewShot:
-    """A checkpoint, or a network of another library, on the GPU if there is one."""
+    """A checkpoint, a ready model, or the user's own network, on the GPU if there is one."""
     import torch
-    from torch import nn
 
     from fewshot.core.own_code import is_own
     from fewshot.evaluation.inputs import load_model
     from fewshot.graph.class_graph import ClassGraph
-    from fewshot.model.backbones.external import LIBRARIES, outside
     from fewshot.model.backbones.own import own_backbone
     from fewshot.model.few_shot import GraphFewShot
 
-    if is_own(source):
-        backbone: nn.Module = own_backbone(source)
-    elif source.partition(":")[0] not in LIBRARIES:
-        return load_model(Path(source))
-    else:
-        backbone = outside(source, pretrained=True, frozen=True)
-    precision: Precision = "32-true" if is_own(source) else "auto"
-    model = GraphFewShot(backbone, ClassGraph.pretrained(), precision=precision).eval()
+    if not is_own(source):
+        return load_model(source)
+    model = GraphFewShot(own_backbone(source), ClassGraph.pretrained(), precision="32-true").eval()
     return model.to("cuda" if torch.cuda.is_available() else "cpu")

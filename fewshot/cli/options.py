@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 Split = Literal["train", "val", "test"]
@@ -55,6 +56,7 @@ class KnowledgeOptions:
     Args:
         relations: To the known classes: none, by paths in a taxonomy, by looks alone, or shuffled (false).
         belief: How far relations are believed: judged in each episode, or 1, wholly.
+        without_known: A table of classes to take out of the known ones, by their wnid, path or name.
 
     >>> KnowledgeOptions(belief="1").given_belief
     1.0
@@ -62,6 +64,12 @@ class KnowledgeOptions:
 
     relations: Literal["none", "taxonomy", "looks", "shuffled"] = "none"
     belief: Literal["judged", "1"] = "judged"
+    without_known: Path | None = None
+
+    def described(self) -> dict[str, Any]:
+        """The options as they are written to files of figures."""
+        file = self.without_known
+        return {**vars(self), "without_known": None if file is None else file.name}
 
     @property
     def given_belief(self) -> float | None:

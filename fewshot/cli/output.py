@@ -18,7 +18,8 @@ LISTED = 15  # how many classes of an evaluation are printed; --json writes all
 
 def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print a results table; rows with relations are a table of their own."""
-    names = ("method", "mode", "way", "shot", "accuracy", "calibration error", "episodes", "fingerprint")
+    figures = ("accuracy", "calibration error", "NLL", "AURC")
+    names = ("method", "mode", "way", "shot", *figures, "episodes", "fingerprint")
     for relations, some in by_relations(rows).items():
         lines = [
             (
@@ -27,7 +28,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
                 row["way"],
                 row["shot"],
                 plus_minus(row["accuracy"], row["ci95"]),
-                f"{row['ece']:.3f}",
+                *(plus_minus(row.get(name), None, ".3f") for name in ("ece", "nll", "aurc")),
                 row["episodes"],
                 row["fingerprint"],
             )
@@ -91,6 +92,15 @@ def print_table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     with console.capture() as lines:
         console.print(table)
     print(lines.get(), end="")  # rich would end the process if the reader has gone
+
+
+def print_seen(seen: Sequence[str], classes: int, model: str) -> None:
+    """Say so if the classes that were scored are known to the backbone, which makes figures too good."""
+    if seen:
+        print(
+            f"{len(seen)} of these {classes} classes are among those that the backbone of {model} was "
+            "trained on (ImageNet's): it saw these classes, so the figures are no few-shot benchmark."
+        )
 
 
 def print_classes(per_class: Mapping[str, float], pairs: Sequence[Mapping[str, Any]]) -> None:

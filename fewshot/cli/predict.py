@@ -10,66 +10,95 @@ from fewshot.core.modes import Inference
 
 
 def predict(
-    checkpoint: Path,
+    checkpoint: str,
     *,
     support: Path,
     query: list[Path],
     mode: Inference = "inductive",
     absent: list[str] = [],  # noqa: B006 (never changed; what the help shows)
     present: list[str] = [],  # noqa: B006
+    proportions: str = "unknown",
     relations: str = "names",
+    none: bool = False,
+    sure: float | None = None,
+    without_known: Path | None = None,
     csv: Path | None = None,
 ) -> None:
     """Classify your own images by a few labelled ones.
 
-    Example: fewshot predict runs/glyphs/checkpoint.pt --support letters/ --query scan.png scans/
+    Where folders of queries are named like classes, the accuracy is reported, too.
+
+    Example: fewshot predict imagenet --support photos/ --query new/
 
     Args:
-        checkpoint: What fewshot train wrote.
-        support: A folder with one folder per class, each with at least one image.
+        checkpoint: What fewshot train wrote, or a ready model (imagenet).
+        support: A folder with one folder per class; an empty one is a class that is known by its name alone.
         query: Image files, or folders of them.
         mode: Look at each query on its own, or at all queries together (transductive).
-        absent: Classes that you know are not among the queries.
-        present: Classes that you know are among the queries.
+        absent: Classes that you know are not among the queries; or groups, such as mammal.
+        present: Classes that you know are among the queries; or groups of which at least one class is.
+        proportions: The classes' shares of the queries in joint mode: unknown, equal, or a FILE.csv with the
+            columns class and share. Each class is then given to as many queries as its share says.
         relations: To known classes: by the classes' names (or names.csv in the folder), none, or FILE.csv.
-        csv: Also write the probabilities of all classes to this file.
+        without_known: A table of classes to take out of the known ones, by their wnid, path or name.
+        none: Also give the probability that a query is of none of the classes.
+        sure: Also give for each query the smallest set of classes that holds the right one in this share of
+            the cases (0.5 to 0.99), and their nearest common group if paths are known.
+        csv: Also write the probabilities of all classes to this file, and what else was asked for.
     """
     from fewshot.evaluation.inputs import load_model
     from fewshot.model import predict as own
+    from fewshot.model.image_files import support_files
+    from fewshot.model.prediction import FIRST, answer_table
     from fewshot.model.remarks import image_remarks
 
-    check_outputs(csv, inputs=[checkpoint, *query])
-    model = load_model(checkpoint)
-    found = own.predict(model, support, query, mode=mode, absent=absent, present=present, relations=relations)
-    for line in image_remarks(model, own.support_files(support), [p.file for p in found]):
+    check_outputs(csv, inputs=[Path(checkpoint), *query])
+    model = load_model(checkpoint, without_known)
+    found = own.predict(
+        model,
+        support,
+        query,
+        mode=mode,
+        absent=absent,
+        present=present,
+        proportions=proportions,
+        relations=relations,
+        none=none,
+        sure=sure,
+        tell=tell,
+    )
+    for line in image_remarks(model, support_files(support, zero_shot=True), [p.file for p in found]):
         tell(line)
-    rows = [(str(p.file), p.name, f"{p.probability:.3f}") for p in found]
-    print_table(("file", "class", "probability"), rows)
+    (header, *rows), classes = answer_table(found), len(found[0].probabilities)
+    shown = [*range(len(FIRST)), *range(len(FIRST) + classes, len(header))]  # without a column per class
+    cells = [[f"{x:.3f}" if isinstance(x, float) else str(x) for x in row] for row in rows]
+    print_table([header[i] for i in shown], [[row[i] for i in shown] for row in cells])
+    if named := [p for p in found if p.file.parent.name in p.probabilities]:
+        right = sum(p.name == p.file.parent.name for p in named)
+        share = 100 * right / len(named)
+        print(f"accuracy: {share:.1f} % of the {len(named)} whose folder names their class")
     if csv is not None:
-        header = ["file", "class", "probability", *found[0].probabilities]
-        table = [[str(p.file), p.name, p.probability, *p.probabilities.values()] for p in found]
-        write_csv(csv, [header, *table])
+        write_csv(csv, [header, *rows])
 
 
-def graph(checkpoint: Path, *, support: Path, out: Path, relations: str = "names") -> None:
+def graph(checkpoint: str, *, support: Path, out: Path, relations: str = "names") -> None:
     """Draw or export the class graph of your own classes.
 
     Example: fewshot graph runs/glyphs/checkpoint.pt --support letters/ --out letters.html
 
     Args:
-        checkpoint: What fewshot train wrote.
+        checkpoint: What fewshot train wrote, or a ready model (imagenet).
         support: A folder with one folder per class, each with at least one image.
         out: The file; its ending decides the format: .png, .html, .graphml or .json.
         relations: To known classes: by the classes' names (or names.csv in the folder), none, or FILE.csv.
     """
     from fewshot.evaluation.inputs import load_model
-    from fewshot.model.folder_relations import folder_relations
-    from fewshot.model.predict import support_files
+    from fewshot.model.predict import read_supports
     from fewshot.report import class_graph as drawing
     from fewshot.report.example import class_picture
 
     drawing.check_extension(out)
-    check_outputs(out, inputs=[checkpoint])
+    check_outputs(out, inputs=[Path(checkpoint)])
     model = load_model(checkpoint)
-    related = folder_relations(relations, support, list(support_files(support)), model.known)
-    say(drawing.save(out, class_picture(model, support, related)))
+    supports = read_supports(model, support, relations)
+    say(drawing.save(out, class_picture(model, support, supports.related)))

@@ -118,6 +118,14 @@ def write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
+def cache_folder(cache: str | Path | None = None) -> Path:
+    """The folder given, else the environment's ``FEWSHOT_CACHE``, else the user's cache folder."""
+    import platformdirs
+
+    chosen = cache or os.environ.get("FEWSHOT_CACHE") or platformdirs.user_cache_path("fewshot")
+    return Path(chosen).expanduser().absolute()
+
+
 def write_json(path: Path | None, content: Any, indent: int | None = 1) -> None:
     """Write a JSON file atomically; without a path, do nothing."""
     if path is not None:

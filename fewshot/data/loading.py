@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from fewshot.core.errors import InputError
 from fewshot.core.escape import printable
+from fewshot.core.files import cache_folder
 from fewshot.core.shipped import names
 from fewshot.core.untrusted.guard import reading
 from fewshot.data.packed import FORMAT, META_FILE, Splits, open_pack
@@ -95,7 +94,7 @@ def load(
                 raise InputError(f"{name}: expected {there}, with which {path} is packed, got {asked}")
         return splits
     channels = channels or KINDS[kind].channels
-    place = _cache_folder(cache) / _cache_name(kind, path, size, channels, seed)
+    place = cache_folder(cache) / _cache_name(kind, path, size, channels, seed)
     if place.exists():
         try:
             return open_pack(place)
@@ -228,11 +227,6 @@ def _check_form(size: int | None, channels: int | None) -> None:
         raise InputError(f"size: expected from 1 to {LARGEST_SIDE} pixels, got {size}")
     if channels not in (None, 1, 3):
         raise InputError(f"channels: expected 1 or 3, got {channels}")
-
-
-def _cache_folder(cache: str | Path | None) -> Path:
-    chosen = cache or os.environ.get("FEWSHOT_CACHE") or platformdirs.user_cache_path("fewshot")
-    return Path(chosen).expanduser().absolute()
 
 
 def _cache_name(kind: str, path: Path, size: int | None, channels: int, seed: int) -> str:

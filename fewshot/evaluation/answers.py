@@ -12,6 +12,8 @@ from fewshot.core.errors import InputError
 from fewshot.episodes.episode import Episode
 
 BINS = 15  # of probabilities, for the calibration error
+COVERED = 100  # points of a risk-coverage curve
+LEAST = 1e-12  # of a probability in the log likelihood, which would be infinite for a class ruled out
 
 
 def check_logits(logits: Tensor, episode: Episode, method: str) -> None:
@@ -39,26 +41,31 @@ def answers(logits: Tensor, episode: Episode, size: int) -> tuple[Tensor, ...]:
     """What is counted in a batch, left on the logits' device, so that nothing waits for it.
 
     The episodes' numbers, accuracies and numbers of counted queries, each **[B]**; for each counted query the
-    top class's probability, whether it is correct, and the pair of its class and the predicted one as a
-    single number, c·size + predicted. Padding and queries of unknown classes are not counted.
+    top class's probability, whether it is correct, minus the log of the right class's probability, and the
+    pair of its class and the predicted one as a single number, c·size + predicted. Padding and queries of
+    unknown classes are not counted.
     """
     assert episode.numbers is not None  # or there would be no fingerprint
     classes, labels = episode.classes.to(logits.device), episode.query_labels.to(logits.device)
     if episode.class_mask is not None:
         logits = logits.masked_fill(~episode.class_mask.to(logits.device).unsqueeze(1), -torch.inf)
     top, predicted = logits.max(dim=-1)  # [B, M]
-    probability = 1 / (logits.double() - top.unsqueeze(-1)).exp().sum(dim=-1)  # the largest of a softmax
+    relative = logits.double() - top.unsqueeze(-1)
+    probability = 1 / relative.exp().sum(dim=-1)  # the largest of a softmax
+    own = relative.gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    loss = -(own.exp() * probability).clamp_min(LEAST).log()
     correct = predicted == labels
     pairs = size * classes.gather(1, labels.clamp(min=0)) + classes.gather(1, predicted)
     real = episode.asked
     if real is None:
         queries = torch.full((len(episode),), labels.shape[1])
         accuracy = 100.0 * correct.sum(dim=1).double() / labels.shape[1]
-        return episode.numbers, accuracy, queries, probability.flatten(), correct.flatten(), pairs.flatten()
+        found = (probability, correct, loss, pairs)
+        return episode.numbers, accuracy, queries, *(values.flatten() for values in found)
     real = real.to(logits.device)
     queries = real.sum(dim=1)
     accuracy = 100.0 * (correct & real).sum(dim=1).double() / queries
-    return episode.numbers, accuracy, queries, probability[real], correct[real], pairs[real]
+    return episode.numbers, accuracy, queries, *(x[real] for x in (probability, correct, loss, pairs))
 
 
 def calibration(confidences: Float[Tensor, "n"], hits: Bool[Tensor, "n"]) -> Float[Tensor, "bins 3"]:
@@ -66,3 +73,35 @@ def calibration(confidences: Float[Tensor, "n"], hits: Bool[Tensor, "n"]) -> Flo
     sums = [place.bincount(weights, BINS) for weights in (None, confidences.double(), hits.double())]
     count = sums[0]
     return torch.stack([count.double(), sums[1] / count, sums[2] / count], dim=1).float()  # 0 / 0 is nan
+
+
+def risks(confidences: Float[Tensor, "n"], hits: Bool[Tensor, "n"]) -> Float[Tensor, "n"]:
+    r"""The share of wrong answers among the k surest, for k = 1, ..., n (the risk-coverage curve).
+
+    .. math:: r_k = \frac 1k \sum_{i \le k} [\text{answer } i \text{ is wrong}]
+
+    Their mean is the area under that curve (AURC; Geifman, Uziel and El-Yaniv, *Bias-reduced uncertainty
+    estimation for deep neural classifiers*, ICLR 2019). Answers that are equally sure count with their mean,
+    so that no order among them matters.
+
+    Args:
+        confidences: the probabilities of the answers.
+        hits: which answers are right.
+
+    >>> risks(torch.tensor([0.9, 0.5, 0.7]), torch.tensor([True, False, False])).round(decimals=3)
+    tensor([0.0000, 0.5000, 0.6670], dtype=torch.float64)
+    """
+    order = confidences.argsort(descending=True)
+    _, group, size = confidences[order].unique_consecutive(return_inverse=True, return_counts=True)
+    wrong = (~hits[order]).double()
+    wrong = (torch.zeros_like(size, dtype=wrong.dtype).index_add(0, group, wrong) / size)[group]
+    return wrong.cumsum(0) / torch.arange(1, len(wrong) + 1, device=wrong.device)
+
+
+def risk_curve(
+    confidences: Float[Tensor, "n"], hits: Bool[Tensor, "n"]
+) -> tuple[float, Float[Tensor, " points"]]:
+    """The area under the curve of `risks`, and the curve at coverages of 1, 2, ..., 100 % of the answers."""
+    found = risks(confidences, hits)
+    places = (torch.arange(1, COVERED + 1, dtype=torch.float64) * len(found) / COVERED).ceil().long()
+    return found.mean().item(), found[places - 1]

@@ -15,18 +15,24 @@ from torch import Tensor, nn
 from fewshot.core.errors import InputError
 from fewshot.core.taxonomy import as_path
 from fewshot.core.untrusted.arrays import read_npz
+from fewshot.core.wordnet import path_text
+from fewshot.data.class_table import read_class_table
 from fewshot.data.labelled import SPLITS, FeatureSet, LabelledSet
 from fewshot.data.loading import load
 from fewshot.data.packed import Splits
 from fewshot.data.synthetic import made_up_features
 from fewshot.episodes.hard_classes import class_distances
 from fewshot.episodes.sampler import EpisodeSampler
+from fewshot.evaluation.prototype_scale import scale_of
 from fewshot.evaluation.relations import Relations, relate
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.graph.known_classes import KnownClasses
 from fewshot.graph.transform import PowerTransform, Transformed
+from fewshot.methods.prototypes import USUAL, Scale
 from fewshot.methods.shared.material import Material
 from fewshot.model.few_shot import GraphFewShot
+from fewshot.model.names import without
+from fewshot.model.ready import is_ready
 
 LEARNERS = ("base", "known", "images")  # what methods need that learn
 
@@ -130,6 +136,14 @@ class ScoredData:
             return "no train split to fit the transform on"
         return "the base classes' features are not skewed, so nothing is transformed"
 
+    def seen(self, split: str) -> list[str]:
+        """The names of a split's classes that a ready model's backbone was trained on."""
+        data = self.labelled(split)
+        wnids = [] if self.model is None else self.model.extra.get("wnids", [])
+        known = {path_text(wnid) for wnid in wnids} - {""}
+        paths = data.paths or ()
+        return [name for name, path in zip(data.class_names, paths, strict=False) if path in known]
+
     def remarks(self) -> list[str]:
         """Lines that the user should see."""
         if self.model is None and "train" not in self.splits:
@@ -164,19 +178,28 @@ class ScoredData:
             images=self.images,
             known=None if relations is None else relations.known,
             known_relations=None if relations is None else relations.among,
+            scale=self.scale,
         )
 
+    @property
+    def scale(self) -> Scale:
+        """The scale of the prototypes method: that of the checkpoint, or the usual one."""
+        return USUAL if self.model is None else scale_of(self.model)
 
-def open_source(path: Path, data: str | None = None) -> ScoredData:
-    """A checkpoint with its data, or a file of features, .npz or .npy.
+
+def open_source(path: str | Path, data: str | None = None, without_known: Path | None = None) -> ScoredData:
+    """A checkpoint or a ready model with its data, or a file of features, .npz or .npy.
 
     Raises:
         InputError: neither of these, or something wrong in them.
     """
-    if path.suffix.lower() not in (".npz", ".npy"):
-        return open_checkpoint(path, data)
+    if Path(path).suffix.lower() not in (".npz", ".npy") or is_ready(path):
+        return open_checkpoint(path, data, without_known)
+    path = Path(path)
     if data is not None:
         raise InputError(f"data: expected none with a file of features, got {data!r}")
+    if without_known is not None:
+        raise InputError(f"without-known: expected none with a file of features, got {without_known}")
     return of_features(read_features(path))
 
 
@@ -196,13 +219,15 @@ def of_features(splits: Mapping[str, FeatureSet], graph: nn.Module | None = None
     return ScoredData(Transformed(transform, graph), splits, base_mean=mean)
 
 
-def open_checkpoint(path: Path, data: str | None = None) -> ScoredData:
-    """A checkpoint with the data it was trained on, or with other data.
+def open_checkpoint(
+    path: str | Path, data: str | None = None, without_known: Path | None = None
+) -> ScoredData:
+    """A checkpoint with the data it was trained on, or with other data; or a ready model with data.
 
     Raises:
         InputError: not a checkpoint, or something wrong in the data.
     """
-    model = load_model(path)
+    model = load_model(path, without_known)
     images = load_data(model, data)
     return ScoredData(model.classifier, dict(images), model, images, model.base_mean.cpu())
 
@@ -219,16 +244,29 @@ def read_features(path: Path) -> dict[str, FeatureSet]:
     return {name: FeatureSet.from_npz(path, name) for name in there or ("test",)}
 
 
-def load_model(checkpoint: Path) -> GraphFewShot:
-    """A checkpoint, on the GPU if there is one."""
-    return GraphFewShot.load(checkpoint).to("cuda" if torch.cuda.is_available() else "cpu")
+def load_model(checkpoint: str | Path, without_known: Path | None = None) -> GraphFewShot:
+    """A checkpoint, or a ready model by its name, on the GPU if there is one.
+
+    Args:
+        checkpoint: a file, or a name as of `fewshot.model.ready`.
+        without_known: a table of classes to take out of the known ones; default None.
+
+    Raises:
+        InputError: as of `GraphFewShot.load`; no known classes, or none left.
+    """
+    model = GraphFewShot.load(checkpoint)
+    if without_known is not None:
+        if model.known is None:
+            raise InputError(f"without-known: expected known classes in {checkpoint}, which has none")
+        model.known = without(model.known, read_class_table(without_known))
+    return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def load_data(model: GraphFewShot, spec: str | None) -> Splits:
     """The splits to evaluate on, by default those of the training, at the size of the training images."""
     spec = spec or model.extra.get("config", {}).get("data")
     if spec is None:
-        raise InputError("data: expected KIND[:PATH], as the checkpoint does not say what it was trained on")
+        raise InputError("data: expected KIND[:PATH], as the model does not say what it was trained on")
     if spec.startswith("packed:"):  # has its size already; the model resizes if necessary
         return load(spec)
     return load(spec, size=model.preprocess.size, channels=model.preprocess.channels)

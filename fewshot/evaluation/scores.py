@@ -16,7 +16,7 @@ from fewshot.core.modes import Mode
 from fewshot.episodes.episode import Episode
 from fewshot.episodes.fingerprint import Fingerprint
 from fewshot.episodes.sampler import EpisodeSampler
-from fewshot.evaluation.answers import BINS, answers, calibration, check_logits, in_order, joined
+from fewshot.evaluation.answers import BINS, answers, calibration, check_logits, in_order, joined, risk_curve
 from fewshot.evaluation.relations import Knowledge
 from fewshot.methods.shared.call import FewShotCall
 
@@ -27,13 +27,16 @@ MODES = {mode.value: (mode.joint, mode.known) for mode in Mode}  # the flags of 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What a method scored on a set of episodes; in percent, except `ece`, which is from 0 to 1.
+    """What a method scored on a set of episodes; accuracies are in percent, probabilities from 0 to 1.
 
     Attributes:
         accuracy, ci95: mean accuracy over the episodes, and half the width of its 95 % interval,
             1.96 s / sqrt(episodes); nan for a single episode.
         fingerprint: of the episodes' indices: equal only for the very same episodes.
         ece: expected calibration error of the top class's probability, 15 bins.
+        nll: mean of minus the log of the right class's probability; one below 1e-12 counts as 1e-12.
+        aurc: area under the risk-coverage curve, see `fewshot.evaluation.answers.risks`; from 0 to 1.
+        risk: **[100]**, that curve: the share of wrong answers among the surest 1, 2, ..., 100 %.
         calibration: **[15, 3]**, for each of these bins: the number of queries, the mean probability of the
             top class, and the share of correct predictions, both from 0 to 1 and nan in an empty bin.
         per_class: accuracy by class name, for the classes that had a query.
@@ -52,6 +55,9 @@ class Scores:
     episodes: int
     fingerprint: str
     ece: float
+    nll: float
+    aurc: float
+    risk: Float[Tensor, " points"]
     calibration: Float[Tensor, "bins 3"]
     per_class: dict[str, float]
     confusion: Int[Tensor, "classes classes"]
@@ -71,6 +77,8 @@ class Scores:
             "episodes": self.episodes,
             "fingerprint": self.fingerprint,
             "ece": round(self.ece, 4),
+            "nll": round(self.nll, 4),
+            "aurc": round(self.aurc, 4),
         }
 
 
@@ -209,12 +217,13 @@ def evaluate(
             fingerprint.merge(other)
     if not found:
         raise InputError("sampler: expected at least 1 episode to evaluate on, got 0")
-    _, per_episode, _, confidences, hits, pairs = found
+    _, per_episode, _, confidences, hits, losses, pairs = found
     if confidences.isnan().any():
         raise InputError(f"{method}: expected logits that are numbers, got nan")
     size = data.num_classes
     confusion = torch.bincount(pairs, minlength=size * size).view(size, size)
     accuracy, ci95 = interval95(per_episode)
+    aurc, risk = risk_curve(confidences, hits)
     seen = confusion.sum(dim=1)  # queries of each class
     # The fingerprint of a share is also that of all episodes, which have to be drawn for it.
     partial = sampler.world > 1 and gather is None
@@ -229,6 +238,9 @@ def evaluate(
         episodes=len(per_episode),
         fingerprint=sampler.fingerprint() if partial else fingerprint.hexdigest(),
         ece=binary_calibration_error(confidences, hits.int(), n_bins=BINS).item(),
+        nll=losses.mean().item(),
+        aurc=aurc,
+        risk=risk,
         calibration=calibration(confidences, hits),
         per_class={data.class_names[c]: shares[c].item() for c in seen.nonzero().flatten().tolist()},
         confusion=confusion,

@@ -18,6 +18,7 @@ from fewshot.methods import catalogue, own
 from fewshot.methods.catalogue import Method
 from fewshot.methods.shared.call import FewShotCall
 from fewshot.model.few_shot import GraphFewShot
+from fewshot.model.ready import is_ready
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,14 @@ def open_subject(
         if data is not None:
             raise InputError(f"data: expected none with a method, got {data!r}")
         return _open_method(known.get(subject) or own.load(subject), features, seed, tell)
-    if not Path(subject).exists():
+    if not is_ready(subject) and not Path(subject).exists():
         raise InputError(
             f"subject: expected {', '.join(known)} or a checkpoint, got {subject!r} "
             "(your own method is FILE.py:NAME)"
         )
     if features is not None:
         raise InputError("features: expected none with a checkpoint, which has a model for images")
-    model = load_model(Path(subject))
+    model = load_model(subject)
     images = _images_for(model, data, seed, tell)
     return Subject(
         model, tuple(Mode), images, made_up_relations(model.features(images), model.transform, seed)

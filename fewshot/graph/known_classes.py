@@ -115,11 +115,18 @@ class KnownClasses:
         ('cat', 'owl')
         """
         left = set(names)
-        keep = [i for i, name in enumerate(self.names or ()) if name not in left]
+        return self.among([i for i, name in enumerate(self.names or ()) if name not in left])
+
+    def among(self, places: Sequence[int]) -> KnownClasses:
+        """The classes at these places.
+
+        >>> KnownClasses(torch.eye(3), ("cat", "dog", "owl")).among([2, 0]).names
+        ('owl', 'cat')
+        """
         return KnownClasses(
-            self.prototypes[keep],
-            tuple((self.names or ())[i] for i in keep),
-            None if self.paths is None else tuple(self.paths[i] for i in keep),
+            self.prototypes[list(places)],
+            tuple((self.names or ())[i] for i in places),
+            None if self.paths is None else tuple(self.paths[i] for i in places),
         )
 
     def describe(self) -> dict[str, Any]:

@@ -15,11 +15,13 @@ class NoneOfThese(Operator):
 
     .. math::
         s_m = a \Big(b_0 + b_1 \log K + \log N - \log \textstyle\sum_i e^{\sigma \cos_{mi}}
-              + c \big(\log \tfrac 1C \textstyle\sum_c e^{\sigma \hat q_m \cdot \mu_c} - d\big)\Big)
+              + c \big(\log \tfrac 1C \textstyle\sum_c e^{\rho \, \hat q_m \cdot \mu_c} - d\big)\Big)
 
     The sum over the episode's classes is compared with a background: a constant, and, if there are known
     classes, the sum over these, since a query that looks like a class the backbone knows well gives large
-    cosines to everything. In joint mode the queries exchange one message, as strangers are near strangers:
+    cosines to everything. That sum is broader, :math:`\rho < \sigma`: what matters is not the nearest known
+    class but how strongly the query excites the backbone's features. In joint mode the queries exchange one
+    message, as strangers are near strangers:
 
     .. math::
         s_m \leftarrow a' \Big(s_m + h \textstyle\sum_{l \ne m} W_{ml} s_l\Big), \qquad
@@ -31,11 +33,11 @@ class NoneOfThese(Operator):
 
     def __init__(self) -> None:
         super().__init__()
-        self.log_sharpness = scalar(2.1513753)  # of the cosines
-        self.scale = scalar(0.689)
-        self.bias = scalar([1.128, 0.24])  # by 1 and log shot
-        self.background = scalar([0.55, 1.537])  # weight of the known classes' sum, and its usual value
-        self.exchange = scalar([0.514, 1.78, 12.0])  # joint: scale, weight of what is heard, sharpness
+        self.log_sharpness = scalar(2.351)  # of the cosines
+        self.scale = scalar(0.603)
+        self.bias = scalar([1.454, 0.247])  # by 1 and log shot
+        self.background = scalar([3.412, 0.29, 1.386])  # of the known: weight, usual value, log sharpness
+        self.exchange = scalar([0.527, 1.594, 12.0])  # joint: scale, weight of what is heard, sharpness
 
     def forward(
         self,
@@ -55,7 +57,7 @@ class NoneOfThese(Operator):
         self, query: Float[Tensor, "B M D"], known: Tensor, there: Bool[Tensor, "B N"]
     ) -> Float[Tensor, "B M"]:
         """The background of known classes **[C, D]**; 0 in episodes without relations."""
-        near = self.log_sharpness.exp() * query @ normalize(known.to(query.dtype)).T
+        near = self.background[2].exp() * query @ normalize(known.to(query.dtype)).T
         found = near.logsumexp(-1) - math.log(len(known)) - self.background[1]
         return self.background[0] * found * there.any(-1, keepdim=True)
 

@@ -60,6 +60,10 @@ class Method:
     relations: Takes = "no"
 
 
+def _prototypes(material: Material) -> FewShotCall:
+    return partial(prototypes, scale=material.scale)
+
+
 def _niw(material: Material) -> NIW:
     assert material.train is not None  # as it needs base features
     return NIW.fit(material.train)
@@ -80,12 +84,12 @@ def _alpha_tim(material: Material) -> FewShotCall:
 
 # A method that assumes equally many queries per class is given the classes' shares: its mode is joint-known.
 METHODS: tuple[Method, ...] = (
-    Method("prototypes", "ProtoNet", "Snell et al. 2017", lambda _: prototypes),
+    Method("prototypes", "ProtoNet", "Snell et al. 2017", _prototypes),
     Method(
         "transformed",
         "ProtoNet, transformed",
         "after Hu et al. 2021",
-        lambda material: material.transformed(prototypes),
+        lambda material: material.transformed(_prototypes(material)),
     ),
     Method("simpleshot", "SimpleShot", "Wang et al. 2019", lambda _: simpleshot),
     Method("nearest-centroid", "nearest centroid", "Tibshirani et al. 2002", lambda _: nearest_centroid),

@@ -1,5 +1,7 @@
 """The reference of all comparisons: nearest prototype by cosine."""
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -10,26 +12,44 @@ from fewshot.graph.vectors import EPSILON
 SCALE = 10.0  # from cosines to logits; the usual start of a cosine classifier
 
 
-def prototypes(
+class Scale(NamedTuple):
+    r"""An inverse temperature that depends on shots and ways, so that probabilities are calibrated.
+
+    .. math:: \sigma = e^{\theta_0} K^{\theta_1} (N / 5)^{\theta_2}
+
+    The defaults were fitted on classes that their backbones did not see, photographs, by
+    ``experiments/prototype_scale.py``; a training fits its own on its validation classes.
+
+    Args:
+        log: at one shot and five ways.
+        shot, way: powers of the mean number of supports per class, and of the number of classes.
+    """
+
+    log: float = 1.7579
+    shot: float = 0.2776
+    way: float = 0.0028
+
+    def at(self, shot: Tensor, way: Tensor) -> Tensor:
+        """The scale of episodes.
+
+        >>> Scale(2.0, 0.5, 0.0).at(torch.tensor(4.0), torch.tensor(5.0)).log()
+        tensor(2.6931)
+        """
+        return (self.log + self.shot * shot.log() + self.way * (way / 5).log()).exp()
+
+
+USUAL = Scale()
+
+
+def cosines(
     support: Float[Tensor, "B N K D"],
     query: Float[Tensor, "B M D"],
-    *,
     support_mask: Bool[Tensor, "B N K"] | None = None,
-    class_mask: Bool[Tensor, "B N"] | None = None,
-    **_: object,
 ) -> Float[Tensor, "B M N"]:
-    r"""Classify each query by its cosine to the classes' prototypes (after Snell et al., NIPS 2017).
+    """The cosine of each query to the mean of each class's normalised supports.
 
-    With features already minus the base classes' mean, and :math:`\hat x = x / \lVert x \rVert`:
-
-    .. math::  c_i = \widehat{\operatorname{mean}_k \hat s_{ik}}, \qquad
-               \operatorname{logit}_{mi} = 10 \; \hat q_m \cdot c_i
-
-    Called as all methods are, see `FewShotCall`; it has no options of its own.
-
-    >>> support = torch.tensor([[[[1.0, 0.0]], [[0.0, 2.0]]]])
-    >>> prototypes(support, torch.tensor([[[3.0, 4.0]]]))
-    tensor([[[6., 8.]]])
+    >>> cosines(torch.tensor([[[[1.0, 0.0]], [[0.0, 2.0]]]]), torch.tensor([[[3.0, 4.0]]]))
+    tensor([[[0.6000, 0.8000]]])
     """
     vectors = normalize(support, dim=-1)
     if support_mask is not None:
@@ -37,7 +57,46 @@ def prototypes(
     centres = normalize(vectors.sum(dim=2), dim=-1)  # [B, N, D]; normalised, so the sum will do for the mean
     # Dividing by the queries' lengths afterwards saves writing all queries once more.
     lengths = query.norm(dim=-1, keepdim=True).clamp_min(EPSILON)  # [B, M, 1]
-    logits = SCALE * (query @ centres.transpose(1, 2) / lengths)
+    return query @ centres.transpose(1, 2) / lengths
+
+
+def prototypes(
+    support: Float[Tensor, "B N K D"],
+    query: Float[Tensor, "B M D"],
+    *,
+    support_mask: Bool[Tensor, "B N K"] | None = None,
+    class_mask: Bool[Tensor, "B N"] | None = None,
+    scale: Scale | float = USUAL,
+    **_: object,
+) -> Float[Tensor, "B M N"]:
+    r"""Classify each query by its cosine to the classes' prototypes (after Snell et al., NIPS 2017).
+
+    With features already minus the base classes' mean, and :math:`\hat x = x / \lVert x \rVert`:
+
+    .. math::  c_i = \widehat{\operatorname{mean}_k \hat s_{ik}}, \qquad
+               \operatorname{logit}_{mi} = \sigma \; \hat q_m \cdot c_i
+
+    Called as all methods are, see `FewShotCall`; further it takes
+
+    Args:
+        scale: from cosines to logits, a number or a `Scale`.
+
+    >>> support = torch.tensor([[[[1.0, 0.0]], [[0.0, 2.0]]]])
+    >>> prototypes(support, torch.tensor([[[3.0, 4.0]]]), scale=10.0)
+    tensor([[[6., 8.]]])
+    """
+    found = cosines(support, query, support_mask)
+    if isinstance(scale, Scale):
+        there = (
+            support.new_ones(support.shape[:3], dtype=torch.bool) if support_mask is None else support_mask
+        )
+        if class_mask is not None:
+            there = there & class_mask.unsqueeze(-1)
+        way = there.any(-1).sum(-1).clamp_min(1)
+        shot = (there.sum((1, 2)) / way).clamp_min(1)
+        logits = scale.at(shot, way.to(shot)).to(found)[:, None, None] * found
+    else:
+        logits = scale * found
     if class_mask is not None:
         logits = logits.masked_fill(~class_mask.unsqueeze(1), -torch.inf)
     return logits

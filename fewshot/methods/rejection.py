@@ -5,7 +5,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from fewshot.methods.prototypes import prototypes
+from fewshot.methods.prototypes import SCALE, prototypes
 from fewshot.methods.shared.open_set import OpenSet
 
 
@@ -22,7 +22,7 @@ def largest_probability(
     >>> largest_probability(support, torch.tensor([[[1.0, 1.0]]])).unknown
     tensor([[-0.5000]])
     """
-    logits = prototypes(support, query, **options)
+    logits = prototypes(support, query, scale=SCALE, **options)
     return OpenSet(logits, -logits.softmax(-1).amax(-1))
 
 
@@ -39,7 +39,7 @@ def largest_cosine(
     >>> largest_cosine(support, torch.tensor([[[3.0, 4.0]]])).unknown
     tensor([[-8.]])
     """
-    logits = prototypes(support, query, **options)
+    logits = prototypes(support, query, scale=SCALE, **options)
     return OpenSet(logits, -logits.amax(-1))
 
 
@@ -54,5 +54,5 @@ def energy(support: Float[Tensor, "B N K D"], query: Float[Tensor, "B M D"], **o
     >>> energy(support, torch.tensor([[[3.0, 4.0]]])).unknown.round(decimals=3)
     tensor([[-8.1270]])
     """
-    logits = prototypes(support, query, **options)
+    logits = prototypes(support, query, scale=SCALE, **options)
     return OpenSet(logits, -logits.logsumexp(-1))

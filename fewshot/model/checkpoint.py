@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fewshot.core.errors import InputError
+from fewshot.core.untrusted.guard import brief
 from fewshot.core.untrusted.tensors import check_state, field, read_tensors
 from fewshot.graph.known_classes import KnownClasses
 
@@ -75,6 +77,11 @@ def _check_fields(content: Mapping[str, Any], path: Path) -> None:
         config = field(extra, "config", dict, f"{path}: extra")
         if "data" in config:
             field(config, "data", str, f"{path}: extra.config")
+    if "agreement" in extra and not math.isfinite(field(extra, "agreement", (int, float), f"{path}: extra")):
+        raise InputError(f"{path}: extra: agreement: expected a finite number")
+    for name in field(extra, "wnids", (list, type(None)), f"{path}: extra") or ():
+        if not isinstance(name, str):
+            raise InputError(f"{path}: extra: wnids: expected text, got {brief(name)}")
     for name in VECTORS:
         if name in state and (state[name].dim() != 1 or state[name].dtype != torch.float32):
             kind = f"{str(state[name].dtype).removeprefix('torch.')} {list(state[name].shape)}"

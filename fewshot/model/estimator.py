@@ -16,12 +16,17 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
 from fewshot.core.errors import InputError
+from fewshot.core.modes import Mode
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.graph.edges import Edges
 from fewshot.graph.known_classes import KnownClasses
 from fewshot.graph.transform import Transformed
-from fewshot.model.relations import check_relations, fitting, labels_in, rows
-from fewshot.model.supports import content_keys, kept, named, places, takes
+from fewshot.model.assignment import given_shares, labels_of
+from fewshot.model.calibration import Calibration
+from fewshot.model.estimator_inputs import check_parameters, encoded
+from fewshot.model.relations import fitting, labels_in, rows
+from fewshot.model.supports import content_keys, dense, kept, named, places
+from fewshot.model.sure_sets import check_level
 
 MANY = 1000  # classes; beyond this number, each listens to its nearest only
 NEAREST = 64
@@ -34,10 +39,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     ``fit`` keeps the supports; each prediction is one episode of these supports and the queries. The
     estimator works in pipelines and searches, and labels may be of any kind that scikit-learn takes.
 
-    Only the directions of features matter, seen from the origin, for lengths from 1e-10 to 1e18. So subtract
-    the mean of other, known classes from the features; if there are none, a ``StandardScaler`` before the
-    estimator subtracts the mean of the supports. Joint inference needs this: if all features point the same
-    way, it is worse than inductive. Features are classified in their own precision, float32 or float64.
+    Only the directions of features matter, seen from the origin, for lengths from 1e-10 to 1e18. If all of
+    them point the same way, subtract the mean of other images or rows, which need no labels; a
+    ``StandardScaler`` before the estimator subtracts the mean of the supports, which costs accuracy if these
+    are few (docs/features.md). Joint inference needs this most. Features are classified in their own
+    precision, float32 or float64.
 
     Args:
         model: a `GraphFewShot` that encodes images, uint8 ``[n, C, H, W]``; default None: X holds features
@@ -57,6 +63,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             nearer. Nothing is known of labels that are missing, or whose value is None. A label in it without
             supports is a zero-shot class. Default None: no relations.
         belief: from 0 (ignore the relations) to 1 (take them as true); default None: judged.
+        proportions: the classes' shares of the queries of a call, for joint inference: "equal", or a mapping
+            from each label to a number from 0 up. ``predict`` then gives each class as many queries as its
+            share says (rounded by largest remainders), by the best assignment of all queries together.
+            Default None: unknown.
 
     Attributes:
         classes_: labels **[N]**, sorted: those with supports, and those in ``relations``.
@@ -97,6 +107,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         known: Any = None,
         relations: Any = None,
         belief: Any = None,
+        proportions: Any = None,
     ) -> None:
         self.model = model
         self.graph = graph
@@ -105,12 +116,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         self.known = known
         self.relations = relations
         self.belief = belief
+        self.proportions = proportions
 
     def fit(self, X: Any, y: Any) -> FewShotClassifier:
         """Keep these supports, and forget all earlier ones.
 
         Args:
-            X: features **[n, D]**, or with a model images uint8 **[n, C, H, W]**.
+            X: features **[n, D]**, dense or sparse, or with a model images uint8 **[n, C, H, W]**.
             y: labels **[n]**.
 
         Raises:
@@ -136,7 +148,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     def predict(self, X: Any) -> Shaped[np.ndarray, " M"]:
         """The label of each query: features **[M, D]**, or with a model images **[M, C, H, W]**."""
         check_is_fitted(self, "classes_")
-        return self.classes_[np.concatenate([logits.argmax(1) for logits in self._logits(X)])]
+        shares = self._shares()
+        return self.classes_[np.concatenate([labels_of(logits, shares) for logits in self._logits(X)])]
 
     def predict_proba(self, X: Any) -> Float[np.ndarray, "M N"]:
         """The probability of each class, in the order of ``classes_``; 0 without supports and relations."""
@@ -146,6 +159,34 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """The logarithms of `predict_proba`; -inf where it is 0."""
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
+
+    def predict_sets(self, X: Any, sure: float = 0.9) -> list[Shaped[np.ndarray, " size"]]:
+        """For each query the smallest set of labels that holds the right one in a share of the cases.
+
+        Split conformal sets, see `fewshot.model.sure_sets`: the thresholds are those of the model's
+        checkpoint, or those that come with the package.
+
+        Args:
+            X: as for ``predict``.
+            sure: that share, from 0.5 to 0.99; default 0.9.
+
+        Returns:
+            One array of labels per query, the most probable first; the label of ``predict`` is among them.
+        """
+        check_level(sure)
+        logits, shares = np.concatenate(list(self._logits(X))), self._shares()
+        chosen, found = labels_of(logits, shares), torch.from_numpy(logits).softmax(1).numpy()
+        held = (Calibration() if self.model is None else self.model.calibration).sets(
+            found,
+            chosen,
+            sure,
+            mode=Mode.JOINT if self.joint else Mode.INDUCTIVE,
+            shares=shares is not None,
+            shots=np.bincount(np.searchsorted(self.classes_, self.support_labels_), minlength=found.shape[1]),
+            related=self.relations_ is not None,
+        )
+        order = np.argsort(-found, axis=1, kind="stable")
+        return [self.classes_[row[inside[row]]] for row, inside in zip(order, held, strict=True)]
 
     def decision_function(self, X: Any) -> Float[np.ndarray, "M ..."]:
         """The logits **[M, N]**; with two classes, the second's minus the first's **[M]**."""
@@ -166,7 +207,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = self.model is None
+        tags.input_tags.two_d_array = tags.input_tags.sparse = self.model is None
         return tags
 
     def _learn(self, X: Any, y: Any, classes: list[np.ndarray], restart: bool) -> FewShotClassifier:
@@ -180,7 +221,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             raise
 
     def _learned(self, X: Any, y: Any, classes: list[np.ndarray], restart: bool) -> FewShotClassifier:
-        self._check_parameters()
+        check_parameters(self.get_params(deep=False), self._known_classes())
         with named("X, y"):
             X, y = self._validated(X, y, reset=restart)
             check_classification_targets(y)
@@ -198,7 +239,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         # Only supports that are new and kept are encoded.
         old = 0 if restart else len(self.supports_)
         fresh = order >= old
-        features = self._encode(X[order[fresh] - old], None if restart else self.supports_.shape[1])
+        features = encoded(self.model, X[order[fresh] - old], None if restart else self.supports_.shape[1])
         supports = np.empty((len(order), features.shape[1]), features.dtype)
         supports[fresh] = features
         if not restart:
@@ -213,57 +254,22 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         self.support_labels_, self.support_keys_ = labels[order], keys[order]
         return self
 
+    def _shares(self) -> Float[np.ndarray, " N"] | None:
+        return given_shares(self.proportions, self.classes_.tolist())
+
     def _known_classes(self) -> Any:
-        return self.model.known if self.known is None and self.model is not None else self.known
-
-    def _check_parameters(self) -> None:
-        if not isinstance(self.joint, bool | np.bool_):
-            raise InputError(f"joint: expected True or False, got {self.joint!r}")
-        whole = isinstance(self.shots, int | np.integer) and not isinstance(self.shots, bool)
-        if self.shots is not None and not (whole and self.shots >= 1):
-            raise InputError(f"shots: expected a whole number from 1 up, or None for all, got {self.shots!r}")
-        if self.graph is not None and not isinstance(self.graph, nn.Module):
-            kind = type(self.graph).__name__
-            raise InputError(f"graph: expected a ClassGraph or a module with its call, got {kind}")
-        if self.graph is not None and not takes(self.graph, "joint"):
-            kind = type(self.graph).__name__
-            raise InputError(
-                f"graph: expected a ClassGraph or a module with its call, got {kind}, without joint"
-            )
-        if self.model is not None:
-            from fewshot.model.few_shot import GraphFewShot  # imports the backbones as well
-
-            if not isinstance(self.model, GraphFewShot):
-                raise InputError(f"model: expected a GraphFewShot, got {type(self.model).__name__}")
-        check_relations(self._known_classes(), self.relations, self.belief)
+        return getattr(self.model, "known", None) if self.known is None else self.known
 
     def _validated(self, X: Any, *y: Any, reset: bool) -> Any:
         """X, or X and y, as arrays of the right kind; unless ``reset``, with as many features as before."""
         if self.model is None:
+            X = dense(X)
             kinds = [np.float64, np.float32] if reset else self.supports_.dtype
             return validate_data(self, X, *y, reset=reset, dtype=kinds)
         X = np.asarray(X)
         if X.dtype != np.uint8 or X.ndim != 4:
             raise InputError(f"X: expected images uint8 [n, C, H, W], got {X.dtype} {list(X.shape)}")
         return validate_data(self, X, *y, reset=reset, dtype=None, allow_nd=True)
-
-    def _encode(self, X: np.ndarray, size: int | None) -> Float[np.ndarray, "n D"]:
-        """Features of X; images whose features do not have ``size`` numbers are refused."""
-        if self.model is None:
-            return X
-        if not len(X):
-            return np.empty((0, size or 0), np.float32)
-        from fewshot.data.labelled import LabelledSet
-
-        # All have the same label, as only the features matter.
-        images = LabelledSet(torch.tensor(X), torch.zeros(len(X), dtype=torch.int64), ("image",))
-        features = self.model.features(images).items.numpy()
-        if size not in (None, features.shape[1]):
-            raise InputError(
-                "X: expected images of the same size as before, as this model does not resize, "
-                f"got {list(X.shape)}"
-            )
-        return features
 
     def _own_graph(self, kind: torch.dtype) -> nn.Module:
         """A copy of the graph, so that later changes to the caller's graph do not matter."""
@@ -294,11 +300,14 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         with named("X"):
             X = self._validated(X, reset=False)
         support, mask = self._support()
+        options: dict[str, Any] = {"joint": bool(self.joint)}
+        if (shares := self._shares()) is not None:
+            options["proportions"] = torch.from_numpy(shares)[None].to(support)
         size = self.supports_.shape[1]
         rows = len(X) if self.joint else max(1, PIECE // max(len(self.classes_), size))
         for start in range(0, len(X), rows):
-            query = self._encode(X[start : start + rows], size)
-            yield self._classify(support, mask, query, joint=bool(self.joint)).logits[0].cpu().numpy()
+            query = encoded(self.model, X[start : start + rows], size)
+            yield self._classify(support, mask, query, **options).logits[0].cpu().numpy()
 
     @torch.no_grad()
     def _classify(self, support: Tensor, mask: Tensor, query: np.ndarray, **options: Any) -> Any:

@@ -23,9 +23,11 @@ from fewshot.graph.known_classes import KnownClasses
 from fewshot.graph.transform import PowerTransform, Transformed
 from fewshot.model import backbones
 from fewshot.model.backbones.build import Called
+from fewshot.model.calibration import Calibration
 from fewshot.model.checkpoint import FORMAT, check_shapes, known_content, known_from, read_checkpoint
 from fewshot.model.precision import Precision, autocast, resolve
-from fewshot.model.preprocess import Preprocess, check_images
+from fewshot.model.preprocess import Preprocess, check_images, fitting_batch
+from fewshot.model.ready import is_ready, ready
 
 
 class GraphFewShot(nn.Module):
@@ -83,6 +85,7 @@ class GraphFewShot(nn.Module):
         self.precision: Precision = precision
         self.known = known
         self.extra: dict[str, Any] = {}
+        self.calibration = Calibration()
         self.transform = PowerTransform()  # none until training fits it
         # Empty until it is known, since D is known only once there are images.
         self.register_buffer("base_mean", torch.zeros(0) if base_mean is None else base_mean.detach().float())
@@ -195,7 +198,7 @@ class GraphFewShot(nn.Module):
         if device is not None:
             self.to(device)
         here = self.base_mean.device
-        batch = batch or _fitting_batch(data.items, self.preprocess.size, here)
+        batch = batch or fitting_batch(data.items, self.preprocess.size, here)
         half = resolve(self.precision, here) == "bf16-mixed"
         with torch.inference_mode(), autocast(here, self.precision), kept():
             backbone = backbones.for_inference(self.backbone, torch.bfloat16 if half else torch.float32)
@@ -223,6 +226,7 @@ class GraphFewShot(nn.Module):
             "precision": self.precision,
             "state": {key: value.detach().cpu() for key, value in self.state_dict().items()},
             "known": known_content(self.known),
+            "calibration": self.calibration.content(),
             "extra": self.extra if extra is None else extra,
         }
         write_tensors(Path(path), content)
@@ -234,13 +238,19 @@ class GraphFewShot(nn.Module):
         """Read a checkpoint, in eval mode and on the CPU. Nothing in the file is executed.
 
         Args:
-            path: a file that `save` wrote.
+            path: a file that `save` wrote, or the name of a ready model: "imagenet", "timm:NAME" or
+                "torchvision:NAME" (see `fewshot.model.ready`). A file of such a name is "./imagenet".
             backbone: takes the checkpoint's weights; needed only if it is not one of `fewshot.backbones`.
 
         Raises:
             InputError: the file is missing, truncated, foreign or of another version, the backbone differs,
                 or the known classes do not fit.
         """
+        if is_ready(path):
+            parts = ready(str(path))
+            model = cls(parts.backbone, parts.graph, base_mean=parts.base_mean, known=parts.known)
+            model.extra = parts.extra
+            return model.eval()
         content = read_checkpoint(Path(path))
         try:
             return cls._from_content(content, path, backbone)
@@ -282,6 +292,7 @@ class GraphFewShot(nn.Module):
         model.extra = content["extra"]
         size = model.base_mean.numel() or model.transform.centre.numel()
         model.known = known_from(content.get("known"), path, size)
+        model.calibration = Calibration.from_content(content.get("calibration"), str(path))
         return model.eval()
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
@@ -289,17 +300,6 @@ class GraphFewShot(nn.Module):
         incoming = state_dict.get(f"{prefix}base_mean", self.base_mean)
         self.base_mean = self.base_mean.new_empty(incoming.shape)
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-def _fitting_batch(images: Tensor, size: int | None, device: torch.device) -> int:
-    """How many images to encode at a time."""
-    if device.type != "cpu":
-        return 512
-    height, width = (size, size) if size else images.shape[-2:]
-    # 9 images of 84×84 per thread, whose 64 channels take 8 MB in bfloat16. Fewer are slow in the last
-    # layers.
-    batch = max(1, 2**16 // (height * width)) * torch.get_num_threads()
-    return max(1, min(batch, 2**22 // (height * width)))
 
 
 def _own_preprocess(backbone: nn.Module) -> Preprocess:

@@ -2,39 +2,68 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from fewshot.core.class_names import Meaning
 from fewshot.core.errors import InputError
 from fewshot.core.modes import check_inference
-from fewshot.core.untrusted.plain import LARGEST_IMAGE, read_plain
-from fewshot.data.labelled import LabelledSet
-from fewshot.data.readers.images import decode
-from fewshot.data.readers.source import EXTENSIONS
 from fewshot.graph.class_graph import GraphOutput
+from fewshot.graph.vectors import normalize
+from fewshot.model.assignment import labels_of, read_shares
+from fewshot.model.domain import WHOLE, domain_fit, followed
+from fewshot.model.evidence import Evidence, evidence
 from fewshot.model.few_shot import GraphFewShot
-from fewshot.model.folder_relations import folder_relations
-from fewshot.model.preprocess import LARGEST_SIDE
+from fewshot.model.folder_relations import FolderRelations, class_paths, folder_relations
+from fewshot.model.image_files import cache_for, encode_files, encode_support, query_files, support_files
+from fewshot.model.names import remarks
+from fewshot.model.prediction import Prediction, check_class_names, predictions
+from fewshot.model.sure_sets import check_level
 
-BATCH, LARGEST_BATCH = 256, 2**25  # images, and pixels, decoded at a time
 SHOWN = 96  # pixels of a class's image in a picture
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """The prediction for a query image: file, class, that class's probability, and all probabilities."""
+@dataclass(frozen=True, eq=False)
+class Supports:
+    """The classes of a support folder, encoded.
 
-    file: Path
-    name: str
-    probability: float
-    probabilities: dict[str, float]
+    Args:
+        files: per class, by name.
+        features, mask: as `encode_support` gives them.
+        related: the classes' relations to the model's known classes; None: there are none.
+    """
+
+    files: dict[str, list[Path]]
+    features: Float[Tensor, "1 N K D"]
+    mask: Bool[Tensor, "1 N K"]
+    related: FolderRelations | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """The classes."""
+        return list(self.files)
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """The classes' paths in the known classes' taxonomy, as far as they were found."""
+        meanings = {} if self.related is None else self.related.meanings
+        return {name: "/".join(found.path) for name, found in meanings.items() if found.path}
+
+    @property
+    def shots(self) -> Int[np.ndarray, " N"]:
+        """How many images each class has."""
+        return self.mask[0].sum(-1).numpy()
+
+    def meaning(self, name: str) -> Meaning:
+        """What a class was taken for."""
+        return self.related.meanings.get(name, Meaning()) if self.related is not None else Meaning()
 
 
 def predict(
@@ -45,117 +74,176 @@ def predict(
     mode: str = "inductive",
     absent: Sequence[str] = (),
     present: Sequence[str] = (),
+    proportions: str | Path | Mapping[str, float] = "unknown",
     relations: str | Path = "names",
+    none: bool = False,
+    sure: float | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> list[Prediction]:
     """Assign image files to the classes of a support folder.
 
-    Images of any size are cropped and resized as when a data set is packed.
+    Images of any size are cropped and resized as when a data set is packed. Features are kept in the cache
+    folder, so that the same images are encoded once.
 
     Args:
         model: a trained `GraphFewShot`.
-        support: a folder with one folder per class, named like the class and with at least one image below
-            it; classes may have different numbers of images.
+        support: a folder with one folder per class, named like the class, with images in it or below; classes
+            may have different numbers of images. A class whose folder is empty is a zero-shot class, if there
+            are relations for it.
         query: an image file, a folder (all images below it), or several of them.
         mode: "inductive" (default): each query on its own; "joint": all queries together.
-        absent: classes known not to be among the queries.
-        present: classes known to be among the queries.
+        absent: classes known not to be among the queries, or groups of the taxonomy that hold them.
+        present: classes known to be among the queries, or groups of which at least one class is.
+        proportions: the classes' shares of the queries, in joint mode: "unknown" (default), "equal", a table
+            of classes with a column ``share``, or shares by class. The classes are then assigned by
+            `best_assignment`.
         relations: to the model's known classes, see `fewshot.model.folder_relations`: "names" (default),
             "none", or a table of classes.
+        none: also give the probability that a query is of none of the classes; default False.
+        sure: also give sets of classes that hold the right one in this share of the cases, from 0.5 to 0.99;
+            default None: no sets.
+        tell: called with each line on what names were taken for; default None.
 
     Returns:
         One `Prediction` per query, in the given order; files of a folder by path.
 
     Raises:
         InputError: a folder or file is missing or empty, an image cannot be decoded, a class is not among the
-            supports, or is both absent and present; relations that cannot be used.
+            supports, or is both absent and present, or bears the name of a column; relations that cannot be
+            used; shares without joint mode.
     """
     check_inference(mode)
-    classes = support_files(support)
-    evidence = _evidence(list(classes), absent, present)
-    related = folder_relations(relations, support, list(classes), model.known)
+    classes = support_files(support, zero_shot=True)
+    related = _relations(model, relations, support, classes)
+    known = knowledge(list(classes), related, absent, present)
+    check_class_names(classes, sets=sure is not None)
+    shares = read_shares(proportions, list(classes), mode)
+    if sure is not None:
+        check_level(sure)
     files = query_files(query)
-    features, mask = encode_support(model, classes)
-    output = classify(
-        model,
-        features,
-        mask,
-        encode_files(model, files),
-        joint=mode == "joint",
-        evidence=evidence,
-        **(related.options if related else {}),
+    supports = read_supports(model, support, relations)
+    for line in remarks(supports.related.meanings if supports.related else {}):
+        if tell is not None:
+            tell(line)
+    features = encode_files(model, files, cache_for(model))
+    output = answer(
+        model, supports, features, joint=mode == "joint", known=known, shares=shares, unknown=none
     )
-    shares = output.logits[0].double().softmax(-1)
-    if not shares.isfinite().all():
+    logits = output.logits[0].double()
+    if not logits.softmax(-1).isfinite().all():
         raise InputError("model: expected finite probabilities, got nan; are its weights trained ones?")
-    rows = shares.tolist()
-    predictions = []
-    for file, row in zip(files, rows, strict=True):
-        probabilities = dict(zip(classes, row, strict=True))
-        name = max(probabilities, key=probabilities.__getitem__)
-        predictions.append(Prediction(file, name, probabilities[name], probabilities))
-    return predictions
-
-
-def support_files(folder: str | Path) -> dict[str, list[Path]]:
-    """The image files of each class of a support folder: class names by folder, sorted.
-
-    Raises:
-        InputError: no such folder, a class without images, fewer than two classes.
-    """
-    folder = _existing("support", folder)
-    if not folder.is_dir():
-        raise InputError(f"support: expected a folder with one folder per class, got the file {folder}")
-    homes = sorted(home for home in folder.iterdir() if home.is_dir() and not home.name.startswith("."))
-    classes = {home.name: _images_below(home) for home in homes}
-    for name, files in classes.items():
-        if not files:
-            raise InputError(f"support: class {name!r} has no image in {folder / name}")
-    if len(classes) < 2:
-        raise InputError(
-            f"support: expected at least 2 folders, one per class, in {folder}, got {len(classes)}"
+    rows, chosen = logits.softmax(-1).numpy(), labels_of(logits.numpy(), shares)
+    unknown = None if output.unknown is None else output.unknown[0].double().sigmoid().numpy()
+    sets = paths = None
+    if sure is not None:
+        sets = model.calibration.sets(
+            rows,
+            chosen,
+            sure,
+            mode=mode,
+            shares=shares is not None,
+            shots=supports.shots,
+            related=supports.related is not None,
         )
-    return classes
+        paths = supports.paths or class_paths(relations, support, list(classes))
+    return predictions(files, list(classes), rows, chosen, unknown, sets, paths)
 
 
-def query_files(query: str | Path | Sequence[str | Path]) -> list[Path]:
-    """The query files that files and folders stand for, each once.
+def read_supports(model: GraphFewShot, support: str | Path, relations: str | Path = "names") -> Supports:
+    """The classes of a support folder, encoded, with their relations.
+
+    Args:
+        model: whose features and known classes they are.
+        support, relations: as `predict` takes them.
 
     Raises:
-        InputError: a path that does not exist, a folder without images, no path at all.
+        InputError: as of `predict`.
     """
-    found: dict[Path, None] = {}
-    for path in [query] if isinstance(query, (str, Path)) else query:
-        path = _existing("query", path)
-        files = _images_below(path) if path.is_dir() else [path]
-        if not files:
-            raise InputError(f"query: no image in {path} ({', '.join(sorted(EXTENSIONS))})")
-        found |= dict.fromkeys(files)
-    if not found:
-        raise InputError("query: expected at least one file or folder, got none")
-    return list(found)
+    classes = support_files(support, zero_shot=True)
+    features, mask = encode_support(model, classes, cache_for(model))
+    prototypes = class_prototypes(model, features, mask)
+    return Supports(classes, features, mask, _relations(model, relations, support, classes, prototypes))
 
 
-def encode_files(model: GraphFewShot, files: Sequence[Path]) -> Float[Tensor, "n D"]:
-    """The features of image files, minus the base mean."""
-    parts, side = [], model.preprocess.size or 0
-    batch = min(BATCH, max(1, LARGEST_BATCH // max(side * side, 1)))
-    for start in range(0, len(files), batch):
-        images = _read(model, files[start : start + batch])
-        # All have the same label, as only the features matter.
-        data = LabelledSet(images, torch.zeros(len(images), dtype=torch.int64), ("image",))
-        parts.append(model.features(data).items)
-    return torch.cat(parts)
+def answer(
+    model: GraphFewShot,
+    supports: Supports,
+    query: Float[Tensor, "M D"],
+    *,
+    joint: bool = False,
+    known: Evidence | None = None,
+    shares: Float[np.ndarray, " N"] | None = None,
+    unknown: bool = False,
+) -> GraphOutput:
+    """The graph's output for the queries; with evidence on groups after a second look.
+
+    Args:
+        model, supports: as `read_supports` gives them.
+        query: as `encode_files` gives it.
+        joint, known, shares: what the queries inform each other of, and what is known of them.
+        unknown: of the graph.
+    """
+    related = supports.related
+
+    def of(classes: Float[Tensor, "1 N"] | None) -> GraphOutput:
+        return classify(
+            model,
+            supports.features,
+            supports.mask,
+            query,
+            joint=joint,
+            evidence=classes,
+            proportions=None if shares is None else torch.from_numpy(shares)[None],
+            unknown=unknown,
+            **(related.options if related else {}),
+        )
+
+    output = of(None if known is None else known.classes)
+    if known is None or not known.groups:
+        return output
+    return of(known.settled(output.logits[0].double().softmax(-1)))
 
 
-def encode_support(
-    model: GraphFewShot, classes: dict[str, list[Path]]
-) -> tuple[Float[Tensor, "1 N K D"], Bool[Tensor, "1 N K"]]:
-    """The features of the classes' images, padded to the most shots, and the mask of the actual ones."""
-    counts = [len(files) for files in classes.values()]
-    features = encode_files(model, [file for files in classes.values() for file in files])
-    padded = torch.nn.utils.rnn.pad_sequence(list(features.split(counts)), batch_first=True)  # [N, K, D]
-    mask = torch.arange(padded.shape[1]) < torch.tensor(counts)[:, None]
-    return padded[None], mask[None]
+def probabilities(
+    model: GraphFewShot, supports: Supports, query: Float[Tensor, "M D"], **options: Any
+) -> Float[Tensor, "M N"]:
+    """The classes' probabilities for each query, in float64; the options are those of `answer`."""
+    return answer(model, supports, query, **options).logits[0].double().softmax(-1)
+
+
+def knowledge(
+    names: Sequence[str], related: FolderRelations | None, absent: Sequence[str], present: Sequence[str]
+) -> Evidence | None:
+    """What is known of the query set, see `fewshot.model.evidence.evidence`."""
+    paths = {} if related is None else {name: meaning.path for name, meaning in related.meanings.items()}
+    return evidence(names, absent, present, paths)
+
+
+def class_prototypes(
+    model: GraphFewShot, features: Float[Tensor, "1 N K D"], mask: Bool[Tensor, "1 N K"]
+) -> Float[Tensor, "N D"]:
+    """The normalised means of the classes' normalised features after the transform; NaN without images."""
+    units = normalize(model.transform(features[0].to(model.device)).cpu()) * mask[0, ..., None]
+    seen = mask[0].any(1, keepdim=True)
+    return normalize(units.sum(1)).where(seen, torch.nan)
+
+
+def _relations(
+    model: GraphFewShot,
+    relations: str | Path,
+    support: str | Path,
+    classes: dict[str, list[Path]],
+    prototypes: Float[Tensor, "N D"] | None = None,
+) -> FolderRelations | None:
+    """The classes' relations, which a class without images needs."""
+    related = folder_relations(relations, support, list(classes), model.known, prototypes)
+    for place, (name, files) in enumerate(classes.items()):
+        if not files and (related is None or related.rows[place].isnan().any()):
+            raise InputError(
+                f"support: class {name!r} has no image in {Path(support) / name}, and no relations: its name "
+                "was not found among those that the model can use"
+            )
+    return related
 
 
 @torch.no_grad()
@@ -167,6 +255,7 @@ def classify(
     *,
     joint: bool = False,
     evidence: Float[Tensor, "1 N"] | None = None,
+    proportions: Float[Tensor, "1 N"] | None = None,
     relations: Float[Tensor, "N C"] | None = None,
     known_relations: Float[Tensor, "C C"] | None = None,
     belief: float | None = None,
@@ -174,76 +263,35 @@ def classify(
 ) -> GraphOutput:
     """The graph's output for one episode of features; tensors on the CPU go to the model and back.
 
+    A ready model follows relations less where images are unlike those it knows, see `fewshot.model.domain`.
+
     Args:
         model: with known classes if there are relations.
         support, mask: as `encode_support` gives them.
         query: as `encode_files` gives it.
-        joint, evidence, relations, known_relations, belief, unknown: of the graph.
+        joint, evidence, proportions, relations, known_relations, belief, unknown: of the graph.
     """
     device = model.device
-    output = model.classify(
-        support.to(device),
-        query[None].to(device),
-        joint=joint,
-        support_mask=mask.to(device),
-        evidence=None if evidence is None else evidence.to(device),
-        relations=None if relations is None else relations.to(device),
-        **({} if known_relations is None else {"known_relations": known_relations.to(device)}),
-        belief=belief,
-        unknown=unknown,
-    )
-    return output._replace(**{name: x.cpu() for name, x in output._asdict().items() if x is not None})
 
+    def run(relations: Float[Tensor, "N C"] | None, belief: float | None) -> GraphOutput:
+        output = model.classify(
+            support.to(device),
+            query[None].to(device),
+            joint=joint,
+            support_mask=mask.to(device),
+            evidence=None if evidence is None else evidence.to(device),
+            proportions=None if proportions is None else proportions.to(device),
+            relations=None if relations is None else relations.to(device),
+            **({} if known_relations is None else {"known_relations": known_relations.to(device)}),
+            belief=belief,
+            unknown=unknown,
+        )
+        return output._replace(**{name: x.cpu() for name, x in output._asdict().items() if x is not None})
 
-def _evidence(names: list[str], absent: Sequence[str], present: Sequence[str]) -> Float[Tensor, "1 N"] | None:
-    """What is known of the query set: 1 if a class is there, 0 if it is not, NaN if unknown."""
-    if not absent and not present:
-        return None
-    known = torch.full((1, len(names)), math.nan)
-    for option, chosen, value in (("absent", absent, 0.0), ("present", present, 1.0)):
-        for name in chosen:
-            if name not in names:
-                raise InputError(f"{option}: expected one of {', '.join(names)}, got {name!r}")
-            if known[0, names.index(name)] == 1 - value:
-                raise InputError(f"{option}: class {name!r} is given as both absent and present")
-            known[0, names.index(name)] = value
-    if (known == 0).all():
-        raise InputError("absent: expected at least one class to remain, got all of them")
-    return known
-
-
-def _read(model: GraphFewShot, files: Sequence[Path]) -> Tensor:
-    """Image files as uint8 [n, C, S, S], cropped and resized to the model's size as in a packed data set."""
-    channels, size = model.preprocess.channels or 3, model.preprocess.size
-    images: list[np.ndarray] = []
-    for file in files:
-        images.append(image := decode(read_plain(file, LARGEST_IMAGE), str(file), channels, size))
-        if max(image.shape[1:]) > LARGEST_SIDE:
-            raise InputError(
-                f"{file}: this model does not resize; expected at most {LARGEST_SIDE} pixels per side, "
-                f"got {list(image.shape[1:])}"
-            )
-        if image.shape != images[0].shape:  # only if the model keeps the images' own size
-            raise InputError(
-                f"{file}: this model does not resize; expected {list(images[0].shape[1:])} pixels as in "
-                f"{files[0]}, got {list(image.shape[1:])}"
-            )
-    return torch.from_numpy(np.stack(images))
-
-
-def _existing(argument: str, path: str | Path) -> Path:
-    path = Path(path).expanduser()
-    if not path.exists():
-        raise InputError(f"{argument}: no such file or folder: {path}")
-    return path
-
-
-def _images_below(folder: Path) -> list[Path]:
-    """All image files below a folder, by path; hidden ones are left out."""
-    return sorted(
-        file
-        for file in folder.rglob("*")
-        if file.suffix.lower() in EXTENSIONS
-        and file.is_file()
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-    )
+    output, usual = run(relations, belief), model.extra.get("agreement")
+    if relations is None or belief is not None or usual is None or model.known is None:
+        return output
+    assert output.known_dependencies is not None
+    vectors, known = model.transform(support[0].to(device)).cpu(), model.known.prototypes.cpu()
+    fit = domain_fit(vectors, mask[0], known, output.known_dependencies[0], usual)
+    return output if fit > WHOLE else run(*followed(output, relations, mask[0], fit))

@@ -15,7 +15,7 @@ from fewshot.core.untrusted.plain import LARGEST_IMAGE, read_plain
 from fewshot.data.readers.images import decode
 from fewshot.graph.vectors import normalize
 from fewshot.model.few_shot import GraphFewShot
-from fewshot.model.predict import encode_files
+from fewshot.model.image_files import cache_for, encode_files
 
 LOOKED_AT = 32  # files, at most, evenly spaced
 COLOURED = 8.0  # mean difference of an image's channels, of 255, from which it counts as coloured
@@ -38,11 +38,13 @@ def image_remarks(
     asked = _some(query)
     lines = channel_remarks(model.preprocess.channels, _pictures(asked))
     lines += brightness_remarks(_training_mean(model), _pictures(asked))
-    if model.known is None:
+    if model.known is None or not shown:
         return lines
     with torch.no_grad():
-        cosines = [_to_known(model, encode_files(model, files)) for files in (shown, asked)]
-    return lines + likeness_remarks(*cosines, *model.known.prototypes.shape)
+        cache = cache_for(model)
+        own, others = (_to_known(model, encode_files(model, files, cache)) for files in (shown, asked))
+    known, size = model.known.prototypes.shape
+    return lines + likeness_remarks(own, others, known, size)
 
 
 def channel_remarks(channels: int | None, pictures: Sequence[np.ndarray]) -> list[str]:
@@ -125,7 +127,7 @@ def _training_mean(model: GraphFewShot) -> float | None:
     """The mean brightness of the training images, if the model was trained on a data set here."""
     if "config" not in model.extra or getattr(model.backbone, "input", None) is not None:
         return None
-    return float(np.mean(model.preprocess.config["mean"]))
+    return float(model.preprocess.mean.mean())
 
 
 def _some(files: Sequence[Path]) -> list[Path]:

@@ -4,13 +4,37 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from inspect import Parameter, signature
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int, Shaped, UInt64
+from scipy.sparse import issparse
 from torch import nn
 
 from fewshot.core.errors import InputError
 from fewshot.core.untrusted.guard import cause
+
+MANY = 2**28  # numbers of a sparse matrix as an array: 2 GB
+
+
+def dense(X: Any) -> Any:
+    """A sparse matrix, as text pipelines give it, as an array; anything else as it is.
+
+    Raises:
+        InputError: it would not fit into memory easily.
+
+    >>> from scipy.sparse import csr_array
+    >>> dense(csr_array([[0.0, 2.0]])), dense([[1.0]])
+    (array([[0., 2.]]), [[1.0]])
+    """
+    if not issparse(X):
+        return X
+    if X.shape[0] * X.shape[1] > MANY:
+        raise InputError(
+            f"X: expected at most {MANY:,} numbers in a sparse matrix, got {X.shape[0]:,} x {X.shape[1]:,}; "
+            "TruncatedSVD(300) or HashingVectorizer(n_features=4096) before the classifier would do"
+        )
+    return X.toarray()
 
 
 def content_keys(X: Shaped[np.ndarray, "n ..."]) -> UInt64[np.ndarray, " n"]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
@@ -20,7 +21,8 @@ from fewshot.graph.known_classes import KnownClasses
 from fewshot.graph.why import Why, why
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.model.folder_relations import FolderRelations
-from fewshot.model.predict import SHOWN, classify, encode_support, support_files
+from fewshot.model.image_files import cache_for, encode_support, support_files
+from fewshot.model.predict import SHOWN, classify
 from fewshot.report.html import larger
 from fewshot.report.picture import KnownEdges, Picture
 
@@ -130,14 +132,15 @@ def class_picture(
     Raises:
         InputError: as for the support folder of `predict`; relations without known classes.
     """
-    classes = support_files(support)
-    features, mask = encode_support(model, classes)
+    classes = support_files(support, zero_shot=relations is not None)
+    features, mask = encode_support(model, classes, cache_for(model))
     # Any queries will do, such as the supports: without `joint`, dependencies do not depend on them.
     given = relations.options if relations else {}
     output = classify(model, features, mask, features[0, :, 0], **given)
     channels = model.preprocess.channels or 3
+    blank = np.full((channels, SHOWN, SHOWN), 255, np.uint8)
     images = [
-        decode(read_plain(files[0], LARGEST_IMAGE), str(files[0]), channels, SHOWN)
+        decode(read_plain(files[0], LARGEST_IMAGE), str(files[0]), channels, SHOWN) if files else blank
         for files in classes.values()
     ]
     dependencies = output.dependencies[0].double().numpy()

@@ -1,4 +1,4 @@
-"""Further pictures of a training run: curves, mistakes, calibration, features, and an explained query."""
+"""Further pictures of a training run: curves, mistakes, probabilities, features, and an explained query."""
 
 from __future__ import annotations
 
@@ -114,8 +114,7 @@ def reliability(scores: Sequence[Scores]) -> Figure:
     for number, score in enumerate(scores):
         queries, sure, right = score.calibration.numpy().T
         some, color = queries > 0, f"C{number}"
-        given = "" if score.relations == "none" else f", {score.relations}"
-        label = f"{score.method}, {score.mode}{given} (error {score.ece:.3f})"
+        label = f"{_named(score)} (error {score.ece:.3f})"
         upper.plot(sure[some], right[some], color=color, marker="o", ms=4, label=label)
         edges = np.linspace(0, 1, len(queries) + 1)
         lower.stairs(100 * queries / queries.sum(), edges, color=color, lw=1.5)
@@ -125,6 +124,26 @@ def reliability(scores: Sequence[Scores]) -> Figure:
     for axes in (upper, lower):
         _plain(axes)
     return figure
+
+
+def risk_coverage(scores: Sequence[Scores]) -> Figure:
+    """How many of its surest answers each method gets wrong, by the share of the queries that it answers."""
+    figure = Figure(figsize=(6, 4.4), layout="constrained")
+    axes = figure.subplots()
+    for number, score in enumerate(scores):
+        risk = 100 * score.risk.numpy()
+        label = f"{_named(score)} (area {score.aurc:.3f})"
+        axes.plot(np.linspace(100 / len(risk), 100, len(risk)), risk, color=f"C{number}", label=label)
+    axes.set(xlabel="answered: the surest queries, %", ylabel="wrong answers among these, %", xlim=(0, 100))
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, labelcolor=INK, loc="upper left", fontsize=9)
+    _plain(axes)
+    return figure
+
+
+def _named(score: Scores) -> str:
+    """Method, mode and relations of a score."""
+    return ", ".join([score.method, score.mode, *([score.relations] if score.relations != "none" else [])])
 
 
 def features(example: Example) -> Figure:

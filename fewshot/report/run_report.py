@@ -29,6 +29,8 @@ COLUMNS = {
     "accuracy": "Accuracy, %",
     "ci95": "± (95 %)",
     "ece": "Calibration error",
+    "nll": "NLL",
+    "aurc": "AURC",
     "episodes": "Episodes",
     "fingerprint": "Fingerprint",
 }
@@ -42,6 +44,10 @@ FEATURES = (
 )
 CALIBRATION = (
     "On the dotted line, probabilities are right. Below: the histogram of the answers' probabilities."
+)
+RISK = (
+    "Wrong answers if only the surest queries are answered. The better the probabilities tell right answers "
+    "from wrong ones, the smaller is the area under the curve (AURC)."
 )
 CONFUSIONS = "Percent of a class's queries."
 SAMPLES = 3  # images of a class next to its name
@@ -102,6 +108,7 @@ def write_report(
     names = splits.test.class_names
     what = f"{mistakes.method}, {mistakes.mode}, {mistakes.way}-way {mistakes.shot}-shot."
     show("reliability", "Calibration", CALIBRATION, pictures.reliability(shown))
+    show("risk-coverage", "Risk and coverage", RISK, pictures.risk_coverage(shown))
     show("confusions", "Confusions", f"{CONFUSIONS} {what}", pictures.confusions(mistakes.confusion, names))
     parts.append(_hardest(mistakes.confusion, splits.test, what))
     text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
@@ -118,7 +125,7 @@ def results_table(scores: Sequence[Scores]) -> str:
             **score.row(),
             "accuracy": f"{score.accuracy:.2f}",
             "ci95": f"{score.ci95:.2f}",
-            "ece": f"{score.ece:.3f}",
+            **{name: f"{getattr(score, name):.3f}" for name in ("ece", "nll", "aurc")},
             "fingerprint": Markup(f"<code>{escape(score.fingerprint)}</code>"),
         }
         for score in scores

@@ -11,9 +11,9 @@ from lightning.fabric import Fabric
 
 from fewshot.data.packed import PackedDataset
 from fewshot.episodes.sampler import EpisodeSampler
+from fewshot.evaluation.prototype_scale import calibrated_prototypes
 from fewshot.evaluation.relations import Relations, with_paths
 from fewshot.evaluation.scores import MODES, Scores, as_predict, evaluate, in_mode
-from fewshot.methods.prototypes import prototypes
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.training.config import Config, Evaluate
 from fewshot.training.processes import ALONE, Workers
@@ -40,7 +40,7 @@ class FinalEvaluation:
         If the test classes and the known ones have paths, the graph is scored a second time with relations.
         """
         features = model.features(self.images)
-        methods = [("prototypes", "inductive", "none", as_predict(prototypes))]
+        methods = [("prototypes", "inductive", "none", as_predict(calibrated_prototypes(model)))]
         if self.graph:
             related = self.relations(model)
             methods += [

@@ -9,6 +9,7 @@ from torch import Tensor
 from fewshot.core.transfer import send
 from fewshot.data.augment import Augment
 from fewshot.model.few_shot import GraphFewShot
+from fewshot.model.precision import layout
 from fewshot.training.processes import Workers
 
 
@@ -31,7 +32,7 @@ def augmented(
     """
     x = model.preprocess(send(images, model.device))
     x = augment(x, torch.Generator().manual_seed(seed), rows, total)
-    return x.contiguous(memory_format=torch.channels_last)
+    return x.contiguous(memory_format=layout(x.device))
 
 
 def own_rows(blocks: list[tuple[int, int]], workers: Workers) -> Int64[Tensor, " own"]:

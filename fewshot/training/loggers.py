@@ -147,8 +147,9 @@ class Wandb:
     """One run of Weights & Biases, which a resumed training continues.
 
     Online if the user is signed in, else offline: then ``wandb/`` in the run's folder holds everything, and
-    ``wandb sync`` uploads it, as long as the folder is not moved. ``WANDB_MODE`` overrides this; the other
-    variables of wandb (``WANDB_PROJECT``, ``WANDB_NAME``, …) apply too.
+    ``wandb sync`` uploads it, as long as the folder is not moved; a resumed training logs all rows again,
+    into a new folder, and keeps the one before in ``wandb/before-resumption``. ``WANDB_MODE`` overrides this;
+    the other variables of wandb (``WANDB_PROJECT``, ``WANDB_NAME``, …) apply too.
     """
 
     def __init__(self, folder: Path, config: Config) -> None:
@@ -158,9 +159,8 @@ class Wandb:
         self._wandb, self._folder = wandb, folder / "wandb"
         mode = os.environ.get("WANDB_MODE") or ("online" if _signed_in_to_wandb() else "offline")
         number = os.environ.get("WANDB_RUN_ID") or self._number()
-        if mode == "offline":  # the rows from before a resumption are logged again
-            for earlier in self._folder.glob(f"offline-run-*-{number}"):
-                shutil.rmtree(earlier)
+        if mode == "offline":
+            self._keep_earlier(number)
         options: dict[str, Any] = {
             "project": os.environ.get("WANDB_PROJECT", "fewshot"),
             "name": os.environ.get("WANDB_NAME", config.name),
@@ -187,6 +187,14 @@ class Wandb:
 
     def close(self) -> None:
         self._run.finish()  # otherwise a later run of this process would be logged in this one
+
+    def _keep_earlier(self, number: str) -> None:
+        """Move what was logged before a resumption aside: its rows are logged again, into a new folder."""
+        for earlier in sorted(self._folder.glob(f"offline-run-*-{number}")):
+            place = self._folder / "before-resumption" / earlier.name
+            place.parent.mkdir(exist_ok=True)
+            shutil.move(earlier, place)
+            tell(f"wandb: the new folder has all rows; what was logged before is kept in {place}")
 
     def _number(self) -> str:
         """The run's id, kept in its folder."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.fabric import Fabric
@@ -21,11 +21,14 @@ from fewshot.data.packed import PackedDataset, Splits
 from fewshot.model.backbones.compiled import compile_backbone
 from fewshot.model.checkpoint import known_content, known_from
 from fewshot.model.few_shot import GraphFewShot
+from fewshot.model.precision import Precision, resolve
+from fewshot.training import config as configs
 from fewshot.training.build import build, image_size
 from fewshot.training.config import Config
 from fewshot.training.loggers import Loggers, check_names
 from fewshot.training.outcome import write_outcome
 from fewshot.training.plan import planned, train_stages
+from fewshot.training.probabilities import calibration_of
 from fewshot.training.processes import launch, on_first, workers_of
 from fewshot.training.recorder import RunRecorder
 from fewshot.training.run_folder import RunFolder, named
@@ -70,10 +73,11 @@ def train(
     splits = _loaded(config, fabric)
     here = replace(splits, train=resident(splits.train, fabric.device))
     plan = planned(config, here, workers_of(fabric))
+    path = named(out or Path("runs") / config.name)
+    config = replace(config, precision=_precision(config, path, resume, fabric))
     model = build(config, splits)
     if config.compile:
         compile_backbone(model.backbone, fabric.device)
-    path = named(out or Path("runs") / config.name)
     folder = on_first(fabric, lambda: RunFolder(path, config, resume))
     try:
         if fabric.broadcast(folder is not None and folder.finished):
@@ -91,7 +95,8 @@ def train(
         # Otherwise cuDNN chooses its algorithms by speed, other ones each time.
         with closing(recorder), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
             train_stages(plan, model, fabric, recorder, saved, save_every)
-            scores = plan.final.scores(model.eval(), fabric)
+            model.calibration = calibration_of(model.eval(), splits.val, config.seed)
+            scores = plan.final.scores(model, fabric)
             if folder is not None:
                 write_outcome(config, splits, model, plan.final, scores, folder, recorder)
         fabric.barrier()
@@ -111,6 +116,20 @@ def _loaded(config: Config, fabric: Fabric) -> Splits:
         return load(config.data, size=image_size(config), channels=config.images.channels)
 
     return on_first(fabric, opened) or opened()
+
+
+def _precision(config: Config, path: Path, resume: bool, fabric: Fabric) -> Precision:
+    """The precision of a run: one process decides for all, and a run that is resumed keeps its own.
+
+    It stands in the run's config and checkpoint, so that both compute alike wherever they are used.
+    """
+
+    def decided() -> Precision:
+        if config.precision == "auto" and resume and (path / "config.yaml").is_file():
+            return configs.read(path / "config.yaml").precision
+        return resolve(config.precision, fabric.device)
+
+    return cast(Precision, fabric.broadcast(on_first(fabric, decided)))
 
 
 def _saved_state(folder: RunFolder | None, fabric: Fabric) -> dict[str, Any] | None:

@@ -42,6 +42,7 @@ ELSEWHERE = {  # what a line starts with, and what runs it
     "fewshot train --config glyphs --devices 2": "test_devices.py",
     "fewshot train --config frozen": "test_config_hub.py",
     "fewshot data download": "data/test_download.py",
+    "fewshot serve": "page/test_browser.py",
     # Each takes many seconds; the README's is run.
     "fewshot export runs/glyphs/checkpoint.pt --format onnx --out": "model/test_export.py",
     "fewshot export runs/glyphs/checkpoint.pt --format torch": "model/test_export.py",
@@ -56,6 +57,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("alef", "bet", "gimel"):
         draw(folder / "letters" / name, 3, generator)
         draw(folder / "scans", 2, generator, name)
+    for name in ("heron", "grey_crow", "lizard"):
+        draw(folder / "animals" / name, 2, generator)
+        draw(folder / "new", 1, generator, name)
+    (folder / "animals" / "stork").mkdir()
     for kind in range(12):
         draw(folder / "photos" / f"kind{kind:02}", 24, generator)
     features = generator.normal(size=(15, 24, 16)).astype(np.float32)

@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from collections import Counter
 
 import matplotlib
 import numpy as np
@@ -234,7 +235,7 @@ def test_compare_with_relations_and_unknown_classes(placed, features, tmp_path, 
         ("prototypes", "none"), ("class-graph", "none"), ("class-graph", "taxonomy"),
         ("known-calibration", "taxonomy"),
     ]  # fmt: skip
-    assert content["knowledge"] == {"relations": "taxonomy", "belief": "1"}
+    assert content["knowledge"] == {"relations": "taxonomy", "belief": "1", "without_known": None}
     assert "unknown" not in content["episodes"]
     rules = content["unknown"]
     assert {row["fingerprint"] for row in rules} == {row["fingerprint"] for row in content["rows"]}
@@ -455,6 +456,14 @@ def test_predict_and_graph_on_folders_of_letters(checkpoint, letters, tmp_path, 
     assert all(float(row["B"]) == 0 for row in rows)
     assert {row["class"] for row in rows} <= {"A", "C"}
     assert all(line.split()[0] in shown for line in map(str, queries))
+    more = ["--mode", "joint", "--proportions", "equal", "--none", "--sure", 0.8, "--csv", table]
+    assert run("predict", checkpoint, *arguments[:-5], *more) == 0
+    shown, rows = capsys.readouterr().out, list(csv.DictReader(table.open()))
+    assert list(rows[0]) == ["file", "class", "probability", *"ABC", "none_of_these", "sure_set", "group"]
+    assert sorted(Counter(row["class"] for row in rows).values()) == [6, 7, 7]
+    assert all(row["class"] in row["sure_set"].split(";") for row in rows)
+    assert all(0 < float(row["none_of_these"]) < 1 for row in rows)
+    assert "sure_set" in shown
     for name in ("g.png", "g.html", "g.graphml", "g.json"):
         assert run("graph", checkpoint, "--support", support, "--out", tmp_path / name) == 0
         assert capsys.readouterr().out.strip() == str(tmp_path / name)
@@ -508,8 +517,8 @@ def test_train_passes_its_options_on(tmp_path, monkeypatch, capsys):
     [
         ([], "fewshot: error: expected one of train,evaluate,compare,audit,predict"),
         (["trian"],
-         "fewshot: error: expected one of 'train', 'evaluate', 'compare', 'audit', 'predict', 'graph', "
-         "'export', 'features', 'data', got 'trian'"),
+         "fewshot: error: expected one of 'train', 'evaluate', 'compare', 'audit', 'predict', 'suggest', "
+         "'serve', 'graph', 'export', 'features', 'names', 'env', 'data', got 'trian'"),
         (["evaluate", "x", "--way", "y"], "fewshot evaluate: error: way: expected int, got y"),
         (["evaluate", "x", "--mode", "z"],
          "fewshot evaluate: error: mode: expected one of 'inductive', 'joint', got z"),
@@ -564,7 +573,7 @@ def test_a_path_that_cannot_be_written_is_refused_before_the_work(tmp_path, caps
 
 def test_an_option_may_be_given_again(monkeypatch, capsys, tmp_path):
     seen = {}
-    monkeypatch.setattr("fewshot.evaluation.inputs.load_model", lambda path: None)
+    monkeypatch.setattr("fewshot.evaluation.inputs.load_model", lambda path, without: None)
 
     def predict(model, support, query, **options):
         seen.update(query=query, **options)

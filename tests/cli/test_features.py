@@ -11,6 +11,7 @@ from PIL import Image
 from fewshot import ClassGraph, FeatureSet, GraphFewShot, backbones, load
 from fewshot.cli.entry import main
 from fewshot.core.errors import InputError
+from fewshot.model import ready
 from fewshot.model.backbones import external
 from fewshot.model.preprocess import Preprocess
 
@@ -74,15 +75,14 @@ def test_all_splits_with_names_and_paths(checkpoint: Path, photographs: Path, tm
 
 
 def test_a_network_of_another_library(photographs: Path, tmp_path: Path, capsys, monkeypatch) -> None:
-    original, name = external.outside, "torchvision:mobilenet_v3_small"
+    name = "torchvision:mobilenet_v3_small"
 
-    def untrained(name: str, *, pretrained: bool, frozen: bool) -> external.Outside:
-        assert pretrained  # and not downloaded by a test
-        backbone = original(name, frozen=frozen)
+    def untrained(name: str) -> tuple[external.Outside, torch.Tensor]:  # and not downloaded by a test
+        backbone = external.outside(name, frozen=True)
         backbone.input["size"] = 32
-        return backbone
+        return backbone, torch.randn(1000, 1024)
 
-    monkeypatch.setattr(external, "outside", untrained)
+    monkeypatch.setattr(ready, "outside_with_classifier", untrained)
     arguments = ["--data", f"folder:{photographs}", "--out", tmp_path / "features.npz"]
     assert run("features", name, *arguments) == 0
     assert FeatureSet.from_npz(tmp_path / "features.npz").items.shape == (15, 1024)
@@ -90,7 +90,7 @@ def test_a_network_of_another_library(photographs: Path, tmp_path: Path, capsys,
     def offline(*_: object, **__: object) -> None:
         raise InputError(f"backbone.pretrained: no weights for {name} (no network)")
 
-    monkeypatch.setattr(external, "outside", offline)
+    monkeypatch.setattr(ready, "outside_with_classifier", offline)
     capsys.readouterr()
     assert run("features", name, "--data", f"folder:{photographs}", "--out", tmp_path / "other.npz") == 2
     expected = f"fewshot features: error: backbone.pretrained: no weights for {name} (no network)\n"

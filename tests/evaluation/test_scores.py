@@ -1,17 +1,19 @@
 """Scores against hand-computed cases, scikit-learn and a plain loop in float64."""
 
+import itertools
 import math
 from types import SimpleNamespace
 
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, confusion_matrix
+from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from fewshot.core.errors import InputError
 from fewshot.data.labelled import FeatureSet
 from fewshot.episodes.episode import Episode
 from fewshot.episodes.sampler import EpisodeSampler
+from fewshot.evaluation.answers import risks
 from fewshot.evaluation.scores import as_predict, evaluate, hardest_pairs, interval95, paired_difference
 from fewshot.methods.prototypes import prototypes
 
@@ -75,6 +77,7 @@ def test_by_hand():
         "method": "m", "mode": "joint", "relations": "none", "way": 4, "shot": 1,
         "accuracy": 33.333, "ci95": 65.333,
         "episodes": 2, "fingerprint": scores.fingerprint, "ece": 0.4167,
+        "nll": 1.0201, "aurc": 0.6667,
     }  # fmt: skip
 
 
@@ -100,6 +103,36 @@ def test_against_scikit_learn_and_a_loop():
     assert (count * right).sum() == scores.confusion.diagonal().sum()
 
 
+def test_likelihood_and_risk_against_scikit_learn_and_a_loop():
+    batches = [random_batch(seed) for seed in range(3)]
+    scores = evaluate(given, Fixed(batches), method="m")
+    p = torch.cat([batch.query.double().softmax(-1).flatten(0, 1) for batch in batches])
+    y = torch.cat([batch.query_labels.flatten() for batch in batches])
+    assert scores.nll == pytest.approx(log_loss(y, p))
+    wrong = (p.argmax(1) != y)[p.amax(1).argsort(descending=True)].tolist()
+    curve = [sum(wrong[:k]) / k for k in range(1, len(y) + 1)]
+    assert scores.aurc == pytest.approx(sum(curve) / len(y))
+    assert scores.risk.tolist() == pytest.approx(
+        [curve[math.ceil(len(y) * k / 100) - 1] for k in range(1, 101)]
+    )
+    assert scores.risk[-1] == pytest.approx(1 - scores.confusion.diagonal().sum() / len(y))
+
+
+def test_a_class_that_is_ruled_out_does_not_make_the_likelihood_infinite():
+    batch = random_batch(0, batch=1, queries=1)
+    batch.query[0, 0, batch.query_labels[0, 0]] = -torch.inf
+    assert evaluate(given, Fixed([batch]), method="m").nll == pytest.approx(12 * math.log(10))
+
+
+def test_answers_that_are_equally_sure_come_in_no_order():
+    sure = torch.tensor([0.9, 0.5, 0.5, 0.5, 0.2])
+    hits = torch.tensor([True, False, True, True, False])
+    expected = [0, (1 / 3) / 2, (2 / 3) / 3, 1 / 4, 2 / 5]
+    for order in itertools.permutations(range(5)):
+        found = risks(sure[list(order)], hits[list(order)])
+        assert found.tolist() == pytest.approx(expected)
+
+
 def test_padding_changes_nothing():
     batch = random_batch(5)
     wide = torch.full((7, 13, 6), 9.0)  # two classes and two queries of padding, with tempting logits
@@ -114,7 +147,7 @@ def test_padding_changes_nothing():
     plain, masked = (evaluate(given, Fixed([b]), method="m") for b in (batch, padded))
     assert torch.equal(plain.per_episode, masked.per_episode)
     assert torch.equal(plain.confusion, masked.confusion)
-    assert plain.ece == pytest.approx(masked.ece)
+    assert (plain.ece, plain.nll, plain.aurc) == pytest.approx((masked.ece, masked.nll, masked.aurc))
 
 
 def test_fingerprint_is_the_samplers_also_of_a_share():

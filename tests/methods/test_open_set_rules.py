@@ -75,7 +75,7 @@ def test_queries_and_classes_permuted(rule, episode):
 
 
 def test_scores_of_logits(episode):
-    logits = prototypes(*episode)
+    logits = prototypes(*episode, scale=10.0)
     p = logits.softmax(-1).amax(-1)
     torch.testing.assert_close(largest_probability(*episode).unknown, -p)
     torch.testing.assert_close(largest_cosine(*episode).unknown, -logits.amax(-1))

@@ -257,6 +257,8 @@ def test_bad_input_is_named(model: GraphFewShot):
         ({"shots": 2.0}, "shots: expected a whole number from 1 up, or None for all, got 2.0"),
         ({"joint": "yes"}, "joint: expected True or False, got 'yes'"),
         ({"graph": "mine"}, "graph: expected a ClassGraph or a module with its call, got str"),
+        ({"proportions": "equal"}, "proportions: expected joint=True with them, got joint=False"),
+        ({"joint": True, "proportions": [0.5, 0.5]}, "proportions: expected 'equal' or a mapping from label"),
         ({"model": ClassGraph()}, "model: expected a GraphFewShot, got ClassGraph"),
         ({"model": model}, r"X: expected images uint8 \[n, C, H, W\], got float64 \[24, 32\]"),
     ):
@@ -272,6 +274,53 @@ def test_bad_input_is_named(model: GraphFewShot):
     seen = FewShotClassifier(model).fit(images.items.numpy(), images.labels.numpy())
     with pytest.raises(InputError, match="X: expected images of the same size as before"):
         seen.predict(small.items.numpy())
+
+
+def test_given_shares_are_those_of_the_labels():
+    X, y = points()
+    joint = FewShotClassifier(joint=True).fit(X, y)
+    equal = FewShotClassifier(joint=True, proportions="equal").fit(X, y)
+    labels, counts = np.unique(equal.predict(QUERIES), return_counts=True)
+    assert counts.tolist() == [5, 5, 5, 5]
+    np.testing.assert_allclose(equal.predict_proba(QUERIES).sum(0), 5, atol=1e-3)
+    shares = {labels[0]: 9, labels[1]: 0, labels[2]: 8, labels[3]: 3}
+    given = clone(joint).set_params(proportions=shares).fit(X, y)
+    found = given.predict(QUERIES)
+    assert [(found == label).sum() for label in labels] == [9, 0, 8, 3]
+    p = given.predict_log_proba(QUERIES)
+    index = np.searchsorted(given.classes_, found)
+    moves = p[:, None, :] - p[np.arange(20), index][:, None, None]  # exchanging two labels gains nothing
+    for a, b in np.argwhere(index[:, None] != index):
+        assert moves[a, 0, index[b]] + moves[b, 0, index[a]] <= 1e-9
+    more = given.partial_fit(X[:1], ["class 9"])
+    with pytest.raises(InputError, match=r"expected a share for each class .* got none for 'class 9'"):
+        more.predict(QUERIES)
+    late = FewShotClassifier(joint=True, proportions="equal").partial_fit(X, y, classes=[*labels, "late"])
+    assert sorted(set(late.predict(QUERIES))) == labels.tolist()
+
+
+@pytest.mark.parametrize("options", [{}, {"joint": True}, {"joint": True, "proportions": "equal"}])
+def test_sets_hold_the_label_and_grow_with_the_level(options):
+    X, y = points(12)
+    clf = FewShotClassifier(**options).fit(X, y)
+    queries = made_up_features(12, 4, seed=2).items.double().numpy()
+    labels, p = clf.predict(queries), clf.predict_proba(queries)
+    sizes = []
+    for sure in (0.5, 0.9, 0.99):
+        sets = clf.predict_sets(queries, sure)
+        assert all(label in held for label, held in zip(labels, sets, strict=True))
+        for row, held, label in zip(p, sets, labels, strict=True):
+            places = np.searchsorted(clf.classes_, held)
+            assert (np.diff(row[places]) <= 0).all()
+            others, outside = row[places[held != label]], np.delete(row, places)
+            assert outside.max(initial=0) <= others.min(initial=1)
+        sizes.append(sum(map(len, sets)))
+    assert sizes[0] <= sizes[1] < sizes[2]
+    assert [h.tolist() for h in clf.predict_sets(queries)] == [
+        h.tolist() for h in clf.predict_sets(queries, 0.9)
+    ]
+    with pytest.raises(InputError, match=r"sure: expected a share from 0.5 to 0.99, got 1.0"):
+        clf.predict_sets(queries, 1.0)
 
 
 def test_the_lines_of_the_readme_run():

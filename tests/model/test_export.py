@@ -8,19 +8,23 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import cache
+from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
-from fewshot import backbones
+from fewshot import FewShotClassifier, backbones
 from fewshot.cli.entry import main
 from fewshot.core.errors import InputError
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.graph.known_classes import KnownClasses
 from fewshot.model.export import export_model
 from fewshot.model.few_shot import GraphFewShot
+from fewshot.model.predict import predict
 from fewshot.model.preprocess import Preprocess
 
 EPISODES = [(1, 2, 1, 1), (3, 5, 1, 30), (1, 5, 5, 7), (2, 20, 3, 25)]  # B, N, K, M
@@ -138,6 +142,40 @@ def test_outputs_are_the_models_own(exported) -> None:
         for output, own in zip(outputs[:3], expected[:3], strict=True):
             torch.testing.assert_close(output, own, atol=1e-4, rtol=1e-5)
         assert all((output == 0).all() for output in outputs[3:])  # nothing is heard of known classes
+
+
+@torch.no_grad()
+def test_probabilities_are_those_of_predict_and_of_the_estimator(exported, tmp_path) -> None:
+    model, folder, _, mode = exported
+    channels, (n, k, m) = model.preprocess.channels, (3, 2, 9)
+    support, query = images(n, k, channels, 32, 32), images(m, channels, 32, 32)
+    for i, c in product(range(n), range(k)):
+        save(support[i, c], tmp_path / "support" / f"class {i}" / f"{c}.png")
+    for i in range(m):
+        save(query[i], tmp_path / "query" / f"{i}.png")
+    (known,) = run(folder, "backbone", images=support.flatten(0, 1))
+    (asked,) = run(folder, "backbone", images=query)
+    inputs = {"support": known.view(1, n, k, -1), "query": asked[None]}
+    logits, *_ = run(folder, "graph", **inputs, **without_relations(model, 1, n, known.shape[1]))
+    found = predict(model, tmp_path / "support", tmp_path / "query", mode=mode)
+    labels = [f"class {i}" for i in range(n)]
+    clf = FewShotClassifier(model, joint=mode == "joint")
+    clf.fit(support.flatten(0, 1).numpy(), np.repeat(labels, k))
+    close = {"atol": 1e-4, "rtol": 1e-3}
+    expected = torch.tensor([[p.probabilities[label] for label in labels] for p in found])
+    torch.testing.assert_close(logits[0].softmax(-1), expected, **close)
+    np.testing.assert_allclose(clf.predict_proba(query.numpy()), expected, **close)
+    for one, own in zip(
+        predict(model, tmp_path / "support", tmp_path / "query", mode=mode, sure=0.8),
+        clf.predict_sets(query.numpy(), 0.8),
+        strict=True,
+    ):
+        assert list(one.sure_set) == own.tolist()
+
+
+def save(image: Tensor, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image.permute(1, 2, 0).squeeze(-1).numpy()).save(file)
 
 
 @torch.no_grad()

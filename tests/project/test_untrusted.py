@@ -29,6 +29,8 @@ READERS = {
     "data/packing.py": "opens a new pack for writing",
     "data/features_file.py": "opens a temporary file for writing",
     "evaluation/episodes_file.py": "likewise",
+    "core/wordnet.py": "the nouns that come with the package",
+    "core/fastest.py": "what the system says of the processor",
     "core/files.py": "copies what it has just written to a device",
     "cli/entry.py": "opens the null device in place of a closed output",
 }

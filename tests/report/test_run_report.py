@@ -58,6 +58,8 @@ def test_report_holds_everything_and_is_self_contained(tmp_path, splits, scores)
     for needed in (
         "run &lt;1&gt;",
         f"{scores[0].accuracy:.2f}",
+        f"{scores[0].nll:.3f}",
+        f"(area {scores[0].aurc:.3f})",
         scores[0].fingerprint,
         splits.hash,
         splits.test.hash[:16],
@@ -72,7 +74,15 @@ def test_report_holds_everything_and_is_self_contained(tmp_path, splits, scores)
     assert {link for link in links if not link.startswith("#")} == {"data:"}
     assert "url(http" not in text
     assert "<script" not in text
-    assert set(files) == {"curves", "class-graph", "why", "features", "reliability", "confusions"}
+    assert set(files) == {
+        "curves",
+        "class-graph",
+        "why",
+        "features",
+        "reliability",
+        "risk-coverage",
+        "confusions",
+    }
     assert text.count("<svg") == len(files)
     for file in files.values():
         assert Image.open(file).width > 500
@@ -83,7 +93,7 @@ def test_report_holds_everything_and_is_self_contained(tmp_path, splits, scores)
 def test_report_of_a_run_without_training(tmp_path, splits, scores):
     files = write_report(tmp_path, config={}, metrics=[], scores=scores, splits=splits)
     assert "Learning curves" not in (tmp_path / "report.html").read_text()
-    assert set(files) == {"reliability", "confusions"}
+    assert set(files) == {"reliability", "risk-coverage", "confusions"}
 
 
 def test_two_copies_that_differ_are_seen_to_differ(splits):

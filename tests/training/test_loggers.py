@@ -115,7 +115,7 @@ def history(found, key):
     return [json.loads(i.value_json) for i in items if (i.key or i.nested_key[0]) == key]
 
 
-def test_wandb_offline_is_one_run_with_curves_table_picture_and_checkpoint(tmp_path, offline):
+def test_wandb_offline_is_one_run_with_curves_table_picture_and_checkpoint(tmp_path, offline, capsys):
     for part in range(2):  # the second as after a resume
         together = Loggers(["wandb"], tmp_path, Config(name="quick", seed=7))
         for row in ROWS[: 1 + part]:
@@ -125,6 +125,10 @@ def test_wandb_offline_is_one_run_with_curves_table_picture_and_checkpoint(tmp_p
         together.close()
     number = (tmp_path / "wandb" / "id").read_text()
     (run,) = (tmp_path / "wandb").glob("offline-run-*")
+    (earlier,) = (tmp_path / "wandb" / "before-resumption").glob("offline-run-*")
+    assert history(records(earlier), "meta/loss") == [2.0]
+    said = f"wandb: the new folder has all rows; what was logged before is kept in {earlier}\n"
+    assert said in capsys.readouterr().err
     found = records(run)
     start = found["run"][0]
     assert (start.run_id, start.project, start.display_name) == (number, "fewshot", "quick")

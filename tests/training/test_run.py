@@ -14,6 +14,7 @@ from fewshot.core.taxonomy import as_path
 from fewshot.data.loading import load
 from fewshot.evaluation.scores import evaluate, in_mode
 from fewshot.graph.class_graph import ClassGraph
+from fewshot.model.calibration import Calibration
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.training import config as configs
 from fewshot.training import processes, validation
@@ -21,6 +22,7 @@ from fewshot.training import run as training
 from fewshot.training.build import build, load_weights
 from fewshot.training.config import Augment, Backbone, Config, Evaluate, Graph, Images, Meta, Pretrain
 from fewshot.training.final import final_evaluation
+from fewshot.training.probabilities import calibration_of
 from fewshot.training.recorder import RunRecorder
 from fewshot.training.run import train
 from fewshot.training.samplers import drawn_from
@@ -79,6 +81,7 @@ def config(tmp_path_factory):
         images=Images(size=16, channels=1),
         augment=Augment(crop=1, flip=True, noise=0.1),
         backbone=Backbone(width=4),
+        precision="32-true",
         pretrain=Pretrain(epochs=2, batch=15),
         meta=Meta(steps=4, batch=2, way=3, query=2, validate_every=2),
         graph=Graph(steps=4, batch=2, ways=(3,), shots=(1, 2), query=2, validate_every=2),
@@ -143,6 +146,14 @@ def test_the_checkpoint_has_the_base_classes_as_known_classes(whole, config):
     assert model.known.paths == (None if train.paths is None else tuple(map(as_path, train.paths)))
 
 
+def test_a_run_keeps_the_precision_that_it_began_with(config, tmp_path):
+    auto, fabric = replace(config, precision="auto"), processes.make_fabric(1)
+    assert training._precision(auto, tmp_path, False, fabric) == "32-true"  # see conftest.py
+    configs.write(replace(config, precision="bf16-mixed"), tmp_path / "config.yaml")
+    assert training._precision(auto, tmp_path, True, fabric) == "bf16-mixed"
+    assert training._precision(auto, tmp_path, False, fabric) == "32-true"
+
+
 def test_rows_with_relations_stand_next_to_those_without(whole, config):
     model, test = GraphFewShot.load(whole / "checkpoint.pt"), load(config.data, size=16, channels=1).test
     assert final_evaluation(config, test).relations(model) is None  # no paths
@@ -160,6 +171,21 @@ def test_rows_with_relations_stand_next_to_those_without(whole, config):
     sampler = drawn_from(final.samplers[0], model.features(test))
     again = evaluate(predict, sampler, method="class-graph", mode="joint", relations="taxonomy")
     assert again.row() == rows[5]
+
+
+def test_the_checkpoint_has_what_the_validation_classes_say_of_probabilities(whole, config):
+    model = GraphFewShot.load(whole / "checkpoint.pt")
+    val = load(config.data, size=16, channels=1).val
+    again = calibration_of(model, val, config.seed)
+    assert model.calibration.content() == again.content()
+    assert model.calibration.thresholds.grids["joint-known", False].ways == (2, 4)  # of four classes
+    assert all({"nll", "aurc", "ece"} <= row.keys() for row in results(whole))
+    row = {"method": "prototypes", "way": 3}
+    [ours] = [r for r in results(whole) if row.items() <= r.items()]
+    model.calibration = Calibration(prototypes=(5.0, 0.0, 0.0))
+    [other, *_] = final_evaluation(config, load(config.data, size=16, channels=1).test).scores(model)
+    assert other.row()["accuracy"] == ours["accuracy"]
+    assert other.row()["nll"] > ours["nll"]
 
 
 def test_the_same_config_gives_the_same_figures(whole, config, tmp_path):

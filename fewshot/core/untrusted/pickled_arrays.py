@@ -149,4 +149,5 @@ CALLS: dict[str, Callable[..., Any]] = {
     "scalar": scalar,
     "encode": _encoded,
     "OrderedDict": _ordered,
+    "bytes": lambda: b"",  # how protocol 2 stores no bytes at all
 }

@@ -38,6 +38,8 @@ NAMES = {
     ("numpy.core.numeric", "_frombuffer"),
     ("_codecs", "encode"),
     ("collections", "OrderedDict"),
+    ("__builtin__", "bytes"),
+    ("builtins", "bytes"),
 }
 
 

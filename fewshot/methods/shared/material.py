@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fewshot.data.labelled import FeatureSet
 from fewshot.data.packed import Splits
 from fewshot.graph.known_classes import KnownClasses
+from fewshot.methods.prototypes import USUAL, Scale
 from fewshot.methods.shared.call import FewShotCall
 from fewshot.model.few_shot import GraphFewShot
 
@@ -29,6 +30,7 @@ class Material:
         model, images: a checkpoint and its images, for methods that work on images; None for features.
         known, known_relations: known classes, in the space after the graph's transform, and the relations
             among them [C, C], of the same kind as those to come; None without relations.
+        scale: of the prototypes method, which calibrates its probabilities.
     """
 
     way: int
@@ -43,6 +45,7 @@ class Material:
     images: Splits | None = None
     known: KnownClasses | None = None
     known_relations: Float[Tensor, "C C"] | None = None
+    scale: Scale = USUAL
 
     @property
     def transform(self) -> nn.Module:

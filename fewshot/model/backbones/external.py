@@ -116,6 +116,28 @@ def outside(
     return Outside(name, network, frozen, own)
 
 
+def outside_with_classifier(name: str) -> tuple[Outside, Float[Tensor, "C D"] | None]:
+    """A frozen network with its published weights, and the rows of its classifier.
+
+    Returns:
+        What `outside` gives, and a row of weights per class that the network was trained to tell apart; None
+        if its last layer is not linear.
+
+    Raises:
+        InputError: as of `outside`.
+    """
+    library, _, model = name.partition(":")
+    backbone = outside(name, pretrained=True, frozen=True)  # or says in one line why not
+    with _quiet():
+        if library == "timm":
+            last = _timm(name).create_model(model, pretrained=True).get_classifier()
+        else:
+            from torchvision.models import get_model
+
+            *_, last = get_model(model, weights="DEFAULT", **ARGUMENTS.get(model, {})).modules()
+    return backbone, last.weight.detach().clone() if isinstance(last, nn.Linear) else None
+
+
 def own_input(name: str) -> dict[str, Any]:
     """The input that a network of another library expects: ``size``, ``channels``, ``mean`` and ``std``.
 

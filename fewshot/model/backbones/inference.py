@@ -10,6 +10,7 @@ from torch.nn.utils import fuse_conv_bn_eval
 from fewshot.model.backbones.conv4 import Conv4
 from fewshot.model.backbones.resnet12 import ResNet12
 from fewshot.model.backbones.wrn28_10 import WideResNet
+from fewshot.model.precision import layout
 
 
 def for_inference(backbone: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
@@ -37,4 +38,4 @@ def for_inference(backbone: nn.Module, dtype: torch.dtype = torch.float32) -> nn
             if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d | nn.SyncBatchNorm):
                 setattr(module, name, fuse_conv_bn_eval(layer, norm))
                 setattr(module, following, nn.Identity())
-    return folded.to(dtype=dtype).to(memory_format=torch.channels_last)
+    return folded.to(dtype=dtype).to(memory_format=layout(next(folded.parameters()).device))

@@ -1,0 +1,104 @@
+"""Which of several ways is the fastest on this machine: measured once, and remembered."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from fewshot.core.errors import InputError
+from fewshot.core.files import cache_folder, write_json
+from fewshot.core.untrusted.documents import read_json
+
+FILE = "fastest.json"
+REPETITIONS = 5
+
+
+def fastest(
+    question: str,
+    ways: Mapping[str, Callable[[], Any]],
+    *,
+    margin: float = 1.0,
+    cache: str | Path | None = None,
+) -> str:
+    """The name of the fastest way; the first one unless another is faster by a margin.
+
+    The answer is kept in the cache folder, in ``fastest.json``, by the question and by what it depends on:
+    the processor, the version of torch and the number of threads. Without a writable cache folder it is
+    measured again in each process.
+
+    Args:
+        question: what is asked, in words.
+        ways: by name, each a call that does the same work; the first is the usual one.
+        margin: how many times as fast another way has to be; default 1.
+        cache: the folder; default the cache folder.
+
+    >>> import tempfile
+    >>> slow, quick = (lambda: sum(range(100_000))), (lambda: None)
+    >>> fastest("a sum", {"loop": slow, "nothing": quick}, margin=1.2, cache=tempfile.mkdtemp())
+    'nothing'
+    """
+    file = cache_folder(cache) / FILE
+    place = here()
+    kept = read(file)
+    answer = kept.get(place, {}).get(question, {})
+    if answer.get("fastest") in ways:
+        return str(answer["fastest"])
+    seconds = race(ways)
+    usual, *others = ways
+    best = min(others, key=seconds.__getitem__, default=usual)
+    chosen = best if seconds[best] * margin < seconds[usual] else usual
+    kept.setdefault(place, {})[question] = {
+        "fastest": chosen,
+        "milliseconds": {name: float(f"{1000 * value:.3g}") for name, value in seconds.items()},
+    }
+    with suppress(InputError, OSError):  # a full disk, a folder without rights: it is measured again
+        write_json(file, kept)
+    return chosen
+
+
+def race(ways: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
+    """The least seconds of each way, after a call that is not counted; the ways take turns."""
+    for work in ways.values():
+        work()
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(REPETITIONS):
+        for name, work in ways.items():
+            start = time.perf_counter()
+            work()
+            times[name].append(time.perf_counter() - start)
+    return {name: min(found) for name, found in times.items()}
+
+
+def here() -> str:
+    """What speed depends on: processor, version of torch, threads."""
+    import torch
+
+    return f"{processor()}, torch {torch.__version__}, {torch.get_num_threads()} threads"
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells it."""
+    with suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
+        for line in lines:
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine() or f"{os.cpu_count()} cores"
+
+
+def read(file: Path) -> dict[str, Any]:
+    """What was measured earlier; empty if there is nothing that can be read."""
+    try:
+        content = read_json(file)
+    except InputError:
+        return {}
+    rows = content.items() if isinstance(content, dict) else ()
+    return {
+        place: {question: row for question, row in answers.items() if isinstance(row, dict)}
+        for place, answers in rows
+        if isinstance(answers, dict)
+    }

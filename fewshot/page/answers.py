@@ -1,0 +1,196 @@
+"""What the page shows: pictures classified, compared with the answers before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import RLock
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from fewshot.core.errors import InputError
+from fewshot.core.taxonomy import nearest_group
+from fewshot.graph.class_graph import ClassGraph
+from fewshot.graph.why import why
+from fewshot.model.assignment import given_shares
+from fewshot.model.few_shot import GraphFewShot
+from fewshot.model.image_files import cache_for, encode_files
+from fewshot.model.predict import (
+    Supports,
+    classify,
+    knowledge,
+    probabilities,
+    read_supports,
+)
+from fewshot.model.suggest import Candidate, Suspect, suggest
+from fewshot.page.support_folder import SupportFolder
+
+SURE = 0.9
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is known of the pictures, and how they are looked at."""
+
+    joint: bool = False
+    names: bool = True
+    equal: bool = False
+    absent: tuple[str, ...] = ()
+    present: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a picture was taken for.
+
+    ``sure``: the fewest classes that are 90 % sure together; ``none``: the probability that it is none of
+    the classes; ``group``: the smallest group that holds the sure classes; ``changed``: not the class of the
+    answer before.
+    """
+
+    file: Path
+    name: str
+    probability: float
+    sure: tuple[str, ...]
+    none: float
+    group: str
+    changed: bool
+    probabilities: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The answers for all pictures, and the classes in the order of their probabilities."""
+
+    names: tuple[str, ...] = ()
+    rows: tuple[Answer, ...] = ()
+
+
+@dataclass
+class Desk:
+    """The model and the support folder that all pages of one server share.
+
+    Args:
+        model: a checkpoint or a ready model.
+        folder: the support folder.
+    """
+
+    model: GraphFewShot
+    folder: SupportFolder
+    _kept: dict[tuple[int, bool], Supports] = field(default_factory=dict)
+    _lock: RLock = field(default_factory=RLock)
+
+    def supports(self, names: bool = True) -> Supports:
+        """The classes, encoded again after a change."""
+        with self._lock:
+            key = (self.folder.changes, names)
+            if key not in self._kept:
+                found = read_supports(self.model, self.folder.folder, "names" if names else "none")
+                self._kept = {k: v for k, v in self._kept.items() if k[0] == self.folder.changes}
+                self._kept[key] = found
+            return self._kept[key]
+
+    def encode(self, files: Sequence[Path]) -> tuple[list[Path], Float[Tensor, "n D"], list[str]]:
+        """The pictures that can be read, their features, and a line for each that cannot."""
+        with self._lock:
+            good: list[Path] = []
+            parts: list[Tensor] = []
+            lines: list[str] = []
+            cache = cache_for(self.model)
+            try:
+                return list(files), encode_files(self.model, files, cache), lines
+            except InputError:  # one is broken: find out which
+                for file in files:
+                    try:
+                        parts.append(encode_files(self.model, [file], cache))
+                        good.append(file)
+                    except InputError as error:
+                        lines.append(f"{file.name}: {str(error).rpartition(': ')[2]}")
+            return good, torch.cat(parts) if parts else torch.zeros(0, 0), lines
+
+    def answer(
+        self,
+        files: Sequence[Path],
+        features: Float[Tensor, "n D"],
+        options: Options,
+        before: Answers | None = None,
+    ) -> Answers:
+        """What each picture is taken for; empty without pictures.
+
+        Args:
+            files, features: as `encode` gives them.
+            options: what is known.
+            before: the answers before, to mark what changed; default None.
+        """
+        if not files:
+            return Answers()
+        with self._lock:
+            supports = self.supports(options.names)
+            known = knowledge(supports.names, supports.related, options.absent, options.present)
+            shares = given_shares("equal" if options.equal else "unknown", supports.names)
+            rows = probabilities(
+                self.model, supports, features, joint=options.joint, known=known, shares=shares
+            )
+            given = supports.related.options if supports.related else {}
+            plain = classify(self.model, supports.features, supports.mask, features, unknown=True, **given)
+        assert plain.unknown is not None
+        none = plain.unknown[0].sigmoid().tolist()
+        earlier = {} if before is None else {row.file: row.name for row in before.rows}
+        names = tuple(supports.names)
+        answers = []
+        for file, row, unknown in zip(files, rows.tolist(), none, strict=True):
+            sure = sure_set(names, row)
+            group = nearest_group([supports.meaning(name).path for name in sure])
+            best = max(range(len(row)), key=row.__getitem__)
+            changed = earlier.get(file, names[best]) != names[best]
+            place = group[-1].replace("_", " ") if group else ""
+            answers.append(Answer(file, names[best], row[best], sure, unknown, place, changed, tuple(row)))
+        return Answers(names, tuple(answers))
+
+    def suggestions(self, files: Sequence[Path], count: int = 10) -> tuple[list[Suspect], list[Candidate]]:
+        """Labels that look wrong, and which of the pictures to label next; see `fewshot.model.suggest`."""
+        with self._lock:
+            return suggest(self.model, self.folder.folder, files, count)
+
+    def reasons(
+        self, features: Float[Tensor, "n D"], place: int, names: bool
+    ) -> list[tuple[str, float, float, float]]:
+        """What supports, known classes and other classes give to a picture's logits, the best class first."""
+        graph = self.model.graph
+        assert isinstance(graph, ClassGraph)
+        supports = self.supports(names)
+        transform = self.model.transform
+        given = {}
+        if supports.related is not None and self.model.known is not None:
+            given = {"known": self.model.known.prototypes, "relations": supports.related.rows}
+        here = self.model.device
+        given = {key: value.to(here) for key, value in given.items()}
+        parts = why(
+            graph,
+            transform(supports.features.to(here)),
+            transform(features[None, place : place + 1].to(here)),
+            support_mask=supports.mask.to(here),
+            **given,
+        )
+        own, known, others = parts.own[0, 0], parts.known[0, 0], parts.messages[0, 0].sum(-1)
+        rows = list(zip(supports.names, own.tolist(), known.tolist(), others.tolist(), strict=True))
+        return [rows[i] for i in parts.after[0, 0].argsort(descending=True).tolist()]
+
+
+def sure_set(names: Sequence[str], probabilities: Sequence[float], least: float = SURE) -> tuple[str, ...]:
+    """The fewest classes whose probabilities sum up to at least ``least``, the likeliest first.
+
+    >>> sure_set(["crow", "gull", "saw"], [0.3, 0.65, 0.05])
+    ('gull', 'crow')
+    """
+    order = sorted(range(len(names)), key=lambda place: -probabilities[place])
+    chosen, total = [], 0.0
+    for place in order:
+        chosen.append(names[place])
+        total += probabilities[place]
+        if total >= least - 1e-9:
+            break
+    return tuple(chosen)

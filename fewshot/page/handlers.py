@@ -1,0 +1,168 @@
+"""What each thing on the page does, as functions of one visit and of what was chosen."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fewshot.core.errors import InputError
+from fewshot.core.files import write_csv
+from fewshot.core.untrusted.plain import read_plain
+from fewshot.page import render
+from fewshot.page.answers import Answers, Desk, Options
+from fewshot.report import class_graph
+from fewshot.report.example import class_picture
+
+
+class Visit:
+    """What one open page holds: its pictures, their features, and the last answers."""
+
+    # Not a dataclass, which gradio would turn into a dictionary.
+    def __init__(
+        self, files: Sequence[Path] = (), features: Tensor | None = None, answers: Answers | None = None
+    ) -> None:
+        self.files = list(files)
+        self.features = torch.zeros(0, 0) if features is None else features
+        self.answers = answers or Answers()
+
+
+@dataclass(frozen=True)
+class View:
+    """What the page shows after a step."""
+
+    said: str
+    table: str
+    classes: list[str]
+    pictures: list[tuple[str, str]]
+    known: list[str]
+    visit: Visit
+    answers: str
+    asked: list[str]
+
+
+@dataclass(frozen=True)
+class Handlers:
+    """The steps of the page of one server.
+
+    Args:
+        desk: the model and the support folder.
+    """
+
+    desk: Desk
+
+    def view(self, visit: Visit, page: int | float | None, options: Options, said: str = "") -> View:
+        """Everything that may have changed, with the answers again.
+
+        Args:
+            visit: the pictures and the answers before.
+            page: of the answers, from 1.
+            options: what is known.
+            said: the line on the page.
+        """
+        supports, groups = self.desk.supports(options.names), dict[str, None]()
+        meanings = {name: supports.meaning(name) for name in supports.names}
+        for meaning in meanings.values():
+            groups |= dict.fromkeys(step.replace("_", " ") for step in meaning.path[1:-1])
+        found = self.desk.answer(visit.files, visit.features, options, visit.answers)
+        return View(
+            render.message(said),
+            render.classes_table(supports.files, meanings),
+            supports.names,
+            [(f"{name}/{file.name}", str(file)) for name, own in supports.files.items() for file in own],
+            [*supports.names, *(group for group in groups if group not in supports.names)],
+            Visit(visit.files, visit.features, found),
+            render.answers_table(found, int(page or 1)),
+            [row.file.name for row in found.rows],
+        )
+
+    def attempt(
+        self, step: Callable[..., str], visit: Visit, page: int | float | None, options: Options, *given: Any
+    ) -> View | str:
+        """What the page shows after a step; what is wrong is a line alone."""
+        said = ""
+        try:
+            said = step(visit, *given)
+            return self.view(visit, page, options, said)
+        except (InputError, OSError) as error:
+            return render.message(": ".join(filter(None, [said, str(error)])))
+
+    def look(self, _: Visit) -> str:
+        """Only look again."""
+        return ""
+
+    def take(self, visit: Visit, files: Sequence[str | Path] | None) -> str:
+        """Pictures to classify."""
+        good, features, wrong = self.desk.encode([Path(one) for one in files or []])
+        visit.files = [*visit.files, *good]
+        if good:
+            visit.features = torch.cat([visit.features, features]) if len(visit.features) else features
+        return "; ".join([f"{len(good)} pictures", *wrong])
+
+    def new_class(self, _: Visit, name: str) -> str:
+        """A class by its name alone."""
+        return f"New class {self.desk.folder.add_class(name)!r}"
+
+    def give(self, _: Visit, name: str | None, files: Sequence[str | Path] | None) -> str:
+        """Pictures to a class; broken ones are refused."""
+        good, _features, wrong = self.desk.encode([Path(one) for one in files or []])
+        for one in good:
+            self.desk.folder.add_picture(name or "", one)
+        return "; ".join([f"{len(good)} pictures to {name!r}", *wrong])
+
+    def label(self, visit: Visit, name: str | None, place: int | None) -> str:
+        """Give one of the pictures to a class, as a support."""
+        if place is None or place >= len(visit.files):
+            raise InputError("picture: expected one of the pictures, got none")
+        self.desk.folder.add_picture(name or "", visit.files[place])
+        return f"{visit.files[place].name!r} to {name!r}"
+
+    def suggest(self, visit: Visit) -> str:
+        """What to check and what to label next."""
+        if not visit.files:
+            return render.message("There are no pictures yet.")
+        try:
+            return render.suggestions_table(*self.desk.suggestions(visit.files))
+        except (InputError, OSError) as error:
+            return render.message(str(error))
+
+    def remove(self, _: Visit, picture: str | Path | None) -> str:
+        """Take a picture out of its class."""
+        self.desk.folder.take_out(picture or "")
+        return "Taken out"
+
+    def back(self, _: Visit) -> str:
+        """Undo the last step."""
+        step = self.desk.folder.undo()
+        return "Nothing to undo" if step is None else f"Undone: {step}"
+
+    def explain(self, visit: Visit, place: int | None, names: bool) -> str:
+        """The parts of a picture's logits."""
+        if place is None or place >= len(visit.files):
+            return ""
+        return render.reasons_table(self.desk.reasons(visit.features, place, names))
+
+    def save(self, visit: Visit) -> str:
+        """The answers as a CSV file, in the form of `fewshot predict`."""
+        target = Path(tempfile.mkdtemp(prefix="fewshot-")) / "answers.csv"
+        header = ["file", "class", "probability", *visit.answers.names]
+        rows: list[list[Any]] = [[*header, "none_of_these", "sure_set", "group"]]
+        for row in visit.answers.rows:
+            first = [row.file.name, row.name, row.probability, *row.probabilities]
+            rows.append([*first, row.none, ";".join(row.sure), row.group])
+        write_csv(target, rows)
+        return str(target)
+
+    def graph(self, names: bool) -> str:
+        """The class graph, as a page within the page."""
+        supports = self.desk.supports(names)
+        with tempfile.TemporaryDirectory() as home:
+            picture = class_picture(self.desk.model, self.desk.folder.folder, supports.related)
+            return render.framed(
+                read_plain(class_graph.save(Path(home) / "g.html", picture), 2**30).decode("utf-8")
+            )

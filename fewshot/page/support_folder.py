@@ -1,0 +1,159 @@
+"""A support folder that can be changed: classes and pictures added and taken out, each step undoable."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from threading import RLock
+
+from fewshot.core.errors import InputError
+from fewshot.data.readers.source import EXTENSIONS
+
+TRASH = ".fewshot-trash"  # in the support folder; hidden, so that no class
+LONGEST = 80  # characters of a name
+
+
+class SupportFolder:
+    """The classes of a support folder, as folders and files that several pages may change at once.
+
+    Nothing is deleted: what is taken out is moved into a hidden folder, from where `undo` brings it back.
+
+    Args:
+        folder: with one folder per class; made if it is missing.
+
+    >>> import tempfile
+    >>> folder = SupportFolder(tempfile.mkdtemp())
+    >>> folder.add_class("../crow")
+    'crow'
+    >>> folder.undo(), folder.undo()
+    ("new class 'crow'", None)
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder).expanduser().absolute()
+        self._lock = RLock()
+        self._steps: list[tuple[str, Callable[[], object]]] = []
+        self.changes = 0  # how often the folder was changed here
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"support: {self.folder} cannot be made ({error.strerror})") from error
+
+    def classes(self) -> list[str]:
+        """The names of the classes, sorted."""
+        with self._lock:
+            homes = self.folder.iterdir() if self.folder.is_dir() else iter(())
+            return sorted(home.name for home in homes if home.is_dir() and not home.name.startswith("."))
+
+    def add_class(self, name: str) -> str:
+        """Make a class without pictures; returns its folder's name.
+
+        Raises:
+            InputError: nothing is left of the name, or there is such a class.
+        """
+        safe = safe_name(name)
+        with self._lock:
+            home = self.folder / safe
+            if home.exists():
+                raise InputError(f"class: {safe!r} is there already")
+            self._write(home.mkdir)
+            self._did(f"new class {safe!r}", lambda: self._to_trash(home))
+        return safe
+
+    def add_picture(self, name: str, file: str | Path) -> Path:
+        """Copy a picture into a class; returns its new place.
+
+        Raises:
+            InputError: no such class, no such file, or no picture by its name.
+        """
+        file = Path(file)
+        if file.suffix.lower() not in EXTENSIONS:
+            raise InputError(f"picture: expected {', '.join(sorted(EXTENSIONS))}, got {file.name!r:.80}")
+        with self._lock:
+            home = self._class(name)
+            target = _free(home / f"{safe_name(file.stem)}{file.suffix.lower()}")
+            self._write(lambda: shutil.copyfile(file, target))
+            self._did(f"picture to {name!r}", lambda: self._to_trash(target))
+        return target
+
+    def take_out(self, picture: str | Path) -> None:
+        """Move a picture of a class into the trash.
+
+        Raises:
+            InputError: not a file of a class here.
+        """
+        file = Path(picture)
+        with self._lock:
+            inside = file.absolute().is_relative_to(self.folder) and ".." not in file.parts
+            if not inside or not file.is_file() or TRASH in file.parts:
+                raise InputError(f"picture: expected one of a class here, got {str(picture)!r:.120}")
+            kept = self._to_trash(file)
+            self._did(f"{file.name!r} taken out", lambda: self._write(lambda: shutil.move(kept, _free(file))))
+
+    def undo(self) -> str | None:
+        """Undo the last step; returns what it was, None if there is none."""
+        with self._lock:
+            if not self._steps:
+                return None
+            what, back = self._steps.pop()
+            back()
+            self.changes += 1
+            return what
+
+    def _class(self, name: str) -> Path:
+        if name not in self.classes():
+            raise InputError(f"class: expected one of {', '.join(self.classes())}, got {name!r:.80}")
+        return self.folder / name
+
+    def _to_trash(self, path: Path) -> Path:
+        target = _free(self.folder / TRASH / f"{time.time_ns()}-{path.name}")
+
+        def move() -> None:
+            target.parent.mkdir(exist_ok=True)
+            shutil.move(path, target)
+
+        self._write(move)
+        return target
+
+    def _did(self, what: str, back: Callable[[], object]) -> None:
+        self.changes += 1
+        self._steps.append((what, back))
+
+    def _write(self, change: Callable[[], object]) -> None:
+        try:
+            change()
+        except OSError as error:
+            raise InputError(f"support: {self.folder} cannot be changed ({error.strerror})") from error
+
+
+def safe_name(name: str) -> str:
+    """A name for a folder or file from whatever was typed: one part of a path, visible, not too long.
+
+    Raises:
+        InputError: nothing is left.
+
+    >>> safe_name("../../x"), safe_name(" .red apple "), safe_name("<img onerror=1>")
+    ('x', 'red apple', '<img onerror=1>')
+    """
+    text = unicodedata.normalize("NFC", name)
+    text = "".join(" " if unicodedata.category(letter)[0] in "CZ" else letter for letter in text)
+    text = re.sub(r'[/\\:*?"|]+', " ", text)
+    text = re.sub(r"(^|\s)\.+(?=\s|$)", " ", text).strip(" .")
+    text = re.sub(r"\s+", " ", text)[:LONGEST].strip(" .")
+    if not text:
+        raise InputError(f"name: expected letters or digits, got {name!r:.80}")
+    return text
+
+
+def _free(path: Path) -> Path:
+    """The path, or one like it where nothing is yet."""
+    number = 1
+    free = path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return free

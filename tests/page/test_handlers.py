@@ -1,0 +1,104 @@
+"""The page's steps without a browser."""
+
+import csv
+
+import pytest
+
+from conftest import COLOURS, picture
+from fewshot.model.predict import predict
+from fewshot.page.answers import Desk, Options
+from fewshot.page.handlers import Handlers, View, Visit
+from fewshot.page.support_folder import SupportFolder
+
+
+@pytest.fixture
+def do(small_model, photos):
+    return Handlers(Desk(small_model, SupportFolder(photos / "photos")))
+
+
+def test_answers_are_those_of_predict(do, small_model, photos):
+    files = sorted((photos / "new").iterdir())
+    for options, same in (
+        (Options(), {}),
+        (Options(joint=True, equal=True), {"mode": "joint", "proportions": "equal"}),
+        (Options(names=False, absent=("crow",)), {"relations": "none", "absent": ["crow"]}),
+        (Options(absent=("bird",)), {"absent": ["bird"]}),
+    ):
+        visit = Visit()
+        do.take(visit, files)
+        found = do.view(visit, 1, options).visit.answers
+        expected = predict(small_model, photos / "photos", files, **same)
+        assert [row.name for row in found.rows] == [p.name for p in expected]
+        for row, p in zip(found.rows, expected, strict=True):
+            assert row.probabilities == pytest.approx(list(p.probabilities.values()), abs=1e-5)
+            assert row.name == row.sure[0]
+
+
+def test_what_changed_is_marked_and_the_csv_says_the_same(do, photos):
+    visit = Visit()
+    do.take(visit, sorted((photos / "new").iterdir()))
+    before = do.view(visit, 1, Options())
+    first = before.visit.answers.rows[0].name
+    after = do.view(before.visit, 1, Options(absent=(first,)))
+    assert after.visit.answers.rows[0].changed
+    assert "changed" in after.answers
+    with open(do.save(after.visit), encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["class"] for row in rows] == [row.name for row in after.visit.answers.rows]
+    assert float(rows[0][first]) == 0
+    assert set(rows[0]) == {"file", "class", "probability", *COLOURS, "none_of_these", "sure_set", "group"}
+
+
+def test_a_class_by_name_a_picture_and_undoing(do, photos):
+    seen = do.attempt(do.new_class, Visit(), 1, Options(), "heron")
+    assert isinstance(seen, View)
+    assert seen.classes == ["crow", "gull", "heron", "saw"]
+    assert "wading_bird/heron" in seen.table
+    assert "New class" in seen.said
+    new = picture(photos / "heron.png", (90, 90, 160))
+    assert "1 pictures to" in do.attempt(do.give, Visit(), 1, Options(), "heron", [str(new)]).said
+    assert (photos / "photos" / "heron" / "heron.png").exists()
+    assert "Undone: picture" in do.attempt(do.back, Visit(), 1, Options()).said
+    assert do.attempt(do.back, Visit(), 1, Options()).classes == list(COLOURS)
+
+
+def test_errors_are_a_line_on_the_page(do, photos):
+    (photos / "broken.png").write_bytes(b"nothing")
+    good = str(photos / "new" / "0.png")
+    seen = do.attempt(do.take, Visit(), 1, Options(), [str(photos / "broken.png"), good])
+    assert "1 pictures; broken.png: cannot be decoded" in seen.said
+    assert "is there already" in do.attempt(do.new_class, Visit(), 1, Options(), "crow")
+    assert "no image" in do.attempt(do.new_class, Visit(), 1, Options(), "zzzz")  # a name that is not found
+    for thing in (photos / "photos").iterdir():
+        thing.rename(photos / thing.name)
+    (photos / "photos").rmdir()
+    do.desk.folder.changes += 1
+    assert "no such file or folder" in do.attempt(do.look, Visit(), 1, Options())
+
+
+def test_hostile_names_are_shown_as_text(do):
+    seen = do.attempt(do.new_class, Visit(), 1, Options(), "owl <img src=x onerror=alert(1)>")
+    assert "<img src=x" not in seen.table
+    assert "&lt;img src=x onerror=alert(1)&gt;" in seen.table
+
+
+def test_suggestions_and_giving_a_picture_to_a_class(do, photos):
+    visit = Visit()
+    assert "no pictures" in do.suggest(visit)
+    do.take(visit, sorted((photos / "new").iterdir()))
+    assert "No label looks wrong" in do.suggest(visit)
+    assert "0.png" in do.suggest(visit)
+    assert "'1.png' to 'gull'" in do.attempt(do.label, visit, 1, Options(), "gull", 1).said.replace(
+        "&#x27;", "'"
+    )
+    assert (photos / "photos" / "gull" / "1.png").exists()
+    assert "expected one of the pictures" in do.attempt(do.label, visit, 1, Options(), "gull", None)
+
+
+def test_why_names_every_class(do, photos):
+    visit = Visit()
+    do.take(visit, sorted((photos / "new").iterdir()))
+    text = do.explain(visit, 0, True)
+    assert all(name in text for name in COLOURS)
+    assert do.explain(visit, None, True) == ""
+    assert "iframe" in do.graph(True)

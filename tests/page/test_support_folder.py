@@ -1,0 +1,75 @@
+"""Changes of a support folder: names, places, and undoing."""
+
+import pytest
+
+from fewshot.core.errors import InputError
+from fewshot.page.support_folder import TRASH, SupportFolder, safe_name
+
+
+def everything(folder):
+    return sorted(
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if TRASH not in path.parts and path.name != TRASH
+    )
+
+
+def test_each_step_can_be_undone(tmp_path):
+    (tmp_path / "new.PNG").write_bytes(b"picture")
+    folder = SupportFolder(tmp_path / "photos")
+    states = [everything(folder.folder)]
+    folder.add_class("crow")
+    states.append(everything(folder.folder))
+    first = folder.add_picture("crow", tmp_path / "new.PNG")
+    states.append(everything(folder.folder))
+    assert folder.add_picture("crow", tmp_path / "new.PNG") != first  # nothing is overwritten
+    states.append(everything(folder.folder))
+    folder.take_out(first)
+    assert folder.classes() == ["crow"]
+    for state in reversed(states):
+        assert folder.undo() is not None
+        assert everything(folder.folder) == state
+    assert folder.undo() is None
+
+
+@pytest.mark.parametrize(
+    ("typed", "safe"),
+    [
+        ("../../x", "x"),
+        ("/etc/passwd", "etc passwd"),
+        ("..\\..\\x", "x"),
+        ("a\x00b\nc", "a b c"),
+        (".hidden", "hidden"),
+        ("~", "~"),
+        ("<img src=x onerror=alert(1)>", "<img src=x onerror=alert(1)>"),
+        ("é" * 200, "é" * 80),
+        ("CON.", "CON"),
+    ],
+)
+def test_names_are_safe_whatever_is_typed(tmp_path, typed, safe):
+    folder = SupportFolder(tmp_path / "photos")
+    assert safe_name(typed) == folder.add_class(typed) == safe
+    assert [path.parent for path in tmp_path.rglob("*") if path.is_dir()] == [tmp_path, tmp_path / "photos"]
+
+
+@pytest.mark.parametrize("typed", ["", "..", "/", "\x00", " . "])
+def test_names_of_which_nothing_is_left(tmp_path, typed):
+    with pytest.raises(InputError, match="name: expected letters or digits"):
+        SupportFolder(tmp_path).add_class(typed)
+
+
+def test_what_is_refused(tmp_path):
+    outside = tmp_path / "secret.png"
+    outside.write_bytes(b"")
+    folder = SupportFolder(tmp_path / "photos")
+    folder.add_class("crow")
+    with pytest.raises(InputError, match="class: 'crow' is there already"):
+        folder.add_class("crow")
+    with pytest.raises(InputError, match=r"class: expected one of crow, got '../crow'"):
+        folder.add_picture("../crow", outside)
+    with pytest.raises(InputError, match=r"picture: expected .*, got 'a.exe'"):
+        folder.add_picture("crow", "a.exe")
+    for path in (outside, folder.folder / "crow" / ".." / ".." / "secret.png", folder.folder / "crow"):
+        with pytest.raises(InputError, match="picture: expected one of a class here"):
+            folder.take_out(path)
+    assert outside.exists()
