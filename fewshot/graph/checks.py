@@ -44,7 +44,7 @@ def check_episodes(
     _check_finite("support", support, support_mask, class_mask)
     _check_finite("query", query, query_mask)
     if proportions is not None and not _are_shares(proportions):
-        raise ValueError("proportions: expected finite shares from 0 up and not all 0, got others or nan")
+        raise ValueError("proportions: expected shares from 0 up and not all 0, got others or nan")
     if prior is not None and tuple(prior.shape) not in ((n, n), (b, n, n)):
         raise ValueError(f"prior: expected {[n, n]} or {[b, n, n]}, got {_kind(prior)}")
     if prior is not None and not _holds(prior.isfinite().all()):
