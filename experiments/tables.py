@@ -190,9 +190,21 @@ def sure_sets() -> str:
     return _markdown(lines)
 
 
+def unequal() -> str:
+    """What it costs to keep fewer supports of the classes that have many."""
+    rows = result("unequal_supports")["rows"]
+    limits = [most for most in dict.fromkeys(row["most"] for row in rows) if most < 20]
+    lines = [["mode", *(f"at most {most}" for most in limits)], ["---"] * (1 + len(limits))]
+    for method, mode in (("class graph", "inductive"), ("class graph, joint", "joint")):
+        own = {row["most"]: row for row in rows if row["method"] == method}
+        lines.append([mode, *(f"{own[m]['above']:+.1f} ± {own[m]['ci95']:.1f}" for m in limits)])
+    return _markdown(lines)
+
+
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"headline": headline},
     "docs/features.md": {"base_mean": base_mean},
+    "docs/reuse.md": {"unequal": unequal},
     "docs/protocols.md": {"joint_harm": joint_harm, "joint_conditions": joint_conditions},
     "docs/results.md": {
         "glyphs": lambda: main_job.table(result("glyphs")),

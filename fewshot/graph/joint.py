@@ -114,7 +114,7 @@ class Exchange(Operator):
 
     with :math:`b_i` the class sums of the supports, the offsets u of `Coupling`, and
     :math:`\text{sure}_m = (N \sum_i z_{mi}^2 - 1) / (N - 1)`. The labels of the supports are judged again by
-    the new sums. The new logits are
+    the new sums, if there are more than two classes. The new logits are
 
     .. math::
         \operatorname{logit}_{mi} = \sigma \big(\text{leave-one-out cosine}_{mi} - h_i
@@ -160,7 +160,8 @@ class Exchange(Operator):
         alive, total, first = facts.alive[:, None], seen.sum(1), supports.assignments
         others = (total - 1).clamp_min(0) / looks.way  # other queries per class [B, 1]
         few = others.square() / (others.square() + (2 * self.few).exp())
-        reach = others / (others + self.trust_few.exp())
+        # Of two classes, a doubt about one's supports speaks for the other, round after round.
+        reach = others / (others + self.trust_few.exp()) * (looks.way - 2).clamp(0, 1)
         expected, able = facts.shares * total, enough(total, looks.way)
         strength = able if facts.given else torch.zeros_like(total)
         offset = torch.zeros_like(facts.shares)

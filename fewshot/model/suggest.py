@@ -139,13 +139,12 @@ def suggest(
     except InputError as error:
         raise InputError(f"pool{str(error).removeprefix('query')}") from None
     files = files[:: -(-len(files) // MOST)]
-    cache = cache_for(model)
+    cache, here = cache_for(model), model.device
     features, mask = encode_support(model, classes, cache)
     unlabelled = encode_files(model, files, cache)
-    model = model.to("cpu")
-    changed = model.transform(features)
-    wrong, like = label_doubts(graph, changed, mask)
-    order = most_useful(model.transform(unlabelled), changed[mask], count)
+    changed = model.transform(features.to(here))
+    wrong, like = (found.cpu() for found in label_doubts(graph, changed, mask.to(here)))
+    order = most_useful(model.transform(unlabelled.to(here)), changed[mask.to(here)], count)
     logits = classify(model, features, mask, unlabelled[order]).logits[0]
     found = logits.softmax(-1).max(-1)
     names = list(classes)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import RLock
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -15,7 +16,7 @@ from fewshot.core.errors import InputError
 from fewshot.core.taxonomy import nearest_group
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.graph.why import why
-from fewshot.model.assignment import given_shares
+from fewshot.model.assignment import given_shares, labels_of
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.model.image_files import cache_for, encode_files
 from fewshot.model.predict import (
@@ -46,9 +47,9 @@ class Options:
 class Answer:
     """What a picture was taken for.
 
-    ``sure``: the fewest classes that are 90 % sure together; ``none``: the probability that it is none of
-    the classes; ``group``: the smallest group that holds the sure classes; ``changed``: not the class of the
-    answer before.
+    ``sure``: the smallest set of classes that holds the right one in 90 % of the cases; ``none``: the
+    probability that it is none of the classes; ``group``: the smallest group that holds the sure classes;
+    ``changed``: not the class of the answer before.
     """
 
     file: Path
@@ -140,11 +141,21 @@ class Desk:
         none = plain.unknown[0].sigmoid().tolist()
         earlier = {} if before is None else {row.file: row.name for row in before.rows}
         names = tuple(supports.names)
+        found, chosen = rows.numpy(), labels_of(rows.log().numpy(), shares)
+        sets = self.model.calibration.sets(
+            found,
+            chosen,
+            SURE,
+            mode="joint" if options.joint else "inductive",
+            shares=shares is not None,
+            shots=supports.shots,
+            related=supports.related is not None,
+        )
         answers = []
-        for file, row, unknown in zip(files, rows.tolist(), none, strict=True):
-            sure = sure_set(names, row)
+        for m, (file, row, unknown) in enumerate(zip(files, rows.tolist(), none, strict=True)):
+            sure = tuple(names[i] for i in np.argsort(-found[m], kind="stable") if sets[m, i])
             group = nearest_group([supports.meaning(name).path for name in sure])
-            best = max(range(len(row)), key=row.__getitem__)
+            best = int(chosen[m])
             changed = earlier.get(file, names[best]) != names[best]
             place = group[-1].replace("_", " ") if group else ""
             answers.append(Answer(file, names[best], row[best], sure, unknown, place, changed, tuple(row)))
@@ -178,19 +189,3 @@ class Desk:
         own, known, others = parts.own[0, 0], parts.known[0, 0], parts.messages[0, 0].sum(-1)
         rows = list(zip(supports.names, own.tolist(), known.tolist(), others.tolist(), strict=True))
         return [rows[i] for i in parts.after[0, 0].argsort(descending=True).tolist()]
-
-
-def sure_set(names: Sequence[str], probabilities: Sequence[float], least: float = SURE) -> tuple[str, ...]:
-    """The fewest classes whose probabilities sum up to at least ``least``, the likeliest first.
-
-    >>> sure_set(["crow", "gull", "saw"], [0.3, 0.65, 0.05])
-    ('gull', 'crow')
-    """
-    order = sorted(range(len(names)), key=lambda place: -probabilities[place])
-    chosen, total = [], 0.0
-    for place in order:
-        chosen.append(names[place])
-        total += probabilities[place]
-        if total >= least - 1e-9:
-            break
-    return tuple(chosen)

@@ -19,7 +19,8 @@ from test_cifar import cifar
 from test_entry import run
 from test_miniimagenet import cached
 
-from fewshot.training import validation
+from fewshot.evaluation import sure_sets
+from fewshot.training import probabilities, validation
 from fewshot.training.config import read
 
 ROOT = Path(__file__).parents[2]
@@ -84,11 +85,13 @@ def draw(folder: Path, count: int, generator: np.random.Generator, name: str = "
 
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
-    """Few validation episodes, and one thread, since images and networks are tiny."""
+    """Few episodes of the validation classes, and one thread, since images and networks are tiny."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(validation, "VAL_EPISODES", 10)
+        patch.setattr(probabilities, "ANSWERS", 40)
+        patch.setattr(sure_sets, "LEAST", 2)
         yield
     torch.set_num_threads(threads)
 

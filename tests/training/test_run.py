@@ -12,12 +12,13 @@ from fewshot import backbones
 from fewshot.core.errors import InputError
 from fewshot.core.taxonomy import as_path
 from fewshot.data.loading import load
+from fewshot.evaluation import sure_sets
 from fewshot.evaluation.scores import evaluate, in_mode
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.model.calibration import Calibration
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.training import config as configs
-from fewshot.training import processes, validation
+from fewshot.training import probabilities, processes, validation
 from fewshot.training import run as training
 from fewshot.training.build import build, load_weights
 from fewshot.training.config import Augment, Backbone, Config, Evaluate, Graph, Images, Meta, Pretrain
@@ -57,6 +58,8 @@ def small(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FEWSHOT_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setattr(validation, "VAL_EPISODES", 20)
+        patch.setattr(probabilities, "ANSWERS", 200)
+        patch.setattr(sure_sets, "LEAST", 4)
         yield
     torch.set_num_threads(threads)
 
