@@ -265,26 +265,28 @@ class FewShotClassifier(ManyClasses, ClassifierMixin, BaseEstimator):
         here = device_of(self.graph_)
         return torch.from_numpy(support)[None].to(here), torch.from_numpy(mask)[None].to(here)
 
-    def _queries(self, X: Any) -> Iterator[Float[np.ndarray, "m D"]]:
-        """Features of the queries: of all for joint inference, else of some at a time."""
+    def _queries(self, X: Any, width: int) -> Iterator[Float[np.ndarray, "m D"]]:
+        """Features of the queries: all for joint inference, else some at a time, by the width of rows."""
         check_is_fitted(self, "classes_")
         with named("X"):
             X = self._validated(X, reset=False)
         size = self.supports_.shape[1]
-        rows = len(X) if self.joint else max(1, PIECE // max(len(self.classes_), size))
+        rows = len(X) if self.joint else max(1, PIECE // max(width, size))
         for start in range(0, len(X), rows):
             yield encoded(self.model, X[start : start + rows], size)
 
     def _logits(self, X: Any) -> Iterator[Float[np.ndarray, "m N"]]:
         check_is_fitted(self, "classes_")
         if self._is_large():
-            yield from (spread(*found, len(self.classes_)) for found in self._shortlisted(X, 1))
+            yield from (
+                spread(*found, len(self.classes_)) for found in self._shortlisted(X, 1, len(self.classes_))
+            )
             return
         support, mask = self._support()
         options: dict[str, Any] = {"joint": bool(self.joint)}
         if (shares := self._shares()) is not None:
             options["proportions"] = torch.from_numpy(shares)[None].to(support)
-        for query in self._queries(X):
+        for query in self._queries(X, len(self.classes_)):
             yield self._classify(support, mask, query, **options).logits[0].cpu().numpy()
 
     @torch.no_grad()

@@ -43,8 +43,9 @@ class Shortlists:
 
     @torch.no_grad()
     def _prepared(self, x: Float[np.ndarray, "n D"]) -> Float[Tensor, "n d"]:
-        found: Tensor = self.transform(torch.tensor(x))
-        return found
+        here = next((buffer.device for buffer in self.transform.buffers()), None)
+        found: Tensor = self.transform(torch.tensor(x, device=here))
+        return found.cpu()
 
     def top(
         self, query: Float[np.ndarray, "M D"], k: int
@@ -164,14 +165,14 @@ class ManyClasses:
         if not self._is_large():
             yield from (best(logits, k) for logits in self._logits(X))
             return
-        for index, logits in self._shortlisted(X, k):
+        for index, logits in self._shortlisted(X, k, k):
             yield index[:, :k], torch.from_numpy(logits).softmax(1).numpy()[:, :k]
 
     def _is_large(self) -> bool:
         return len(self.classes_) > LARGE and not self.joint and self.relations_ is None
 
-    def _shortlisted(self, X: Any, k: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for query in self._queries(X):
+    def _shortlisted(self, X: Any, k: int, width: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for query in self._queries(X, width):
             yield self._shortlists().top(query, k)
 
     def _shortlists(self) -> Shortlists:
