@@ -15,7 +15,7 @@ from fewshot.core.untrusted.guard import brief
 from fewshot.core.untrusted.tensors import check_state, field, read_tensors
 from fewshot.graph.known_classes import KnownClasses
 
-FORMAT = 2  # 1 had a graph of other parts
+FORMAT = 3  # 1 had a graph of other parts, 2 one scalar less
 VECTORS = ("base_mean", "transform.low", "transform.centre")  # have the size of the features, or none
 
 

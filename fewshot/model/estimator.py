@@ -59,23 +59,21 @@ class FewShotClassifier(ManyClasses, ClassifierMixin, BaseEstimator):
         belief: from 0 (ignore the relations) to 1 (take them as true); default None: judged.
         proportions: the classes' shares of the queries of a call, for joint inference: "equal", or a mapping
             from each label to a number from 0 up. ``predict`` then gives each class as many queries as its
-            share says (rounded by largest remainders), by the best assignment of all queries together.
-            Default None: unknown.
+            share says, by the best assignment of all queries together. Default None: unknown.
 
     Attributes:
         classes_: labels **[N]**, sorted: those with supports, and those in ``relations``.
-        class_graph_: the dependencies **[N, N]**, in the order of ``classes_``: row i, how much class i
-            listens to each class j; rows sum to 1, diagonal 0. Computed each time it is read. With more than
-            10,000 classes a sparse matrix (``scipy.sparse.csr_array``).
+        class_graph_: the dependencies **[N, N]**, in the order of ``classes_``: row i, how much class i listens
+            to each class j; rows sum to 1, diagonal 0. Computed when read; above 10,000 classes sparse (scipy).
         supports_, support_labels_: the features that are kept **[n, D]**, and their labels **[n]**.
         graph_: a copy of the graph, in the features' precision.
         known_, relations_: the known classes and the relations **[N, C]**, in the order of ``classes_``, with
             rows of NaN for classes of which nothing is known; None without relations.
         n_features_in_: D; for images the number of channels.
 
-    With more than 1,000 classes, each listens to its 64 nearest only. With more than 10,000, each query is
-    classified against the 64 classes nearest to it (`fewshot.graph.shortlist`), and all others have
-    probability 0, unless inference is joint or relations are given; `predict_top` is then what to call.
+    With more than 1,000 classes, each listens to its 64 nearest only. With more than 10,000, a query is
+    classified against the 64 nearest to it (`fewshot.graph.shortlist`); all others have probability 0, unless
+    inference is joint or relations are given. `predict_top` is then what to call.
 
     >>> from sklearn.datasets import load_iris
     >>> X, y = load_iris(return_X_y=True, as_frame=False)

@@ -184,7 +184,7 @@ def test_a_file_that_is_not_a_checkpoint_is_refused(model, tmp_path):
     with pytest.raises(InputError, match=r"not a checkpoint of fewshot$"):
         GraphFewShot.load(path)
     torch.save({"format": "fewshot", "version": 99}, path)
-    with pytest.raises(InputError, match="expected a checkpoint of format 2, got 99"):
+    with pytest.raises(InputError, match="expected a checkpoint of format 3, got 99"):
         GraphFewShot.load(path)
 
 
