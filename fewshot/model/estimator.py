@@ -63,8 +63,8 @@ class FewShotClassifier(ManyClasses, ClassifierMixin, BaseEstimator):
 
     Attributes:
         classes_: labels **[N]**, sorted: those with supports, and those in ``relations``.
-        class_graph_: the dependencies **[N, N]**, in the order of ``classes_``: row i, how much class i listens
-            to each class j; rows sum to 1, diagonal 0. Computed when read; above 10,000 classes sparse (scipy).
+        class_graph_: the dependencies **[N, N]**: row i, how much class i listens to each class j; rows sum
+            to 1, diagonal 0. Computed when it is read; sparse (scipy) above 10,000 classes.
         supports_, support_labels_: the features that are kept **[n, D]**, and their labels **[n]**.
         graph_: a copy of the graph, in the features' precision.
         known_, relations_: the known classes and the relations **[N, C]**, in the order of ``classes_``, with
