@@ -7,7 +7,7 @@ INSTALLED := .venv/installed
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 PEERS := .venv/peers
 
-.PHONY: help setup train test lint docs coverage benchmark clean
+.PHONY: help setup train test lint docs coverage benchmark fuzz clean
 
 help:
 	@echo "make train   install what training needs, train on the built-in letters, print the table"
@@ -20,6 +20,8 @@ help:
 	@echo "make benchmark [DATA=SPEC] [FEATURES=FILE]"
 	@echo "             every stage next to its peers, on your images and features or on generated ones,"
 	@echo "             into runs/benchmark"
+	@echo "make fuzz [MINUTES=10]"
+	@echo "             damaged files of every format, and trainings killed at random moments"
 	@echo "make clean   remove .venv and caches; runs and packed data stay"
 
 setup: $(INSTALLED)
@@ -67,6 +69,9 @@ $(PEERS): $(INSTALLED)
 
 benchmark: $(PEERS)
 	$(BIN)/python experiments/benchmark $(if $(DATA),--data '$(DATA)') $(if $(FEATURES),--features '$(FEATURES)')
+
+fuzz: setup
+	OMP_NUM_THREADS=1 $(BIN)/python experiments/fuzz --minutes $(or $(MINUTES),10)
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache build *.egg-info

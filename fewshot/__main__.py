@@ -2,7 +2,7 @@
 
 import sys
 
-from fewshot.cli.entry import main
+from fewshot.cli.start import main
 
 if __name__ == "__main__":
     sys.exit(main())

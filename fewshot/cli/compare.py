@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from fewshot.cli.options import EpisodeOptions, KnowledgeOptions
 from fewshot.cli.output import check_outputs, print_compared, print_seen, print_unknown
-from fewshot.core.files import tell, write_json
+from fewshot.core.files import say, tell, write_json
 
 
 def compare(
@@ -68,7 +68,7 @@ def compare(
     if out is not None:
         charts.check_extension(out)
     check_episodes_file(episodes_out)
-    check_outputs(json, episodes_out, out)
+    check_outputs(json, episodes_out, out, inputs=[Path(source)])
     modes = choice.choose_modes(mode, proportions)
     related = knowledge.relations != "none"
     # Unknown names are reported before anything is loaded.
@@ -124,4 +124,4 @@ def compare(
     if episodes_out is not None:
         print(write_episodes(episodes_out, [row.scores for row in found]))
     if out is not None:
-        print(charts.save_comparison(out, rows, f"{Path(source).name}, {split}: {shape}"))
+        say(charts.save_comparison(out, rows, f"{Path(source).name}, {split}: {shape}"))

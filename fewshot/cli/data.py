@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fewshot.cli.output import check_outputs, print_info
 from fewshot.core.errors import InputError
-from fewshot.core.files import write_json
+from fewshot.core.files import say, write_json
 
 
 def pack(
@@ -58,10 +58,11 @@ def check(spec: str, *, against: str | None = None) -> None:
     from fewshot import data
 
     if differences := data.check(spec, against=against):
-        print("\n".join(differences))
+        for line in differences:
+            say(line)
         raise InputError(f"{spec}: {len(differences)} differences from {against or 'its benchmark'}")
     compared = against or data.benchmark_of(spec)
-    print(f"{spec}: {'as it should be' if compared else 'intact; there is no benchmark to compare it with'}")
+    say(f"{spec}: {'as it should be' if compared else 'intact; there is no benchmark to compare it with'}")
 
 
 def download(kind: str, *, to: Path) -> None:
@@ -75,4 +76,4 @@ def download(kind: str, *, to: Path) -> None:
     """
     from fewshot import data
 
-    print(data.download(kind, to))
+    say(data.download(kind, to))

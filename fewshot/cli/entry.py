@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,8 @@ from fewshot.cli.suggest import suggest
 from fewshot.cli.train import train
 from fewshot.core.errors import InputError
 from fewshot.training.config import Config
+
+TRACEBACK = "FEWSHOT_TRACEBACK"  # an environment variable
 
 COMMANDS: dict[str, Callable[..., Any] | dict[str, Callable[..., Any]]] = {
     "train": train,
@@ -63,14 +66,19 @@ def main(words: Sequence[str] | None = None) -> int:
     It is 0, or what the command returns, such as 1 for an audit in which a check fails, or 2 for bad input,
     after one line on standard error.
     """
+    _prepare()
     try:
         try:
             return _run(words)
         finally:
             sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as `head`, has closed its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_output()
         return 141
+    except OSError as error:  # the disk that standard output goes to is full
+        _close_output()
+        complain("fewshot", f"standard output: cannot be written ({error.strerror or error})")
+        return 2
     except KeyboardInterrupt:
         return 130
 
@@ -87,6 +95,34 @@ def _run(words: Sequence[str] | None) -> int:
         return command(**arguments(command, vars(options.as_flat()))) or 0
     except BrokenPipeError:
         raise
-    except (InputError, OSError) as error:
-        complain(who, str(error))
+    except Exception as error:
+        if TRACEBACK in os.environ and not isinstance(error, InputError):
+            raise
+        complain(who, _line(error))
         return 2
+
+
+def _close_output() -> None:
+    """Let what is still to be printed go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _line(error: Exception) -> str:
+    """What is wrong; of what should not have happened, what to do about it."""
+    if isinstance(error, InputError | OSError):
+        return str(error)
+    if isinstance(error, MemoryError) or "not enough memory" in str(error):
+        return "there is not enough memory for that"
+    kind, text = type(error).__name__, str(error)[:300]
+    return f"unexpected {kind}: {text} ({TRACEBACK}=1 shows where; please report it)"
+
+
+def _prepare() -> None:
+    """Give the process streams that take any text, and quiet libraries."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started it
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (as long as the process)
+        stream = getattr(sys, name)
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged images, which are decoded or refused

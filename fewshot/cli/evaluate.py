@@ -49,7 +49,7 @@ def evaluate(
     from fewshot.evaluation.joint_check import joint_below
     from fewshot.methods.prototypes import prototypes
 
-    check_outputs(json)
+    check_outputs(json, inputs=[Path(checkpoint)])
     scored = open_checkpoint(checkpoint, options.data, knowledge.without_known)
     strangers = scored.sampler(options.split, **options.sampling(), unknown=options.unknown)
     sampler = strangers.without_unknown()

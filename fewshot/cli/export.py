@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from fewshot.core.files import say
 from fewshot.core.modes import Inference
 
 
@@ -39,4 +40,4 @@ def export(
     results = [] if own else read_results(Path(checkpoint))
     export_model(model, out, format=format, mode=mode, results=results)
     for file in sorted(out.iterdir()):
-        print(file)
+        say(file)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fewshot.cli.output import check_outputs
 from fewshot.core.errors import InputError
-from fewshot.core.files import tell
+from fewshot.core.files import say, tell
 
 if TYPE_CHECKING:
     from fewshot.data.labelled import FeatureSet, LabelledSet
@@ -35,7 +35,7 @@ def features(source: str, *, data: str, out: Path) -> None:
 
     if out.suffix.lower() != ".npz":
         raise InputError(f"out: expected a file that ends in .npz, got '{out}'")
-    check_outputs(out)
+    check_outputs(out, inputs=[Path(source)])
     model = _encoder(source)
     splits, class_ids = {}, {}
     for split, images in load_data(model, data):
@@ -43,7 +43,7 @@ def features(source: str, *, data: str, out: Path) -> None:
             tell(f"{split}: encoding {len(images):,} images")
             splits[split], class_ids[split] = _encoded(model, images, source), images.class_ids
     write_features(out, splits, class_ids)
-    print(out)
+    say(out)
 
 
 def _encoded(model: GraphFewShot, images: LabelledSet, source: str) -> FeatureSet:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fewshot.core.errors import InputError
-from fewshot.core.files import tell
+from fewshot.core.escape import printable
+from fewshot.core.files import is_stream, say, tell
 
 LISTED = 15  # how many classes of an evaluation are printed; --json writes all
 
@@ -85,8 +87,11 @@ def print_table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
     table = Table(*names, box=box.SIMPLE_HEAD, pad_edge=False)
     for row in rows:
-        table.add_row(*(Text(str(value)) for value in row))
-    Console(width=None if sys.stdout.isatty() else 10_000).print(table)
+        table.add_row(*(Text(printable(value)) for value in row))
+    console = Console(width=None if sys.stdout.isatty() else 10_000)
+    with console.capture() as lines:
+        console.print(table)
+    print(lines.get(), end="")  # rich would end the process if the reader has gone
 
 
 def print_seen(seen: Sequence[str], classes: int, model: str) -> None:
@@ -111,25 +116,42 @@ def print_classes(per_class: Mapping[str, float], pairs: Sequence[Mapping[str, A
 def print_info(content: Mapping[str, Any]) -> None:
     """Print what `fewshot.data.info` says about a data set."""
     for key in ("name", "path", "hash", "size", "channels"):
-        print(f"{key}: {content[key]}")
+        say(f"{key}: {content[key]}")
     splits = content["splits"]
     names = list(next(iter(splits.values())))
     print_table(("split", *names), [(split, *values.values()) for split, values in splits.items()])
 
 
-def check_outputs(*paths: Path | None) -> None:
+def check_outputs(*paths: Path | None, inputs: Sequence[Path] = ()) -> None:
     """Before the work: refuse files that cannot be written, and report those that will be replaced.
 
+    Args:
+        paths: the files; None are left out.
+        inputs: what the command reads, and must not replace.
+
     Raises:
-        InputError: the path is a folder, or its folder is not a directory or not writable.
+        InputError: the path is a folder or an input, or its folder is not a directory or not writable.
     """
     for path in filter(None, paths):
-        if path.is_dir():
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            found = None
+        except OSError as error:  # links in a circle, a name that is too long
+            raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+        if found is not None and stat.S_ISDIR(found.st_mode):
             raise InputError(f"{path}: expected a file to write, got a folder")
-        home = next(folder for folder in path.absolute().parents if folder.exists())
+        if is_stream(path):
+            if not os.access(path, os.W_OK):
+                raise InputError(f"{path}: cannot be written")
+            continue
+        if found is not None and any(other.exists() and path.samefile(other) for other in inputs):
+            raise InputError(f"{path}: expected a file to write, got what the command reads")
+        target = Path(os.path.realpath(path))
+        home = next(folder for folder in target.parents if folder.exists())
         if not home.is_dir() or not os.access(home, os.W_OK):
             raise InputError(f"{path}: cannot be written, because {home} is not a writable directory")
-        if path.exists():
+        if found is not None:
             tell(f"{path} exists and will be replaced")
 
 

@@ -14,7 +14,10 @@ from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 import docstring_parser
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
+from fewshot.core.escape import printable
+
 Command = Callable[..., None]
+LONGEST = 10_000  # characters of a message
 LEFT_OUT = "left_out"  # the option that `--meta null` becomes
 
 
@@ -58,7 +61,7 @@ def complain(who: str, message: str) -> None:
     ...     complain("fewshot evaluate", "way: Expected a <class 'int'>. Got value: y")
     fewshot evaluate: error: way: expected int, got y
     """
-    line = " ".join(message.split())
+    line = printable(" ".join(message[:LONGEST].split()))
     for pattern, words in PLAINER:
         line = re.sub(pattern, words, line)
     print(f"{who}: error: {line}", file=sys.stderr)

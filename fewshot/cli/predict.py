@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fewshot.cli.output import check_outputs, print_table
-from fewshot.core.files import tell, write_csv
+from fewshot.core.files import say, tell, write_csv
 from fewshot.core.modes import Inference
 
 
@@ -52,7 +52,7 @@ def predict(
     from fewshot.model.prediction import FIRST, answer_table
     from fewshot.model.remarks import image_remarks
 
-    check_outputs(csv)
+    check_outputs(csv, inputs=[Path(checkpoint), *query])
     model = load_model(checkpoint, without_known)
     found = own.predict(
         model,
@@ -98,7 +98,7 @@ def graph(checkpoint: str, *, support: Path, out: Path, relations: str = "names"
     from fewshot.report.example import class_picture
 
     drawing.check_extension(out)
-    check_outputs(out)
+    check_outputs(out, inputs=[Path(checkpoint)])
     model = load_model(checkpoint)
     supports = read_supports(model, support, relations)
-    print(drawing.save(out, class_picture(model, support, supports.related)))
+    say(drawing.save(out, class_picture(model, support, supports.related)))

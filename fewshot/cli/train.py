@@ -7,7 +7,8 @@ from typing import Any
 
 from fewshot.cli.output import check_outputs, print_rows
 from fewshot.cli.parser import LEFT_OUT
-from fewshot.core.files import read_json, write_json
+from fewshot.core.files import say, write_json
+from fewshot.core.results_file import read_results
 
 
 def train(
@@ -58,11 +59,11 @@ def train(
     )
     if not _first_process():
         return
-    rows = read_json(folder / "results.json")
+    rows = read_results(folder / "results.json")
     print_rows(rows)
     for file in sorted(folder.iterdir()):
         if file.is_file() and not file.name.startswith("."):
-            print(file)
+            say(file)
     write_json(json, rows)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import time
@@ -11,7 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fewshot.core.files import cache_folder, replacing
+from fewshot.core.errors import InputError
+from fewshot.core.files import cache_folder, write_json
+from fewshot.core.untrusted.documents import read_json
 
 FILE = "fastest.json"
 REPETITIONS = 5
@@ -55,10 +56,8 @@ def fastest(
         "fastest": chosen,
         "milliseconds": {name: float(f"{1000 * value:.3g}") for name, value in seconds.items()},
     }
-    with suppress(OSError):  # a full disk, a folder without rights: it is measured again
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(file) as temporary:
-            temporary.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    with suppress(InputError, OSError):  # a full disk, a folder without rights: it is measured again
+        write_json(file, kept)
     return chosen
 
 
@@ -84,8 +83,8 @@ def here() -> str:
 
 def processor() -> str:
     """The processor's name, as far as the system tells it."""
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+    with suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
+        for line in lines:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine() or f"{os.cpu_count()} cores"
@@ -94,8 +93,8 @@ def processor() -> str:
 def read(file: Path) -> dict[str, Any]:
     """What was measured earlier; empty if there is nothing that can be read."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        content = read_json(file)
+    except InputError:
         return {}
     rows = content.items() if isinstance(content, dict) else ()
     return {

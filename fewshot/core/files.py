@@ -1,15 +1,28 @@
-"""Files that are written whole or not at all, whoever reads them or kills the process."""
+"""The one place that writes files: whole or not at all, whoever reads them or kills the process."""
 
 import csv
+import io
 import json
 import os
+import platform
+import shutil
+import stat
 import sys
+import tempfile
+import time
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from fewshot.core.errors import InputError
+from fewshot.core.escape import cell, printable
+
+MARK = ".fewshot-"  # what the names of unfinished files and folders start with
+HOST = f"{zlib.crc32(platform.node().encode()):08x}"  # process ids of other machines say nothing here
+OLD = 7 * 24 * 3600  # seconds after which an unfinished file of another machine is left over as well
+LIVE = ("/dev/std", "/dev/fd/", "/proc/")  # paths that stand for streams that are open
 
 
 @contextmanager
@@ -17,11 +30,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder; at the end, if there was no error, it replaces ``path``.
 
     Missing folders are created. After an error, or if the process is killed, ``path`` is what it was before.
+    A link is followed, so that it stays and its target is replaced; what is not a plain file (a device, a
+    FIFO) is written to.
 
     Raises:
         InputError: nothing can be written there.
 
-    >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "scores.txt"
     >>> with replacing(target) as temporary:
     ...     _ = temporary.write_text("62.0")
@@ -29,18 +43,79 @@ def replacing(path: str | Path) -> Iterator[Path]:
     '62.0'
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The process id keeps two writers of one file apart; the suffix stays, since some writers depend on it.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    with writing(path):
+        if is_stream(path):
+            with tempfile.TemporaryDirectory() as folder:
+                temporary = Path(folder) / f"content{path.suffix[:10]}"
+                yield temporary
+                _pour(temporary, path)
+            return
+        target = Path(os.path.realpath(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        sweep(target.parent)
+        temporary = unfinished(target)
+        try:
+            yield temporary
+            if target.exists():
+                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Report what the system says against writing a file as an `InputError` that names the file."""
     try:
-        yield temporary
-        os.replace(temporary, path)
+        yield
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        if error.filename is None or Path(error.filename) != temporary:
+        named = error.filename is None or Path(str(error.filename)).name.startswith((MARK, path.name))
+        if not named:  # an error of something else that the block does
             raise
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def unfinished(path: Path) -> Path:
+    """A name next to a path for what is not yet finished, with the path's suffix, which some writers need.
+
+    It says which process on which machine writes it, so that `sweep` knows what a kill has left.
+    """
+    number = time.monotonic_ns() % 10**9
+    suffix = path.suffix if len(path.suffix) <= 10 else ""
+    return path.with_name(f"{MARK}{HOST}-{os.getpid()}-{number}{suffix}")
+
+
+def sweep(folder: Path) -> None:
+    """Remove unfinished files and folders whose process is gone, or that another machine began a week ago."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [entry for entry in entries if entry.name.startswith(MARK)]
+    except OSError:
+        return
+    for entry in found:
+        host, _, rest = entry.name.removeprefix(MARK).partition("-")
+        number = rest.partition("-")[0]
+        try:
+            old = time.time() - entry.stat(follow_symlinks=False).st_mtime > OLD
+            if (host == HOST and number.isdigit() and not _runs(int(number))) or old:
+                remove(Path(entry.path))
+        except OSError:  # another process was faster
+            continue
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with what is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    r"""Write text as UTF-8; what is no letter (in the names of some files) as ``\udcff``."""
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def cache_folder(cache: str | Path | None = None) -> Path:
@@ -51,24 +126,65 @@ def cache_folder(cache: str | Path | None = None) -> Path:
     return Path(chosen).expanduser().absolute()
 
 
-def write_json(path: Path | None, content: Any) -> None:
+def write_json(path: Path | None, content: Any, indent: int | None = 1) -> None:
     """Write a JSON file atomically; without a path, do nothing."""
     if path is not None:
         with replacing(path) as temporary:
-            temporary.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> Any:
-    """Read what `write_json` wrote."""
-    return json.loads(path.read_text(encoding="utf-8"))
+            write_text(temporary, json.dumps(content, ensure_ascii=False, indent=indent) + "\n")
 
 
 def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
-    """Write rows as CSV, atomically."""
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows(rows)
+    """Write rows as CSV, atomically; text that a spreadsheet would take for a formula is quoted."""
+    stream = io.StringIO(newline="")
+    csv.writer(stream).writerows([cell(value) for value in row] for row in rows)
+    with replacing(path) as temporary:
+        temporary.write_bytes(stream.getvalue().encode("utf-8", "backslashreplace"))
+
+
+def write_tensors(path: Path, content: Any) -> None:
+    """Write plain values and tensors as torch does, atomically."""
+    import torch
+
+    # In memory first: if the disk is full, torch's own writer raises errors that do not say so.
+    stream = io.BytesIO()
+    torch.save(content, stream)
+    with replacing(path) as temporary:
+        temporary.write_bytes(stream.getbuffer())
+
+
+def say(text: object) -> None:
+    """Print a line on standard output."""
+    print(printable(text))
 
 
 def tell(text: str) -> None:
     """Print a line of progress on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path is to be written to as it is: a device, a FIFO, or an open file of this process."""
+    try:
+        return not stat.S_ISREG(path.stat().st_mode) or str(path.absolute()).startswith(LIVE)
+    except FileNotFoundError:
+        return False
+
+
+def _pour(content: Path, path: Path) -> None:
+    """Append a file's bytes to a stream."""
+    sys.stdout.flush()  # which may be that stream
+    with content.open("rb") as source, path.open("ab", buffering=0) as target:
+        shutil.copyfileobj(source, target)
+
+
+def _runs(process: int) -> bool:
+    """Whether there is such a process; True where that cannot be asked."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user
+        return True
+    return True

@@ -20,6 +20,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from fewshot.core.errors import InputError
 from fewshot.core.memory import kept
+from fewshot.core.untrusted.guard import reading
 
 Batch = tuple[Any, ...]
 
@@ -106,11 +107,12 @@ def fit(
     if state is None:
         start, best = 0, _validated(stage, 0, fabric, recorder, None)
     else:
-        stage.module.load_state_dict(state["module"])
-        stage.optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        start, best = state["step"], state["best"]
-        since += state["since"].to(fabric.device)
+        with reading("state.pt", f"the state of the stage {stage.name}"):
+            stage.module.load_state_dict(state["module"])
+            stage.optimizer.load_state_dict(state["optimizer"])
+            schedule.load_state_dict(state["schedule"])
+            start, best = int(state["step"]), state["best"]
+            since += state["since"].to(fabric.device)
 
     def current(step: int) -> dict[str, Any]:
         return {

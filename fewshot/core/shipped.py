@@ -1,7 +1,7 @@
 """The YAML files that come with the package: benchmarks (``datasets``) and results (``configs``)."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from fewshot.core.errors import InputError
 
@@ -42,17 +42,6 @@ def names(folder: Literal["configs", "datasets"]) -> list[str]:
         True
     """
     return sorted({file.stem for home in _homes(folder) for file in home.glob("*.yaml")})
-
-
-def read_yaml(file: Path) -> Any:
-    """The content of a YAML file; by libyaml if it is there, which is ten times as fast.
-
-    Raises:
-        yaml.YAMLError: not YAML.
-    """
-    import yaml
-
-    return yaml.load(file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def _homes(folder: str) -> list[Path]:

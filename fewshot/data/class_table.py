@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fewshot.core.errors import InputError
+from fewshot.core.untrusted.plain import read_plain
 
 TEXTS = ("name", "wnid", "path", "text")
 COLUMNS = ("class", *TEXTS, "share")
@@ -63,12 +64,7 @@ def read_class_table(
         ClassRow(name='', wnid='', path='animal/bird/heron', text='', share=0.2)
     """
     path = Path(path).expanduser()
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST + 1)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    return parse_class_table(content, str(path), known, needs)
+    return parse_class_table(read_plain(path, LARGEST), str(path), known, needs)
 
 
 def parse_class_table(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from http.client import HTTPException
 from pathlib import Path
 
 from fewshot.core.errors import InputError
 from fewshot.core.files import replacing
 from fewshot.core.shipped import find, names
+from fewshot.core.untrusted.plain import open_plain
 from fewshot.data.readers.archives import HTML, is_html
 from fewshot.data.readers.benchmark import read_benchmark
 
@@ -61,17 +62,24 @@ def _fetch(url: str, file: Path, md5: str) -> None:
         return
     if file.exists():
         print(f"{file}: incomplete, or another file; downloading it again", file=sys.stderr)
-    with replacing(file) as temporary:
-        try:
-            with redirect_stdout(sys.stderr):
-                download_url(url, temporary.parent, temporary.name, md5)
-        except (OSError, HTTPException, RuntimeError) as error:
-            raise InputError(f"{url}: {_reason(temporary, error)}") from error
+    fresh = not file.parent.exists()
+    try:
+        with replacing(file) as temporary:
+            try:
+                with redirect_stdout(sys.stderr):
+                    download_url(url, temporary.parent, temporary.name, md5)
+            except (OSError, HTTPException, RuntimeError) as error:
+                raise InputError(f"{url}: {_reason(temporary, error)}") from error
+    except InputError:
+        if fresh:
+            with suppress(OSError):  # it is not empty
+                file.parent.rmdir()
+        raise
 
 
 def _reason(fetched: Path, error: Exception) -> str:
     """Why a file could not be downloaded; if something came in its place, what that is."""
     if isinstance(error, OSError | HTTPException) or not fetched.exists():
         return f"cannot be downloaded ({error})"
-    with fetched.open("rb") as file:
+    with open_plain(fetched) as file:
         return HTML if is_html(file.read(512)) else "not the published file, or only part of it (checksum)"

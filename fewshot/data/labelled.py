@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +12,11 @@ from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from fewshot.core.errors import InputError
+from fewshot.core.untrusted.arrays import Header, read_npy, read_npz
 from fewshot.data.class_columns import check_columns, described, numbered
 
 SPLITS = ("train", "val", "test")
+ARRAYS = ("features", "labels", "wnids", "split", "classes", "names", "paths")  # of a file of features
 RIGHT = {  # lines that write files as they are expected, by the number of the features' dimensions
     2: "np.savez(FILE, features=X, labels=y, split=np.full(len(y), 'test')) would be right",
     3: "np.savez(FILE, features=X, wnids=NAMES, split=np.full(len(X), 'test')) would be right",
@@ -189,7 +191,8 @@ def _split(arrays: dict[str, np.ndarray], path: Path, split: str) -> FeatureSet:
         ids, labels = numbered(arrays["labels"][in_split], arrays, path)
         order = np.argsort(labels, kind="stable")
         features, labels = features[order], labels[order]
-    items = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32))
+    with np.errstate(over="ignore"):  # numbers that are too large become infinite, which is refused
+        items = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32))
     if not items.isfinite().all():
         raise InputError(f"{path}: features: expected finite numbers, got NaN or infinity in split '{split}'")
     names, paths = described(arrays, ids)
@@ -199,11 +202,7 @@ def _split(arrays: dict[str, np.ndarray], path: Path, split: str) -> FeatureSet:
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     if not path.exists():
         raise InputError(f"{path}: no such file")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: expected an .npz of plain arrays ({str(error).splitlines()[0]})") from None
+    arrays = read_npz(path, ARRAYS, lambda headers: _check_shapes(headers, path))
     return _checked(arrays, path)
 
 
@@ -214,31 +213,30 @@ def _read_npy(path: Path) -> np.ndarray:
         )
     if not path.exists():
         raise InputError(f"{path}: no such file")
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(
-            f"{path}: expected an .npy of a plain array ({str(error).splitlines()[0]})"
-        ) from None
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{path}: expected an .npy of a plain array, got an .npz")
-    return array
+    return read_npy(path)
 
 
-def _checked(arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a features file, after a check of their shapes."""
-    if "features" not in arrays or arrays["features"].ndim not in (2, 3):
-        got = list(arrays["features"].shape) if "features" in arrays else sorted(arrays)
+def _check_shapes(arrays: Mapping[str, Header | np.ndarray], path: Path) -> None:
+    """Refuse arrays of a features file, or their headers, whose shapes do not fit."""
+    features = arrays.get("features")
+    if features is None or len(features.shape) not in (2, 3):
+        got = sorted(arrays) if features is None else list(features.shape)
         raise InputError(f"{path}: expected features [classes, images, D] or [n, D], got {got} ({RIGHT[2]})")
-    features = arrays["features"]
-    for name in ("wnids" if features.ndim == 3 else "labels", "split"):
+    if 0 in features.shape[1:]:
+        raise InputError(f"{path}: features: expected numbers, got none in shape {list(features.shape)}")
+    for name in ("wnids" if len(features.shape) == 3 else "labels", "split"):
         shape = arrays[name].shape if name in arrays else "nothing"
         if shape != features.shape[:1]:
             raise InputError(
                 f"{path}: {name}: expected shape {features.shape[:1]} like features, got {shape} "
-                f"({RIGHT[features.ndim]})"
+                f"({RIGHT[len(features.shape)]})"
             )
-    if not np.issubdtype(features.dtype, np.number):
+    if features.dtype.kind not in "fiu":
         raise InputError(f"{path}: features: expected numbers, got {features.dtype}")
+
+
+def _checked(arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a features file, after a check of their shapes."""
+    _check_shapes(arrays, path)
     check_columns(arrays, path)
     return arrays

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from fewshot.core.errors import InputError
+from fewshot.core.escape import printable
 from fewshot.core.files import cache_folder
 from fewshot.core.shipped import names
+from fewshot.core.untrusted.guard import reading
 from fewshot.data.packed import FORMAT, META_FILE, Splits, open_pack
-from fewshot.data.packing import write_pack
+from fewshot.data.packing import LARGEST_SIDE, write_pack
 from fewshot.data.readers import cifar, cub, folder, glyphs, miniimagenet, omniglot, tieredimagenet
 from fewshot.data.readers.archives import open_archive
 from fewshot.data.readers.benchmark import differences, read_benchmark, wrong_files
@@ -99,7 +101,7 @@ def load(
         except InputError as error:
             advice = f"kept from an earlier load of {spec}; delete {place} and it is made again"
             raise InputError(f"{error} ({advice})") from None
-    return write_pack(KINDS[kind].open(path, seed), place, size=size, channels=channels, progress=progress)
+    return write_pack(_source(kind, path, seed), place, size=size, channels=channels, progress=progress)
 
 
 def pack(
@@ -124,7 +126,7 @@ def pack(
     if kind == "packed":
         raise InputError(f"data: {path} is already a pack; copy its folder")
     channels = channels or KINDS[kind].channels
-    return write_pack(KINDS[kind].open(path, seed), out, size=size, channels=channels, progress=progress)
+    return write_pack(_source(kind, path, seed), out, size=size, channels=channels, progress=progress)
 
 
 def info(splits: Splits) -> dict[str, Any]:
@@ -200,20 +202,29 @@ def _is_pack(spec: str) -> bool:
     return (Path(spec).expanduser() / META_FILE).is_file()
 
 
+def _source(kind: str, path: Path, seed: int) -> Source:
+    if seed < 0:
+        raise InputError(f"seed: expected a number from 0 up, got {seed}")
+    with reading(path, f"the files of {kind}"):
+        return KINDS[kind].open(path, seed)
+
+
 def _parse(spec: str) -> tuple[str, Path]:
     """Kind and path of a SPEC."""
     kind, _, path = spec.partition(":")
     forms = {name: f"{name}:PATH" if entry.has_path else name for name, entry in KINDS.items()}
     if kind not in (*KINDS, "packed"):
-        raise InputError(f"data: expected {', '.join(forms.values())} or packed:PATH, got '{spec}'")
+        raise InputError(f"data: expected {', '.join(forms.values())} or packed:PATH, got '{spec:.200}'")
     if (kind == "packed" or KINDS[kind].has_path) != bool(path):
         raise InputError(f"data: expected {forms.get(kind, 'packed:PATH')}, got '{spec}'")
+    if "\0" in path:
+        raise InputError(f"data: expected a path, got {path!r:.200}")
     return kind, Path(os.path.abspath(Path(path).expanduser()))
 
 
 def _check_form(size: int | None, channels: int | None) -> None:
-    if size is not None and size < 1:
-        raise InputError(f"size: expected at least 1 pixel, got {size}")
+    if size is not None and not 1 <= size <= LARGEST_SIDE:
+        raise InputError(f"size: expected from 1 to {LARGEST_SIDE} pixels, got {size}")
     if channels not in (None, 1, 3):
         raise InputError(f"channels: expected 1 or 3, got {channels}")
 
@@ -223,5 +234,6 @@ def _cache_name(kind: str, path: Path, size: int | None, channels: int, seed: in
     has_path, seeded = KINDS[kind].has_path, KINDS[kind].seeded
     origin = [str(path), open_archive(path).stamp()] if has_path else [glyphs.stamp()]
     key = "\n".join([str(FORMAT), kind, *origin, str(size), str(channels), str(seed if seeded else 0)])
-    label = f"{kind}-{path.name}" if has_path else kind
-    return f"{label}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    # The name only helps people to recognise the folder, so a long one may be cut.
+    label = f"{kind}-{printable(path.name)[:50]}" if has_path else kind
+    return f"{label}-{hashlib.sha256(key.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"

@@ -19,7 +19,11 @@ from jaxtyping import Int64, Shaped, UInt8
 from torch import Tensor
 
 from fewshot.core.errors import InputError
+from fewshot.core.files import write_text
+from fewshot.core.untrusted.arrays import map_npy
+from fewshot.core.untrusted.documents import read_json
 from fewshot.data.labelled import SPLITS, LabelledSet
+from fewshot.data.pack_meta import check_meta
 from fewshot.data.paths import paths_of
 
 FORMAT = 1
@@ -193,16 +197,17 @@ def digest(
 
 def write_meta(path: Path, meta: dict[str, Any]) -> None:
     """Write a pack's description with its checksum."""
-    (path / META_FILE).write_text(json.dumps({"checksum": _checksum(meta), "meta": meta}, indent=1))
+    write_text(path / META_FILE, json.dumps({"checksum": _checksum(meta), "meta": meta}, indent=1))
 
 
 def _read_meta(path: Path) -> dict[str, Any]:
+    if not (path / META_FILE).exists():
+        raise InputError(f"{path}: expected a pack (a folder with {IMAGES_FILE} and {META_FILE})")
     try:
-        content = json.loads((path / META_FILE).read_text())
+        content = read_json(path / META_FILE)
         meta, checksum = content["meta"], content["checksum"]
-    except FileNotFoundError:
-        raise InputError(f"{path}: expected a pack (a folder with {IMAGES_FILE} and {META_FILE})") from None
-    except (OSError, ValueError, KeyError, TypeError):
+        check_meta(meta)
+    except (InputError, KeyError, TypeError, RecursionError):
         raise InputError(
             f"{path / META_FILE}: truncated or altered; delete the pack and make it again"
         ) from None
@@ -223,9 +228,11 @@ def _map_images(path: Path) -> Shaped[Tensor, "n C H W"]:
     """The images of a pack over a memory map; nothing is read yet."""
     file = path / IMAGES_FILE
     try:
-        # Mode "c" (private, copy on write) gives torch a map it may share, without write access to the file.
-        array = np.load(file, mmap_mode="c", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        # Private (copy on write): torch gets a map it may share, without write access to the file.
+        array = map_npy(file)
+        if array.dtype != np.uint8:
+            raise InputError(f"values of the type {array.dtype}")
+    except InputError:
         raise InputError(f"{file}: missing or truncated; delete the pack and make it again") from None
     return torch.from_numpy(array)
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import shutil
-import uuid
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +15,17 @@ import numpy as np
 import torch
 
 from fewshot.core.errors import InputError
+from fewshot.core.files import remove, sweep, unfinished, writing
+from fewshot.core.untrusted.arrays import map_npy
 from fewshot.data.labelled import SPLITS
 from fewshot.data.packed import FORMAT, IMAGES_FILE, Splits, digest, labels_of, open_pack, write_meta
-from fewshot.data.readers.images import Content, decode
+from fewshot.data.readers.images import Content, TooLarge, View, decode
 from fewshot.data.readers.source import Source, SourceClass
 
 DEFAULT_SIZE = 84  # for images of different sizes; the usual one of the field
 THREADS = min(8, os.cpu_count() or 1)
-CHUNK = 16  # images that a thread decodes at a time
+CHUNK, CHUNK_BYTES = 16, 2**21  # images, or bytes of them, that a thread decodes at a time
+LARGEST_SIDE = 1024  # pixels; larger images are not kept at their own size
 
 
 class _MixedSizes(Exception):
@@ -38,8 +38,8 @@ def write_pack(source: Source, path: Path, *, size: int | None, channels: int, p
     Args:
         source: what to pack.
         path: the folder to create.
-        size: side in pixels; None for the source's, or else the images' own if all are equal and square, or
-            else 84.
+        size: side in pixels; None for the source's, or else the images' own if all are equal and square and
+            at most 1024, or else 84.
         channels: 1 (grey) or 3 (colour).
         progress: whether to draw a progress bar on standard error.
 
@@ -47,14 +47,18 @@ def write_pack(source: Source, path: Path, *, size: int | None, channels: int, p
         InputError: an image that cannot be decoded.
     """
     size = size or source.size
-    temporary = path.with_name(f".packing-{uuid.uuid4().hex}")
-    temporary.mkdir(parents=True)
+    temporary = unfinished(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent)
+        temporary.mkdir()
     try:
-        try:
-            shape = _write_images(source, temporary / IMAGES_FILE, size, channels, progress)
-        except _MixedSizes:
-            shape = _write_images(source, temporary / IMAGES_FILE, DEFAULT_SIZE, channels, progress)
-        write_meta(temporary, _describe(source, temporary / IMAGES_FILE, shape))
+        with writing(path):
+            try:
+                shape = _write_images(source, temporary / IMAGES_FILE, size, channels, progress)
+            except (_MixedSizes, TooLarge):
+                shape = _write_images(source, temporary / IMAGES_FILE, DEFAULT_SIZE, channels, progress)
+            write_meta(temporary, _describe(source, temporary / IMAGES_FILE, shape))
         try:
             os.replace(temporary, path)
         except OSError as error:
@@ -62,7 +66,7 @@ def write_pack(source: Source, path: Path, *, size: int | None, channels: int, p
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove(temporary)
     return open_pack(path)
 
 
@@ -120,12 +124,16 @@ def _decoded(
     """Decode in a few threads, in order; only as many images as keep them busy are in memory."""
 
     def work(chunk: list[tuple[str, Content]]) -> list[tuple[str, np.ndarray]]:
-        return [(key, decode(content, f"{where}: {key}", channels, size)) for key, content in chunk]
+        decoded = []
+        for key, content in chunk:
+            image = decode(content, f"{where}: {key}", channels, size, LARGEST_SIDE)
+            decoded.append((key, image))
+        return decoded
 
     with ThreadPoolExecutor(THREADS) as pool:
         waiting: deque[Future[list[tuple[str, np.ndarray]]]] = deque()
         try:
-            while chunk := list(islice(items, CHUNK)):
+            for chunk in _chunks(items):
                 waiting.append(pool.submit(work, chunk))
                 if len(waiting) > 2 * THREADS:
                     yield from waiting.popleft().result()
@@ -135,9 +143,23 @@ def _decoded(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
+def _chunks(items: Iterator[tuple[str, Content]]) -> Iterator[list[tuple[str, Content]]]:
+    """A few images at a time, fewer if they are large."""
+    chunk, total = [], 0
+    for key, content in items:
+        data = content.content if isinstance(content, View) else content
+        chunk.append((key, content))
+        total += len(data) if isinstance(data, bytes) else data.nbytes
+        if len(chunk) == CHUNK or total >= CHUNK_BYTES:
+            yield chunk
+            chunk, total = [], 0
+    if chunk:
+        yield chunk
+
+
 def _describe(source: Source, file: Path, shape: tuple[int, int, int, int]) -> dict[str, Any]:
     """The content of meta.json."""
-    images = torch.from_numpy(np.load(file, mmap_mode="c"))
+    images = torch.from_numpy(map_npy(file))
     names = iter(_unique_names(_classes(source)))
     splits, start = {}, 0
     for split in SPLITS:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from fewshot.core.shipped import find, names, read_yaml
+from fewshot.core.shipped import find, names
+from fewshot.core.untrusted.documents import read_yaml
 
 # A wnid, or a bird of CUB: these mean the same class wherever they are found.
 _UNMISTAKABLE = re.compile(r"n\d{8}|\d{3}\.\w+")

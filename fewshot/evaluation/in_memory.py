@@ -51,7 +51,7 @@ def scored_data(data: Any, model: nn.Module | Network | None = None, batch: int 
     if isinstance(data, str | Path):
         if model is not None:
             raise InputError("model: expected none with a path, whose checkpoint has a model")
-        return open_source(Path(data))
+        return open_source(data)
     if isinstance(data, Splits) and isinstance(model, GraphFewShot):
         return ScoredData(model.classifier, dict(data), model, data, model.base_mean.cpu())
     parts = dict(data) if isinstance(data, Splits | Mapping) else {"test": data}

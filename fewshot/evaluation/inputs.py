@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from fewshot.core.errors import InputError
 from fewshot.core.taxonomy import as_path
+from fewshot.core.untrusted.arrays import read_npz
 from fewshot.core.wordnet import path_text
 from fewshot.data.class_table import read_class_table
 from fewshot.data.labelled import SPLITS, FeatureSet, LabelledSet
@@ -236,9 +237,8 @@ def read_features(path: Path) -> dict[str, FeatureSet]:
     if path.suffix.lower() == ".npy":
         return {"test": FeatureSet.from_npy(path)}
     try:
-        with np.load(path, allow_pickle=False) as file:
-            names = set(np.unique(file["split"]).tolist())
-    except Exception:  # whatever is wrong with the file, from_npz reports it
+        names = set(np.unique(read_npz(path, ["split"])["split"]).tolist())
+    except (InputError, KeyError):  # whatever is wrong with the file, from_npz reports it
         names = set()
     there = [name for name in SPLITS if name in names]
     return {name: FeatureSet.from_npz(path, name) for name in there or ("test",)}

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fewshot.graph.checks import check_episodes, check_known
+from fewshot.graph.checks import check_episodes, check_known, check_there, finite_queries
 from fewshot.graph.conv import ClassGraphConv
 from fewshot.graph.coupling import Coupling
 from fewshot.graph.edges import Edges, Refinement, connect, neighbours_of
@@ -29,6 +29,7 @@ from fewshot.graph.trust import LabelTrust
 from fewshot.graph.unknown import NoneOfThese
 from fewshot.graph.vectors import normalize
 
+MOST_STEPS = 1000
 WEIGHTS = Path(__file__).parent / "weights" / "class_graph"
 
 
@@ -82,7 +83,7 @@ class ClassGraph(Pretrained):
         steps: rounds of the joint mode; default 8.
 
     Raises:
-        ValueError: steps that are not a whole number from 1 up.
+        ValueError: steps that are not a whole number from 1 to 1000.
 
     >>> graph = ClassGraph.pretrained()
     >>> support, query = torch.randn(2, 5, 1, 64), torch.randn(2, 75, 64)
@@ -93,8 +94,9 @@ class ClassGraph(Pretrained):
 
     def __init__(self, steps: int = 8) -> None:
         super().__init__()
-        if not isinstance(steps, int) or steps < 1:  # what a file says may be anything
-            raise ValueError(f"steps: expected a whole number from 1 up, got {steps!r}")
+        whole = isinstance(steps, int) and not isinstance(steps, bool)  # what a file says may be anything
+        if not whole or not 1 <= steps <= MOST_STEPS:
+            raise ValueError(f"steps: expected a whole number from 1 to {MOST_STEPS}, got {steps!r:.60}")
         self.config = {"steps": steps}
         self.neighbours = KnownNeighbours()
         self.facts = QueryFacts()
@@ -132,7 +134,8 @@ class ClassGraph(Pretrained):
 
         Args:
             support: features of the labelled images **[B, N, K, D]**, minus the base mean if known.
-            query: features of the images to classify **[B, M, D]**, likewise.
+            query: features of the images to classify **[B, M, D]**, likewise. All must be finite; their
+                lengths from 1e-10 to 1e18, else all classes get the same probability.
             joint: let the queries inform one another (transductive inference); default False.
             support_mask: bool **[B, N, K]**, False if a support is padding; default None: all are there.
             class_mask: bool **[B, N]**, False if a class is padding, as is one without supports.
@@ -157,11 +160,18 @@ class ClassGraph(Pretrained):
             `GraphOutput`.
 
         Raises:
-            ValueError: shapes that do not fit; names the argument, what was expected and what came.
+            ValueError: shapes that do not fit, or numbers that are not finite; names the argument, what was
+                expected and what came. On a GPU, where looking at numbers would take time, a query that is
+                not finite counts as padding in joint mode.
         """
         masks = (support_mask, class_mask, query_mask)
         check_episodes(support, query, *masks, evidence, proportions, prior, neighbours)
         check_known(support, known, relations, known_relations, belief)
+        if known is None:
+            check_there(support_mask, class_mask, evidence)
+        if joint and query.device.type != "cpu" and not torch.compiler.is_compiling():
+            query_mask = finite_queries(query, query_mask)
+            masks = (support_mask, class_mask, query_mask)
         kind = self.head.log_scale.dtype
         support, support_mask, query, seen = prepare(support, query, *masks, kind)
         b, n, _, _ = support.shape

@@ -1,7 +1,11 @@
 """The message-passing layer between classes."""
 
 import math
+import sys
+import tempfile
 import warnings
+from contextlib import suppress
+from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -17,6 +21,17 @@ with warnings.catch_warnings():
     from torch_geometric import EdgeIndex
     from torch_geometric.nn import MessagePassing
     from torch_geometric.utils import softmax
+
+
+def _remove_source(module: str) -> None:
+    """Remove the file of a module that torch-geometric has written to the folder for temporary files.
+
+    It is generated and imported once per process, and otherwise stays there for good.
+    """
+    file = Path(getattr(sys.modules.get(module), "__file__", None) or "")
+    if file.parent == Path(tempfile.gettempdir()):
+        with suppress(OSError):
+            file.unlink(missing_ok=True)
 
 
 def edge_cosines(unit: Float[Tensor, "n D"], edge_index: Int64[Tensor, "2 E"]) -> Float[Tensor, " E"]:
@@ -69,6 +84,7 @@ class ClassGraphConv(MessagePassing):
 
     def __init__(self, sharpness: float = 5.0, prior: float = 1.0, presence: float = 0.5) -> None:
         super().__init__(aggr="add")
+        _remove_source(f"{type(self).__module__}_{type(self).__name__}_propagate")
         self.start = {
             "log_sharpness": math.log(sharpness),
             "log_prior": math.log(prior),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,12 +9,14 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from fewshot.core.errors import InputError
-from fewshot.core.files import replacing
+from fewshot.core.files import replacing, write_json
 from fewshot.core.taxonomy import as_path
+from fewshot.core.untrusted.documents import read_json
+from fewshot.core.untrusted.tensors import read_safetensors
 from fewshot.graph.vectors import normalize
 
 
@@ -136,9 +137,8 @@ class KnownClasses:
         """Write ``known.safetensors`` and ``known.json`` into a folder, each atomically."""
         folder = Path(folder)
         with replacing(folder / "known.safetensors") as file:
-            save_file({"prototypes": self.prototypes.cpu().contiguous()}, file)
-        with replacing(folder / "known.json") as file:
-            file.write_text(json.dumps(self.describe(), ensure_ascii=False) + "\n", encoding="utf-8")
+            file.write_bytes(save({"prototypes": self.prototypes.cpu().contiguous()}))
+        write_json(folder / "known.json", self.describe(), indent=None)
 
     @classmethod
     def load(cls, folder: str | Path) -> KnownClasses:
@@ -155,8 +155,9 @@ class KnownClasses:
         """
         folder = Path(folder)
         try:
-            about = json.loads((folder / "known.json").read_text(encoding="utf-8"))
-            return cls(load_file(folder / "known.safetensors")["prototypes"], about["names"], about["paths"])
+            about = read_json(folder / "known.json")
+            tensors = read_safetensors(folder / "known.safetensors", "prototypes")
+            return cls(tensors["prototypes"], about["names"], about["paths"])
         except Exception as error:  # a missing file, JSON, safetensors and others each raise their own
             reason = " ".join(str(error).split()[:30])
             raise InputError(

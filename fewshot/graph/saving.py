@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, TypeVar
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save
 from torch import nn
 
-from fewshot.core.files import replacing
+from fewshot.core.files import replacing, write_json
+from fewshot.core.untrusted.documents import read_json
+from fewshot.core.untrusted.tensors import check_state, read_safetensors
 
 T = TypeVar("T", bound="Pretrained")
 
@@ -27,9 +28,8 @@ class Pretrained(nn.Module):
         folder = Path(folder)
         state = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
         with replacing(folder / "model.safetensors") as file:
-            save_file(state, file)
-        with replacing(folder / "config.json") as file:
-            file.write_text(json.dumps(self.config) + "\n")
+            file.write_bytes(save(state))
+        write_json(folder / "config.json", self.config, indent=None)
 
     @classmethod
     def from_pretrained(cls: type[T], folder: str | Path) -> T:
@@ -47,8 +47,13 @@ class Pretrained(nn.Module):
         """
         folder = Path(folder)
         try:
-            graph = cls(**json.loads((folder / "config.json").read_text()))
-            graph.load_state_dict(load_file(folder / "model.safetensors"))
+            graph = cls(**read_json(folder / "config.json"))
+            state = read_safetensors(folder / "model.safetensors", "weights of a class graph")
+            check_state(state, folder / "model.safetensors", "weights")
+            for name, own in graph.state_dict().items():
+                if name in state and state[name].dtype != own.dtype:
+                    raise ValueError(f"{name}: expected {own.dtype}, got {state[name].dtype}")
+            graph.load_state_dict(state)
         except Exception as error:  # a missing file, JSON, safetensors and torch each raise their own
             reason = " ".join(str(error).split()[:30])
             raise ValueError(

@@ -20,7 +20,7 @@ class Scale(NamedTuple):
     The defaults were fitted on classes that their backbones did not see, photographs, by
     ``experiments/prototype_scale.py``; a training fits its own on its validation classes.
 
-    Args:
+    Attributes:
         log: at one shot and five ways.
         shot, way: powers of the mean number of supports per class, and of the number of classes.
     """

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from fewshot.core.errors import InputError
+from fewshot.core.untrusted.guard import brief
+from fewshot.core.untrusted.tensors import check_state, field, read_tensors
 from fewshot.graph.known_classes import KnownClasses
 
-FORMAT = 2  # 1 had a graph of other parts
+FORMAT = 3  # 1 had a graph of other parts, 2 one scalar less
+VECTORS = ("base_mean", "transform.low", "transform.centre")  # have the size of the features, or none
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -23,9 +28,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"checkpoint: expected a file that `fewshot train` wrote, got {path}")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch, zipfile and pickle each raise their own for a broken file
-        raise InputError(f"{path}: not a checkpoint of fewshot, or a truncated one") from error
+        content = read_tensors(path, "tensors and plain values")
+    except InputError as error:
+        raise InputError(f"{path}: not a checkpoint of fewshot, or a truncated one ({error})") from error
     if not isinstance(content, dict) or content.get("format") != "fewshot":
         raise InputError(f"{path}: not a checkpoint of fewshot")
     if content.get("version") != FORMAT:
@@ -33,7 +38,56 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"{path}: expected a checkpoint of format {FORMAT}, got {content.get('version')}; "
             "train it again, or use the version of fewshot that wrote it"
         )
+    _check_fields(content, path)
     return content
+
+
+def check_shapes(backbone: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
+    """Compare a backbone's weights with those of a checkpoint, before memory is taken for them.
+
+    Args:
+        backbone: on torch's device "meta", where weights have shapes only.
+        state: the checkpoint's ``state``.
+        path: of the file, for errors.
+
+    Raises:
+        InputError: a weight is missing, or has another shape.
+    """
+    for name, expected in backbone.state_dict().items():
+        given = state.get(f"backbone.{name}")
+        if given is None or given.shape != expected.shape:
+            got = "none" if given is None else list(given.shape)
+            raise InputError(
+                f"{path}: its weights do not fit the model: backbone.{name}: "
+                f"expected {list(expected.shape)}, got {got}"
+            )
+
+
+def _check_fields(content: Mapping[str, Any], path: Path) -> None:
+    """Refuse what is missing or of another kind; values are checked by what they are arguments of."""
+    field(content, "backbone", (dict, type(None)), path)
+    field(content, "graph", dict, path)
+    field(content, "preprocess", dict, path)
+    field(content, "mirror", bool, path)
+    field(content, "precision", str, path)
+    field(content, "known", (dict, type(None)), path)
+    state = check_state(field(content, "state", dict, path), path)
+    extra = field(content, "extra", dict, path)
+    if "config" in extra:
+        config = field(extra, "config", dict, f"{path}: extra")
+        if "data" in config:
+            field(config, "data", str, f"{path}: extra.config")
+    if "agreement" in extra and not math.isfinite(field(extra, "agreement", (int, float), f"{path}: extra")):
+        raise InputError(f"{path}: extra: agreement: expected a finite number")
+    for name in field(extra, "wnids", (list, type(None)), f"{path}: extra") or ():
+        if not isinstance(name, str):
+            raise InputError(f"{path}: extra: wnids: expected text, got {brief(name)}")
+    for name in VECTORS:
+        if name in state and (state[name].dim() != 1 or state[name].dtype != torch.float32):
+            kind = f"{str(state[name].dtype).removeprefix('torch.')} {list(state[name].shape)}"
+            raise InputError(f"{path}: state: {name}: expected float32 [D], got {kind}")
+    if len({state[name].numel() for name in VECTORS if name in state} - {0}) > 1:
+        raise InputError(f"{path}: state: expected {', '.join(VECTORS)} of one size")
 
 
 def known_content(known: KnownClasses | None) -> dict[str, Any] | None:

@@ -22,7 +22,7 @@ from fewshot.model.calibration import Calibration
 from fewshot.model.estimator_inputs import check_parameters, encoded, own_graph
 from fewshot.model.estimator_large import NEAREST, ManyClasses, spread
 from fewshot.model.relations import fitting, labels_in, rows
-from fewshot.model.supports import content_keys, dense, kept, padded
+from fewshot.model.supports import content_keys, dense, device_of, kept, named, padded
 from fewshot.model.sure_sets import check_level
 
 MANY = 1000  # classes; beyond this number, each listens to its nearest only
@@ -35,11 +35,9 @@ class FewShotClassifier(ManyClasses, ClassifierMixin, BaseEstimator):
     ``fit`` keeps the supports; each prediction is one episode of these supports and the queries. The
     estimator works in pipelines and searches, and labels may be of any kind that scikit-learn takes.
 
-    Only the directions of features matter, seen from the origin, for lengths from 1e-10 to 1e18. If all of
-    them point the same way, subtract the mean of other images or rows, which need no labels; a
-    ``StandardScaler`` before the estimator subtracts the mean of the supports, which costs accuracy if these
-    are few (docs/features.md). Joint inference needs this most. Features are classified in their own
-    precision, float32 or float64.
+    Only the directions of features matter, for lengths from 1e-10 to 1e18. If all point one way, subtract
+    the mean of other rows, which need no labels; a ``StandardScaler`` subtracts that of the supports, which
+    costs accuracy if these are few (docs/features.md). Features keep their precision, float32 or float64.
 
     Args:
         model: a `GraphFewShot` that encodes images, uint8 ``[n, C, H, W]``; default None: X holds features
@@ -61,23 +59,21 @@ class FewShotClassifier(ManyClasses, ClassifierMixin, BaseEstimator):
         belief: from 0 (ignore the relations) to 1 (take them as true); default None: judged.
         proportions: the classes' shares of the queries of a call, for joint inference: "equal", or a mapping
             from each label to a number from 0 up. ``predict`` then gives each class as many queries as its
-            share says (rounded by largest remainders), by the best assignment of all queries together.
-            Default None: unknown.
+            share says, by the best assignment of all queries together. Default None: unknown.
 
     Attributes:
         classes_: labels **[N]**, sorted: those with supports, and those in ``relations``.
-        class_graph_: the dependencies **[N, N]**, in the order of ``classes_``: row i, how much class i
-            listens to each class j; rows sum to 1, diagonal 0. Computed each time it is read. With more than
-            10,000 classes a sparse matrix (``scipy.sparse.csr_array``).
+        class_graph_: the dependencies **[N, N]**: row i, how much class i listens to each class j; rows sum
+            to 1, diagonal 0. Computed when it is read; sparse (scipy) above 10,000 classes.
         supports_, support_labels_: the features that are kept **[n, D]**, and their labels **[n]**.
         graph_: a copy of the graph, in the features' precision.
         known_, relations_: the known classes and the relations **[N, C]**, in the order of ``classes_``, with
             rows of NaN for classes of which nothing is known; None without relations.
         n_features_in_: D; for images the number of channels.
 
-    With more than 1,000 classes, each listens to its 64 nearest only. With more than 10,000, each query is
-    classified against the 64 classes nearest to it (`fewshot.graph.shortlist`), and all others have
-    probability 0, unless inference is joint or relations are given; `predict_top` is then what to call.
+    With more than 1,000 classes, each listens to its 64 nearest only. With more than 10,000, a query is
+    classified against the 64 nearest to it (`fewshot.graph.shortlist`); all others have probability 0, unless
+    inference is joint or relations are given. `predict_top` is then what to call.
 
     >>> from sklearn.datasets import load_iris
     >>> X, y = load_iris(return_X_y=True, as_frame=False)
@@ -200,9 +196,20 @@ class FewShotClassifier(ManyClasses, ClassifierMixin, BaseEstimator):
         return tags
 
     def _learn(self, X: Any, y: Any, classes: list[np.ndarray], restart: bool) -> FewShotClassifier:
+        """Fit; after an error, everything is as it was before."""
+        before = dict(vars(self))
+        try:
+            return self._learned(X, y, classes, restart)
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    def _learned(self, X: Any, y: Any, classes: list[np.ndarray], restart: bool) -> FewShotClassifier:
         check_parameters(self.get_params(deep=False), self._known_classes())
-        X, y = self._validated(X, y, reset=restart)
-        check_classification_targets(y)
+        with named("X, y"):
+            X, y = self._validated(X, y, reset=restart)
+            check_classification_targets(y)
         keys, labels = content_keys(X), y
         if not restart:
             keys = np.concatenate([self.support_keys_, keys])
@@ -210,7 +217,8 @@ class FewShotClassifier(ManyClasses, ClassifierMixin, BaseEstimator):
             classes = [self.classes_, *classes]
         if self.relations:
             classes = [*classes, labels_in(self.relations, y)]
-        columns = unique_labels(y, *classes)  # refuses a mix of text and numbers
+        with named("y"):
+            columns = unique_labels(y, *classes)  # refuses a mix of text and numbers
         order = kept(np.searchsorted(columns, labels), keys, self.shots)
 
         # Only supports that are new and kept are encoded.
@@ -252,17 +260,15 @@ class FewShotClassifier(ManyClasses, ClassifierMixin, BaseEstimator):
         """The episode's supports, padded to the most shots, and the mask of the actual ones."""
         index = np.searchsorted(self.classes_, self.support_labels_)
         support, mask = padded(self.supports_, index, len(self.classes_))
-        here = self._device()
+        here = device_of(self.graph_)
         return torch.from_numpy(support)[None].to(here), torch.from_numpy(mask)[None].to(here)
-
-    def _device(self) -> torch.device:
-        state = [*self.graph_.parameters(), *self.graph_.buffers()]
-        return state[0].device if state else torch.device("cpu")
 
     def _queries(self, X: Any, width: int) -> Iterator[Float[np.ndarray, "m D"]]:
         """Features of the queries: all for joint inference, else some at a time, by the width of rows."""
         check_is_fitted(self, "classes_")
-        X, size = self._validated(X, reset=False), self.supports_.shape[1]
+        with named("X"):
+            X = self._validated(X, reset=False)
+        size = self.supports_.shape[1]
         rows = len(X) if self.joint else max(1, PIECE // max(width, size))
         for start in range(0, len(X), rows):
             yield encoded(self.model, X[start : start + rows], size)

@@ -15,6 +15,7 @@ from fewshot.core.errors import InputError
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.graph.transform import Transformed
 from fewshot.model.relations import check_relations
+from fewshot.model.supports import takes
 
 
 def check_parameters(given: Mapping[str, Any], known: Any) -> None:
@@ -37,6 +38,9 @@ def check_parameters(given: Mapping[str, Any], known: Any) -> None:
         raise InputError(f"shots: expected a whole number from 1 up, or None for all, got {shots!r}")
     if graph is not None and not isinstance(graph, nn.Module):
         kind = type(graph).__name__
+        raise InputError(f"graph: expected a ClassGraph or a module with its call, got {kind}")
+    if graph is not None and not takes(graph, "joint"):
+        kind = f"{type(graph).__name__}, without joint"
         raise InputError(f"graph: expected a ClassGraph or a module with its call, got {kind}")
     if model is not None:
         from fewshot.model.few_shot import GraphFewShot  # imports the backbones as well

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +13,13 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from fewshot.core import results_file
 from fewshot.core.errors import InputError
-from fewshot.core.files import read_json
+from fewshot.core.files import remove, sweep, unfinished, write_text, writing
 from fewshot.core.modes import check_inference
 from fewshot.model.backbones.layers import in_channels
 from fewshot.model.few_shot import GraphFewShot
-from fewshot.model.model_card import RESULT, model_card
+from fewshot.model.model_card import model_card
 from fewshot.model.runtimes import Format, Inputs, Part, write_part
 
 SUFFIX = {"onnx": "onnx", "torch": "pt2"}
@@ -111,7 +110,7 @@ def export_model(
         differences = [write_part(part, file, format) for part, file in zip(parts, files, strict=True)]
         features = parts[1].example[0].shape[-1]
         card = model_card(model, format, mode, image, features, max(differences), results)
-        (temporary / "README.md").write_text(card, encoding="utf-8")
+        write_text(temporary / "README.md", card)
         if model.known is not None:
             model.known.save(temporary)
     return folder
@@ -139,15 +138,7 @@ def read_results(checkpoint: Path) -> list[dict[str, Any]]:
         InputError: the file holds something else.
     """
     path = checkpoint.parent / "results.json"
-    if not path.is_file():
-        return []
-    try:
-        rows = read_json(path)
-        if all(row.keys() >= RESULT for row in rows):
-            return rows
-    except (ValueError, AttributeError, TypeError):  # not JSON, not a list, not rows
-        pass
-    raise InputError(f"{path}: expected the results of a run as `fewshot train` writes them")
+    return results_file.read_results(path) if path.is_file() else []
 
 
 def _image_shape(model: GraphFewShot) -> tuple[int, int, int]:
@@ -201,14 +192,17 @@ def _parts(model: GraphFewShot, mode: str, image: tuple[int, int, int]) -> tuple
 @contextmanager
 def _appearing(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder, which replaces or fills ``folder`` at the end unless there was an error."""
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        if not folder.exists():
-            temporary.rename(folder)
-        else:  # and empty; kept, as it may be a working directory
-            for file in temporary.iterdir():
-                file.rename(folder / file.name)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    temporary = unfinished(folder)
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        sweep(folder.parent)
+        temporary.mkdir()
+        try:
+            yield temporary
+            if not folder.exists():
+                temporary.rename(folder)
+            else:  # and empty; kept, as it may be a working directory
+                for file in temporary.iterdir():
+                    file.rename(folder / file.name)
+        finally:
+            remove(temporary)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from fewshot.core.errors import InputError
-from fewshot.core.files import replacing
+from fewshot.core.files import write_tensors
 from fewshot.core.memory import kept
+from fewshot.core.untrusted.guard import brief, cause
 from fewshot.data.labelled import FeatureSet, LabelledSet
 from fewshot.graph.class_graph import ClassGraph, GraphOutput
 from fewshot.graph.known_classes import KnownClasses
@@ -22,17 +24,16 @@ from fewshot.graph.transform import PowerTransform, Transformed
 from fewshot.model import backbones
 from fewshot.model.backbones.build import Called
 from fewshot.model.calibration import Calibration
-from fewshot.model.checkpoint import FORMAT, known_content, known_from, read_checkpoint
+from fewshot.model.checkpoint import FORMAT, check_shapes, known_content, known_from, read_checkpoint
 from fewshot.model.precision import Precision, autocast, resolve
 from fewshot.model.preprocess import Preprocess, check_images, fitting_batch
 from fewshot.model.ready import is_ready, ready
 
 
 class GraphFewShot(nn.Module):
-    """Few-shot classification of images: a backbone encodes them, a class graph classifies the features.
-
-    ``logits = graph(transform(encode(support)), transform(encode(query)))``, with
-    ``encode(x) = backbone(preprocess(x)) - base_mean``.
+    """Few-shot classification of images: a backbone encodes them, a class graph classifies the features:
+    ``logits = graph(transform(encode(support)), transform(encode(query)))``; ``encode(x) =
+    backbone(preprocess(x)) - base_mean``.
 
     Args:
         backbone: float images ``[n, C, H, W]`` to features ``[n, D]``: a module, see `fewshot.backbones`, or
@@ -42,8 +43,7 @@ class GraphFewShot(nn.Module):
             backbone the channels that it takes.
         base_mean: ``[D]``, the mean of the base classes' features; default None is zero.
         mirror: average the features of an image and of its mirror image; default False.
-        precision: what images are encoded in without gradients: "32-true", "bf16-mixed", or "auto" (default),
-            which is bfloat16 if the machine has it.
+        precision: of encoding: "32-true", "bf16-mixed", or "auto" (default), which is measured.
         known: the classes that the backbone was trained on, as further nodes of the graph, in the space after
             the transform; default None: not known. Training writes them, and a checkpoint carries them.
 
@@ -75,7 +75,10 @@ class GraphFewShot(nn.Module):
         super().__init__()
         self.backbone = backbone if isinstance(backbone, nn.Module) else Called(backbone)
         self.graph = graph
-        self.preprocess = preprocess or _own_preprocess(self.backbone)
+        self.preprocess = preprocess or Preprocess.of(self.backbone, backbones.in_channels(self.backbone))
+        if precision not in get_args(Precision):
+            names = ", ".join(get_args(Precision))
+            raise InputError(f"precision: expected one of {names}, got {brief(precision)}")
         self.mirror = mirror
         self.precision: Precision = precision
         self.known = known
@@ -170,7 +173,14 @@ class GraphFewShot(nn.Module):
         features = backbone(x).float()
         if self.mirror:
             features = (features + backbone(x.flip(-1)).float()) / 2
-        return features - self.base_mean if self.base_mean.numel() else features
+        if not self.base_mean.numel():
+            return features
+        if features.shape[-1:] != self.base_mean.shape:
+            raise InputError(
+                f"base_mean: expected {list(features.shape[-1:])}, the size of the features, "
+                f"got {list(self.base_mean.shape)}"
+            )
+        return features - self.base_mean
 
     def features(
         self, data: LabelledSet, batch: int | None = None, device: str | torch.device | None = None
@@ -188,14 +198,11 @@ class GraphFewShot(nn.Module):
         here = self.base_mean.device
         batch = batch or fitting_batch(data.items, self.preprocess.size, here)
         half = resolve(self.precision, here) == "bf16-mixed"
-        training = self.training
-        self.eval()
-        try:
-            with torch.inference_mode(), autocast(here, self.precision), kept():
-                backbone = backbones.for_inference(self.backbone, torch.bfloat16 if half else torch.float32)
-                parts = [self._encode(backbone, images.to(here)) for images in data.items.split(batch)]
-        finally:
-            self.train(training)
+        with torch.inference_mode(), autocast(here, self.precision), kept():
+            backbone = backbones.for_inference(self.backbone, torch.bfloat16 if half else torch.float32)
+            if any(module.training for module in backbone.modules()):
+                backbone = copy.deepcopy(backbone).eval()  # the model itself may be in use by other threads
+            parts = [self._encode(backbone, images.to(here)) for images in data.items.split(batch)]
         # Created outside inference mode, so that a graph can be trained on it.
         names = {field.name: getattr(data, field.name) for field in fields(LabelledSet)}
         return FeatureSet(**{**names, "items": torch.cat(parts).cpu()})
@@ -220,8 +227,7 @@ class GraphFewShot(nn.Module):
             "calibration": self.calibration.content(),
             "extra": self.extra if extra is None else extra,
         }
-        with replacing(path) as temporary:
-            torch.save(content, temporary)
+        write_tensors(Path(path), content)
 
     @classmethod
     def load(
@@ -246,11 +252,10 @@ class GraphFewShot(nn.Module):
         content = read_checkpoint(Path(path))
         try:
             return cls._from_content(content, path, backbone)
-        except InputError:
-            raise
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise InputError(f"{path}: not a complete checkpoint of fewshot ({reason})") from error
+        except InputError as error:
+            raise InputError(f"{path}: {error}".replace(f"{path}: {path}: ", f"{path}: ")) from error
+        except Exception as error:  # a field may be anything
+            raise InputError(f"{path}: not a complete checkpoint of fewshot ({cause(error)})") from error
 
     @classmethod
     def _from_content(
@@ -262,7 +267,14 @@ class GraphFewShot(nn.Module):
         if backbone is None:
             if content["backbone"] is None:
                 raise InputError(f"backbone: expected the module that {path} was saved with, got None")
+            if not backbones.is_outside(content["backbone"].get("name")):
+                with torch.device("meta"):
+                    check_shapes(backbones.build(content["backbone"]), content["state"], path)
             backbone = backbones.build(content["backbone"])
+            backbones.check_activations(backbone, content["preprocess"].get("size"))
+            own, given = backbones.in_channels(backbone), content["preprocess"].get("channels")
+            if None not in (own, given) and own != given:
+                raise InputError(f"channels: expected {own}, those of the backbone, got {brief(given)}")
         model = cls(
             backbone,
             ClassGraph(**content["graph"]),
@@ -286,11 +298,3 @@ class GraphFewShot(nn.Module):
         incoming = state_dict.get(f"{prefix}base_mean", self.base_mean)
         self.base_mean = self.base_mean.new_empty(incoming.shape)
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-def _own_preprocess(backbone: nn.Module) -> Preprocess:
-    own = getattr(backbone, "input", None)
-    if isinstance(own, Mapping):
-        return Preprocess(**own)
-    channels = backbones.in_channels(backbone)
-    return Preprocess(channels=channels if channels in (1, 3) else None)

@@ -11,13 +11,15 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from fewshot.core.errors import InputError
+from fewshot.core.untrusted.plain import LARGEST_IMAGE, read_plain
 from fewshot.data.labelled import LabelledSet
 from fewshot.data.readers.images import decode
 from fewshot.data.readers.source import EXTENSIONS
 from fewshot.model.feature_cache import FeatureCache
 from fewshot.model.few_shot import GraphFewShot
+from fewshot.model.preprocess import LARGEST_SIDE
 
-BATCH = 256  # images decoded at a time
+BATCH, LARGEST_BATCH = 256, 2**25  # images, and pixels, decoded at a time
 
 
 def class_folders(folder: str | Path) -> list[Path]:
@@ -86,8 +88,10 @@ def encode_files(
         InputError: a file that cannot be read or decoded.
     """
     parts = []
-    for start in range(0, len(files), BATCH):
-        some = files[start : start + BATCH]
+    side = model.preprocess.size or LARGEST_SIDE
+    batch = min(BATCH, max(1, LARGEST_BATCH // side**2))
+    for start in range(0, len(files), batch):
+        some = files[start : start + batch]
         contents = [_content(file) for file in some]
         known = {} if cache is None else cache.get(contents)
         new = [place for place in range(len(some)) if place not in known]
@@ -143,6 +147,11 @@ def _decoded(model: GraphFewShot, files: Sequence[Path], contents: Sequence[byte
         decode(content, str(file), channels, size) for file, content in zip(files, contents, strict=True)
     ]
     for file, image in zip(files, images, strict=True):
+        if max(image.shape[1:]) > LARGEST_SIDE:
+            raise InputError(
+                f"{file}: this model does not resize; expected at most {LARGEST_SIDE} pixels per side, "
+                f"got {list(image.shape[1:])}"
+            )
         if image.shape != images[0].shape:  # only if the model keeps the images' own size
             raise InputError(
                 f"{file}: this model does not resize; expected {list(images[0].shape[1:])} pixels as in "
@@ -170,10 +179,7 @@ def _images_below(folder: Path) -> list[Path]:
 
 
 def _content(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror})") from error
+    return read_plain(file, LARGEST_IMAGE)
 
 
 def _is_empty(folder: Path) -> bool:

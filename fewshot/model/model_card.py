@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-import yaml
-
 from fewshot import __version__
 from fewshot.core import shipped
+from fewshot.core.escape import code, markdown
 from fewshot.core.modes import Mode
+from fewshot.core.untrusted.documents import read_yaml
 from fewshot.model.few_shot import GraphFewShot
 
 CALL = {
@@ -60,7 +60,6 @@ inputs["relations"] = np.full((1, 5, len(inputs["known"])), np.nan, np.float32) 
 """,
 }
 LIBRARY = {"onnx": "numpy", "torch": "torch"}  # what safetensors reads for
-RESULT = {"method", "mode", "way", "shot", "accuracy", "ci95", "ece", "episodes", "fingerprint"}
 KINDS = {"onnx": ("ONNX", "onnx"), "torch": ("programs of torch.export", "pt2")}
 ALONE = "each query is classified on its own"
 TOGETHER = """\
@@ -92,11 +91,12 @@ def model_card(
     config = model.extra.get("config", {})
     kind, suffix = KINDS[format]
     shape = ", ".join(map(str, image))
-    backbone = getattr(model.backbone, "config", {}).get("name", type(model.backbone).__name__)
+    backbone = markdown(getattr(model.backbone, "config", {}).get("name", type(model.backbone).__name__))
+    name = markdown(config["name"]) if "name" in config else backbone
     looks = TOGETHER if Mode(mode).joint else ALONE
     known = model.known is not None
     sections = [
-        f"# {config.get('name', backbone)}\n\n"
+        f"# {name}\n\n"
         f"Few-shot image classification: a backbone ({backbone}) and a class graph, exported as {kind} by\n"
         f"fewshot {__version__}. Each call defines its own classes by a few labelled images of each; they\n"
         f"need not be classes that the model was trained on. Mode *{mode}*: {looks}.",
@@ -171,13 +171,19 @@ feature of the training classes and the transform of the features are inside the
 
 def _data(extra: Mapping[str, Any]) -> str:
     config = extra.get("config", {})
+    if extra.get("trained_on"):
+        return (
+            f"## Training data\n\n{extra['trained_on']}, by others: the weights are those of the ready model "
+            f"`{extra['ready']}`.\nThe backbone saw its classes, so figures on sets made from it are no "
+            "few-shot benchmark."
+        )
     if "data" not in config:
         return "## Training data\n\nThe checkpoint does not record what it was trained on."
     kind, _, path = config["data"].partition(":")
     name = f"{kind}:{PurePath(path).name}" if path else kind  # without the path on this machine
-    facts = [f"The training classes of `{name}`"]
-    facts += [f"content hash `{extra['data']}`"] if "data" in extra else []
-    facts += [f"seed {config['seed']}"] if "seed" in config else []
+    facts = [f"The training classes of {code(name)}"]
+    facts += [f"content hash {code(extra['data'])}"] if "data" in extra else []
+    facts += [f"seed {markdown(config['seed'])}"] if "seed" in config else []
     return f"## Training data\n\n{', '.join(facts)}. No class of its test split was trained on."
 
 
@@ -185,8 +191,9 @@ def _results(results: Sequence[Mapping[str, Any]]) -> str:
     if not results:
         return "## Results\n\nThere were no results next to the checkpoint."
     lines = [
-        f"| {r['method']} | {r['mode']}{_relations(r)} | {r['way']} | {r['shot']} "
-        f"| {r['accuracy']:.1f} ± {r['ci95']:.1f} | {r['ece']:.3f} | {r['episodes']} | `{r['fingerprint']}` |"
+        f"| {markdown(r['method'])} | {markdown(r['mode'])}{_relations(r)} | {r['way']} | {r['shot']} "
+        f"| {r['accuracy']:.1f} ± {r['ci95'] or 0:.1f} "
+        f"| {r['ece']:.3f} | {r['episodes']} | {code(r['fingerprint'])} |"
         for r in results
     ]
     table = "\n".join(lines)
@@ -208,7 +215,7 @@ not take. The fingerprint identifies the episodes.{also}
 
 
 def _relations(row: Mapping[str, Any]) -> str:
-    return "" if row.get("relations", "none") == "none" else f", {row['relations']}"
+    return "" if row.get("relations", "none") == "none" else f", {markdown(row['relations'])}"
 
 
 def _limits(difference: float) -> str:
@@ -237,5 +244,5 @@ use.{terms}"""
 
 
 def _terms(name: str) -> str | None:
-    content = yaml.safe_load(shipped.find("datasets", name).read_text(encoding="utf-8"))
+    content = read_yaml(shipped.find("datasets", name))
     return content.get("licence") or (_terms(content["like"]) if "like" in content else None)

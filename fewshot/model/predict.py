@@ -130,6 +130,8 @@ def predict(
         model, supports, features, joint=mode == "joint", known=known, shares=shares, unknown=none
     )
     logits = output.logits[0].double()
+    if not logits.softmax(-1).isfinite().all():
+        raise InputError("model: expected finite probabilities, got nan; are its weights trained ones?")
     rows, chosen = logits.softmax(-1).numpy(), labels_of(logits.numpy(), shares)
     unknown = None if output.unknown is None else output.unknown[0].double().sigmoid().numpy()
     sets = paths = None

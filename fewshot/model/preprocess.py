@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from fewshot.core.errors import InputError
+from fewshot.core.untrusted.guard import brief
 from fewshot.model.precision import layout
 
+LARGEST_SIDE = 1024  # pixels
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as PIL's mode "L"
 
 
@@ -43,13 +46,25 @@ class Preprocess(nn.Module):
         std: Sequence[float] = (0.5,),
     ) -> None:
         super().__init__()
-        if channels not in (None, 1, 3):
-            raise InputError(f"channels: expected 1 (grey) or 3 (colour), got {channels}")
+        if channels is not None and (type(channels) is not int or channels not in (1, 3)):
+            raise InputError(f"channels: expected 1 (grey) or 3 (colour), got {brief(channels)}")
+        if size is not None and (type(size) is not int or not 1 <= size <= LARGEST_SIDE):
+            raise InputError(f"size: expected None or from 1 to {LARGEST_SIDE} pixels, got {brief(size)}")
+        for name, values, positive in (("mean", mean, False), ("std", std, True)):
+            _check_values(name, values, channels, positive)
         self.size, self.channels = size, channels
         self.config = {"size": size, "channels": channels, "mean": list(mean), "std": list(std)}
         # Not in the state dict: the config has them.
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+
+    @classmethod
+    def of(cls, backbone: nn.Module, channels: int | None) -> Preprocess:
+        """The preprocessing that a backbone asks for (its ``input``), else none but the channels it takes."""
+        own = getattr(backbone, "input", None)
+        if isinstance(own, Mapping):
+            return cls(**own)
+        return cls(channels=channels if channels in (1, 3) else None)
 
     def forward(self, images: Tensor) -> Float[Tensor, "n c h w"]:
         check_images("images", images, "n C H W")
@@ -74,8 +89,20 @@ class Preprocess(nn.Module):
         raise InputError(f"images: expected 1 (grey) or 3 (colour) channels, got {have} in {list(x.shape)}")
 
 
+def _check_values(name: str, values: Any, channels: int | None, positive: bool) -> None:
+    """One finite number, or one per channel."""
+    counts = {1, channels or 3, 3}
+    listed = isinstance(values, Sequence) and len(values) in counts
+    if not listed or not all(type(value) in (int, float) and abs(value) < 1e6 for value in values):
+        raise InputError(f"{name}: expected a number for all channels or for each, got {brief(values)}")
+    if positive and min(values) < 1e-6:
+        raise InputError(f"{name}: expected numbers above 0, got {brief(values)}")
+
+
 def check_images(name: str, images: Tensor, dims: str) -> None:
-    if images.dtype != torch.uint8 or images.dim() != len(dims.split()):
+    if not isinstance(images, Tensor):
+        raise InputError(f"{name}: expected a tensor, got {type(images).__name__}")
+    if images.dtype != torch.uint8 or images.dim() != len(dims.split()) or 0 in images.shape[-3:]:
         expected = dims.replace(" ", ", ")
         kind = str(images.dtype).removeprefix("torch.")
         raise InputError(f"{name}: expected uint8 [{expected}], got {kind} {list(images.shape)}")
@@ -88,4 +115,5 @@ def fitting_batch(images: Tensor, size: int | None, device: torch.device) -> int
     height, width = (size, size) if size else images.shape[-2:]
     # 9 images of 84×84 per thread, whose 64 channels take 8 MB in bfloat16. Fewer are slow in the last
     # layers.
-    return max(1, 2**16 // (height * width)) * torch.get_num_threads()
+    batch = max(1, 2**16 // (height * width)) * torch.get_num_threads()
+    return max(1, min(batch, 2**22 // (height * width)))

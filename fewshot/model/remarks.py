@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fewshot.core.untrusted.plain import LARGEST_IMAGE, read_plain
 from fewshot.data.readers.images import decode
 from fewshot.graph.vectors import normalize
 from fewshot.model.few_shot import GraphFewShot
@@ -135,4 +136,4 @@ def _some(files: Sequence[Path]) -> list[Path]:
 
 
 def _pictures(files: Sequence[Path]) -> list[np.ndarray]:
-    return [decode(file.read_bytes(), str(file), 3, 32) for file in files]
+    return [decode(read_plain(file, LARGEST_IMAGE), str(file), 3, 32) for file in files]

@@ -1,13 +1,19 @@
 """Which supports of each class are kept, and their order, independently of the order in which they came."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
+from inspect import Parameter, signature
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int, Shaped, UInt64
 from scipy.sparse import issparse
+from torch import nn
 
 from fewshot.core.errors import InputError
+from fewshot.core.untrusted.guard import cause
 
 MANY = 2**28  # numbers of a sparse matrix as an array: 2 GB
 
@@ -57,6 +63,29 @@ def places(index: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
     [0, 1, 0, 1, 2]
     """
     return np.arange(len(index)) - np.searchsorted(index, index)
+
+
+@contextmanager
+def named(arguments: str) -> Iterator[None]:
+    """Report what scikit-learn or torch cannot take for an array as an error of these arguments."""
+    try:
+        yield
+    except (TypeError, AttributeError, RuntimeError) as error:
+        if "argument must be a string" in str(error):  # what scikit-learn asks its estimators to raise
+            raise
+        raise InputError(f"{arguments}: expected arrays of numbers and labels ({cause(error)})") from error
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """The device of a module's weights; the CPU without any."""
+    state = [*module.parameters(), *module.buffers()]
+    return state[0].device if state else torch.device("cpu")
+
+
+def takes(module: nn.Module, option: str) -> bool:
+    """Whether a module's call has an option."""
+    parameters = signature(module.forward).parameters.values()
+    return any(p.name == option or p.kind is Parameter.VAR_KEYWORD for p in parameters)
 
 
 def padded(

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from fewshot.core.errors import InputError
-from fewshot.core.files import read_json
 from fewshot.core.modes import Mode
+from fewshot.core.untrusted.documents import read_json
 from fewshot.graph.class_graph import WEIGHTS
 
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.975, 0.99)

@@ -131,7 +131,7 @@ class Desk:
         with self._lock:
             supports = self.supports(options.names)
             known = knowledge(supports.names, supports.related, options.absent, options.present)
-            shares = given_shares("equal" if options.equal else "unknown", supports.names)
+            shares = given_shares("equal" if options.equal and options.joint else "unknown", supports.names)
             rows = probabilities(
                 self.model, supports, features, joint=options.joint, known=known, shares=shares
             )

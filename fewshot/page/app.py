@@ -54,7 +54,7 @@ def build(model: GraphFewShot, support: str | Path, name: str = "imagenet") -> g
                 with gr.Row():
                     joint = gr.Checkbox(label="All pictures together (joint)", elem_id="joint")
                     names = gr.Checkbox(True, label="Relations by names", elem_id="names")
-                    equal = gr.Checkbox(label="Equal shares", elem_id="equal")
+                    equal = gr.Checkbox(label="Equal shares (joint)", elem_id="equal")
                 absent = gr.Dropdown(label="Absent", multiselect=True, elem_id="absent")
                 present = gr.Dropdown(label="Present", multiselect=True, elem_id="present")
                 answers = gr.HTML(render.answers_table(Answers()), elem_id="answers")

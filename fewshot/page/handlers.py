@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fewshot.core.errors import InputError
 from fewshot.core.files import write_csv
+from fewshot.core.untrusted.plain import read_plain
 from fewshot.page import render
 from fewshot.page.answers import Answers, Desk, Options
 from fewshot.report import class_graph
@@ -162,4 +163,6 @@ class Handlers:
         supports = self.desk.supports(names)
         with tempfile.TemporaryDirectory() as home:
             picture = class_picture(self.desk.model, self.desk.folder.folder, supports.related)
-            return render.framed(class_graph.save(Path(home) / "g.html", picture).read_text("utf-8"))
+            return render.framed(
+                read_plain(class_graph.save(Path(home) / "g.html", picture), 2**30).decode("utf-8")
+            )

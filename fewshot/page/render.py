@@ -14,6 +14,7 @@ from PIL import Image
 
 from fewshot.core.class_names import Meaning
 from fewshot.core.errors import InputError
+from fewshot.core.untrusted.plain import LARGEST_IMAGE, read_plain
 from fewshot.data.readers.images import decode
 from fewshot.model.suggest import Candidate, Suspect
 from fewshot.page.answers import Answer, Answers
@@ -132,7 +133,7 @@ def thumbnail(file: Path) -> str:
 
 @lru_cache(maxsize=4096)
 def _encoded(file: str, _changed: int) -> str:
-    pixels = decode(Path(file).read_bytes(), file, 3, THUMBNAIL)
+    pixels = decode(read_plain(file, LARGEST_IMAGE), file, 3, THUMBNAIL)
     stream = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))).save(stream, "JPEG", quality=80)
     return base64.b64encode(stream.getvalue()).decode()

@@ -7,6 +7,8 @@ from typing import Any
 import networkx
 import numpy as np
 
+from fewshot.core.escape import printable
+from fewshot.core.files import write_text
 from fewshot.report.picture import DECIMALS, Picture
 
 
@@ -31,13 +33,16 @@ def to_networkx(picture: Picture) -> networkx.DiGraph:
 
 def write_graphml(path: Path, picture: Picture) -> None:
     """Write all edges as GraphML; nodes have a ``name``, edges a ``weight``."""
-    networkx.write_graphml_xml(to_networkx(picture), path)
+    graph = to_networkx(picture)
+    for _, node in graph.nodes(data=True):
+        node["name"] = printable(node["name"])  # XML has no control characters
+    networkx.write_graphml_xml(graph, path)
 
 
 def write_json(path: Path, picture: Picture) -> None:
     """Write the names, the dependencies as a matrix, and all edges as node-link data."""
     content = {**matrices(picture), **networkx.node_link_data(to_networkx(picture), edges="edges")}
-    path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
 
 def matrices(picture: Picture) -> dict[str, Any]:

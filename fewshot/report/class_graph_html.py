@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from fewshot.core.files import write_text
 from fewshot.report.class_graph_data import matrices
 from fewshot.report.class_graph_svg import to_figure
 from fewshot.report.html import page
@@ -68,4 +69,4 @@ def write_html(path: Path, picture: Picture) -> None:
         f"<h1>Class graph</h1>{to_figure(picture)}"
         f'<script type="application/json" id="graph">{text}</script>{HOVER}{more}'
     )
-    path.write_text(page("Class graph", body), encoding="utf-8")
+    write_text(path, page("Class graph", body))

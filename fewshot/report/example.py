@@ -12,6 +12,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from fewshot.core.errors import InputError
+from fewshot.core.untrusted.plain import LARGEST_IMAGE, read_plain
 from fewshot.data.labelled import LabelledSet
 from fewshot.data.readers.images import decode
 from fewshot.episodes.sampler import EpisodeSampler
@@ -139,7 +140,7 @@ def class_picture(
     channels = model.preprocess.channels or 3
     blank = np.full((channels, SHOWN, SHOWN), 255, np.uint8)
     images = [
-        decode(files[0].read_bytes(), str(files[0]), channels, SHOWN) if files else blank
+        decode(read_plain(files[0], LARGEST_IMAGE), str(files[0]), channels, SHOWN) if files else blank
         for files in classes.values()
     ]
     dependencies = output.dependencies[0].double().numpy()

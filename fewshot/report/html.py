@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from fewshot.core.escape import printable
+
 STYLE = """
 :root { color-scheme: light dark; --paper: #ffffff; --ink: #1c2128; --soft: #667080; --line: #d5dae1;
   --panel: #f5f7f9; --accent: #1f6feb; }
@@ -94,7 +96,7 @@ def shorten(name: str, most: int = 25) -> str:
     >>> shorten("canadian syllabics carrier je")
     'canadian syl…s carrier je'
     """
-    half = most // 2
+    half, name = most // 2, printable(name)
     return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
 
 
@@ -104,6 +106,7 @@ def short_names(names: Sequence[str], most: int = 34) -> list[str]:
     >>> short_names(["ant", "a letter of many words medial form", "a letter of other words medial form"], 20)
     ['ant', 'a lett…many w…l form', 'a lett…other …l form']
     """
+    names = [printable(name) for name in names]
     short = [shorten(name, most) for name in names]
     for clash in {name for name in short if short.count(name) > 1}:
         same = [i for i, name in enumerate(short) if name == clash]

@@ -12,7 +12,7 @@ from jaxtyping import Int
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from fewshot.core.files import replacing
+from fewshot.core.files import replacing, write_text
 from fewshot.data.packed import PackedDataset, Splits
 from fewshot.evaluation.scores import Scores, hardest_pairs
 from fewshot.report import class_graph as drawing
@@ -114,7 +114,7 @@ def write_report(
     text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
     parts += ["<h2>Config</h2>", f"<pre>{escape(text)}</pre>"]
     with replacing(folder / "report.html") as temporary:
-        temporary.write_text(page(name, "\n".join(parts)), encoding="utf-8")
+        write_text(temporary, page(name, "\n".join(parts)))
     return files
 
 

@@ -11,25 +11,27 @@ from fewshot.model.backbones.external import Outside, own_input
 from fewshot.model.backbones.weights import load_weights
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.model.preprocess import Preprocess
+from fewshot.model.ready import IMAGENET, SIZE, ready
 from fewshot.training.config import Config
 
 
 def build(config: Config, splits: Splits) -> GraphFewShot:
     """The model of a config, before training.
 
-    Its weights are random, those of the graph included, except for a backbone with given weights.
+    Its weights are random, except for a backbone with given weights. The graph is an untrained one if the
+    config trains it, else the one that comes with the package.
 
     Raises:
         InputError: an unknown backbone, or images or weights that do not fit it.
     """
-    arguments = config.backbone.arguments()
+    arguments, ready_one = config.backbone.arguments(), config.backbone.name == IMAGENET
     own_file = None
     if not backbones.is_outside(config.backbone.name):
         arguments["in_channels"] = config.images.channels or splits.train.channels
         own_file = arguments.pop("weights", None)
     with seeded(seed(config.seed, "weights")):
-        backbone = backbones.build(arguments)
-        graph = ClassGraph()
+        backbone = _ready_backbone(config) if ready_one else backbones.build(arguments)
+        graph = ClassGraph() if config.trains_graph else ClassGraph.pretrained()
     if own_file is not None:
         load_weights(backbone, own_file, "backbone.weights")
     if config.weights is not None:
@@ -47,6 +49,13 @@ def build(config: Config, splits: Splits) -> GraphFewShot:
     )
 
 
+def _ready_backbone(config: Config) -> Outside:
+    """The network of the ready model, which has its weights and is not trained."""
+    if not config.backbone.frozen:
+        raise InputError(f"backbone.frozen: expected true with {IMAGENET}, which has its weights")
+    return ready(IMAGENET).backbone
+
+
 def _standardised(size: int, channels: int, data: PackedDataset) -> Preprocess:
     """Images of that size, with mean 0 and standard deviation 1 in each channel of the data."""
     values = Preprocess(size, channels, mean=(0.0,), std=(1.0,))(evenly_spaced(data, 4096).items)
@@ -59,4 +68,6 @@ def _standardised(size: int, channels: int, data: PackedDataset) -> Preprocess:
 def image_size(config: Config) -> int | None:
     """The side at which images are packed: the config's, else the backbone's own, else None."""
     name = config.backbone.name
-    return config.images.size or (own_input(name)["size"] if backbones.is_outside(name) else None)
+    if config.images.size or name == IMAGENET:
+        return config.images.size or SIZE
+    return own_input(name)["size"] if backbones.is_outside(name) else None

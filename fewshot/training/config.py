@@ -8,170 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
-
-import yaml
+from typing import Any, Literal
 
 from fewshot.core import shipped
 from fewshot.core.errors import InputError
-from fewshot.core.files import replacing
+from fewshot.core.escape import printable
+from fewshot.core.files import replacing, write_text
+from fewshot.core.untrusted.documents import read_yaml
+from fewshot.training.sections import Augment, Backbone, Evaluate, Graph, Images, Meta, Pretrain
 from fewshot.training.typed import Section, convert, flat, merged
-
-
-@dataclass(frozen=True)
-class Images(Section):
-    """The images as the backbone sees them."""
-
-    size: int | None = None  # side in pixels; null: the backbone's own if it has one, else the data's
-    channels: int | None = None  # 1 grey, 3 colour; null: those of the data
-
-    _name: ClassVar[str] = "images"
-
-    def __post_init__(self) -> None:
-        self._require("size", self.size is None or self.size >= 16, "null or at least 16")
-        self._require("channels", self.channels in (None, 1, 3), "1, 3 or null")
-
-
-@dataclass(frozen=True)
-class Augment(Section):
-    """Random changes of the training images, drawn for each image; all off by default."""
-
-    crop: int = 0  # reflect-padded crops, moved by up to this many pixels
-    flip: bool = False  # mirror half of the images
-    brightness: float = 0.0  # values times 1 ± up to this much
-    noise: float = 0.0  # largest standard deviation of added noise; the images' values have 1
-    rotate: float = 0.0  # degrees either way
-    scale: float = 0.0  # zoom by 1 ± up to this much
-    shear: float = 0.0  # degrees either way
-    translate: float = 0.0  # share of the image's side either way, in addition to crop
-
-    _name: ClassVar[str] = "augment"
-
-    def __post_init__(self) -> None:
-        self._not_negative("crop", "noise", "rotate", "shear")
-        self._share("brightness", "translate")
-        self._require("scale", 0 <= self.scale < 1, "a share from 0 to below 1")
-        self._require("shear", self.shear <= 89, "at most 89 degrees")
-
-
-@dataclass(frozen=True)
-class Backbone(Section):
-    """A backbone of `fewshot.backbones` and its arguments; null: the backbone's own default."""
-
-    name: str = "conv4"  # or resnet12, wrn28_10, timm:NAME, torchvision:NAME
-    width: int | None = None  # of conv4: channels of each layer
-    widths: tuple[int, ...] | None = None  # of resnet12: channels of each block; of wrn28_10: of each group
-    pretrained: bool | None = None  # of timm:NAME and torchvision:NAME: start from their published weights
-    weights: str | None = None  # a file to start from, or the name of published ones (IMAGENET1K_V2)
-    frozen: bool | None = None  # likewise: keep the backbone as it is and train the graph alone
-
-    _name: ClassVar[str] = "backbone"
-
-    def arguments(self) -> dict[str, Any]:
-        """The arguments of `fewshot.model.backbones.build.build`, except for the channels of the images."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
-
-
-@dataclass(frozen=True)
-class Pretrain(Section):
-    """Classification of all base classes: a cosine classifier; SGD with Nesterov momentum 0.9, one-cycle."""
-
-    epochs: int = 24
-    batch: int = 128  # images
-    images: int | None = None  # images per epoch; null: all of the training split
-    lr: float = 0.2  # highest learning rate of the cycle
-    warmup: float = 0.15  # share of the steps before the highest rate
-    weight_decay: float = 5e-4
-    label_smoothing: float = 0.1
-    validate_every: int = 1  # epochs
-
-    _name: ClassVar[str] = "pretrain"
-
-    def __post_init__(self) -> None:
-        self._at_least(1, "epochs", "validate_every")
-        self._at_least(2, "batch")
-        self._require("images", self.images is None or self.images >= self.batch, "null or at least a batch")
-        self._positive("lr")
-        self._not_negative("weight_decay")
-        self._share("warmup", "label_smoothing")
-
-
-@dataclass(frozen=True)
-class Meta(Section):
-    """Episodes of base classes, from images through the whole model; AdamW, one-cycle."""
-
-    method: Literal["prototypes", "class-graph"] = "prototypes"  # classifies the episodes
-    steps: int = 900
-    batch: int = 4  # episodes per step
-    way: int = 10  # classes per episode
-    shot: int = 1  # supports per class
-    query: int = 5  # queries per class
-    hard: float = 0.0  # share of episodes whose classes are near each other
-    lr: float = 4e-3  # highest learning rate of the cycle
-    warmup: float = 0.15  # share of the steps before the highest rate
-    weight_decay: float = 1e-2
-    validate_every: int = 150  # steps
-
-    _name: ClassVar[str] = "meta"
-
-    def __post_init__(self) -> None:
-        self._at_least(1, "steps", "batch", "shot", "query", "validate_every")
-        self._at_least(2, "way")
-        self._positive("lr")
-        self._not_negative("weight_decay")
-        self._share("hard", "warmup")
-
-    @property
-    def trains_graph(self) -> bool:
-        """Whether the class graph classifies the episodes, and is trained with the backbone."""
-        return self.method == "class-graph"
-
-
-@dataclass(frozen=True)
-class Graph(Section):
-    """The graph alone, on features of base classes; the steps take all combinations of conditions in turn."""
-
-    steps: int = 300
-    batch: int = 16  # episodes per step
-    ways: tuple[int, ...] = (5, 20)  # classes per episode
-    shots: tuple[int, ...] = (1, 5)  # supports per class
-    query: int = 15  # queries per class, on average
-    queries: tuple[str, ...] = ("balanced", "dirichlet:2", "dirichlet:1")  # the shares of the classes
-    noise: tuple[float, ...] = (0.0, 0.4)  # share of wrong support labels
-    lr: float = 1e-2  # highest learning rate of the cycle
-    warmup: float = 0.15  # share of the steps before the highest rate
-    weight_decay: float = 0.0
-    validate_every: int = 50  # steps
-
-    _name: ClassVar[str] = "graph"
-
-    def __post_init__(self) -> None:
-        self._at_least(1, "steps", "batch", "shots", "query", "validate_every")
-        self._at_least(2, "ways")
-        self._require("queries", len(self.queries) > 0, "at least one scheme")
-        self._require("noise", len(self.noise) > 0, "at least one share")
-        self._positive("lr")
-        self._not_negative("weight_decay")
-        self._share("noise", "warmup")
-
-
-@dataclass(frozen=True)
-class Evaluate(Section):
-    """Scores of the test classes, once at the end: each way with each shot."""
-
-    ways: tuple[int, ...] = (5, 20)  # classes per episode
-    shots: tuple[int, ...] = (1, 5)  # supports per class
-    query: int = 15  # queries per class
-    episodes: int = 2000
-    seed: int = 0  # of the episodes
-
-    _name: ClassVar[str] = "evaluate"
-
-    def __post_init__(self) -> None:
-        self._at_least(2, "ways")
-        self._at_least(1, "shots", "query")
-        self._at_least(2, "episodes")
-        self._not_negative("seed")
 
 
 @dataclass(frozen=True)
@@ -199,7 +44,10 @@ class Config(Section):
 
     def __post_init__(self) -> None:
         self._not_negative("seed")
-        self._require("name", bool(self.name) and not set(self.name) & set("/\\"), "a name without slashes")
+        self._between(0, 2**63 - 1, "seed")
+        plain = printable(self.name) == self.name and not set(self.name) & set("/\\")
+        self._require("name", bool(self.name) and plain, "a name without slashes")
+        self._require("name", len(self.name.encode("utf-8", "replace")) <= 200, "at most 200 bytes")
         if self.backbone.frozen and (self.pretrain or self.meta):
             raise InputError("backbone.frozen: expected false or null with pretrain or meta, which train it")
         if self.images.size is not None and self.augment.crop >= self.images.size:
@@ -211,6 +59,13 @@ class Config(Section):
     def trains_graph(self) -> bool:
         """Whether the class graph is trained, with the backbone or alone."""
         return self.graph is not None or (self.meta is not None and self.meta.trains_graph)
+
+    @property
+    def scores_graph(self) -> bool:
+        """Whether the test classes are also scored with the class graph: with one that is trained here, or
+        with that of the package behind a frozen backbone.
+        """
+        return self.trains_graph or bool(self.backbone.frozen)
 
 
 def read(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -224,10 +79,7 @@ def read(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config
         InputError: no such file, not YAML, an unknown key, or a value of the wrong type or out of range.
     """
     file = shipped.find("configs", path)
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: not YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(file) or {}
     if not isinstance(content, dict):
         raise InputError(f"{file}: expected keys and values, got {type(content).__name__}")
     content.setdefault("name", file.stem)
@@ -236,8 +88,10 @@ def read(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config
 
 def write(config: Config, path: str | Path) -> None:
     """Write a config as YAML, atomically; `read` gives it back."""
+    import yaml
+
     with replacing(path) as temporary:
-        temporary.write_text(yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True), "utf-8")
+        write_text(temporary, yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True))
 
 
 def to_dict(config: Config) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def final_evaluation(config: Config, test: PackedDataset, workers: Workers = ALO
         InputError: names the way, shot or queries that the test classes cannot serve.
     """
     with located("evaluate (test split)"):
-        return FinalEvaluation(test, _samplers(config.evaluate, test, workers), config.trains_graph)
+        return FinalEvaluation(test, _samplers(config.evaluate, test, workers), config.scores_graph)
 
 
 def _samplers(options: Evaluate, test: PackedDataset, workers: Workers) -> list[EpisodeSampler]:

@@ -18,6 +18,7 @@ from urllib.parse import urlparse
 
 from fewshot.core.errors import InputError
 from fewshot.core.files import replacing, tell, write_csv
+from fewshot.core.untrusted.plain import read_plain
 from fewshot.training.config import Config, to_dict
 
 Rows = Sequence[Mapping[str, Any]]
@@ -201,7 +202,7 @@ class Wandb:
         if not file.is_file():
             with replacing(file) as temporary:
                 temporary.write_text(secrets.token_hex(4))
-        return file.read_text()
+        return read_plain(file, 100).decode("ascii", "replace")
 
 
 @contextmanager

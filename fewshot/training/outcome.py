@@ -29,7 +29,7 @@ def write_outcome(
     setting = {"split": "test", "query": config.evaluate.query, "seed": config.evaluate.seed}
     results = [{**s.row(), **setting} for s in scores]
     folder.write_results(results)
-    related = final.relations(model) if config.trains_graph else None
+    related = final.relations(model) if config.scores_graph else None
     # The picture shows all of the model's known classes, or none if some of them are scored.
     whole = related is not None and model.known is not None and len(related.known) == len(model.known)
     rows = related.rows if related is not None and whole else None
@@ -39,7 +39,7 @@ def write_outcome(
         metrics=folder.metrics(),
         scores=scores,
         splits=splits,
-        example=draw_example(model, splits.test, relations=rows) if config.trains_graph else None,
+        example=draw_example(model, splits.test, relations=rows) if config.scores_graph else None,
     )
     recorder.finish(results, pictures, checkpoint)
     folder.finish()

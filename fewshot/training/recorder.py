@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from fewshot.core.loop import Stage
+from fewshot.core.untrusted.guard import reading
 from fewshot.training.loggers import Loggers, Rows
 from fewshot.training.run_folder import RunFolder
 
@@ -37,8 +38,10 @@ class RunRecorder:
         self.display = Display() if folder is not None else None
         self._begin = time.monotonic() - seconds
         self._stage, self._step, self._before = "", 0, 0
-        for row in folder.metrics() if folder is not None else ():
-            self._pass_on(row)
+        if folder is not None:
+            with reading(folder.path / "metrics.jsonl", "the metrics of a run"):
+                for row in folder.metrics():
+                    self._pass_on(row)
 
     def log(self, row: dict[str, Any]) -> None:
         """Append a row to the metrics, with the run's seconds, and pass it on to the loggers."""

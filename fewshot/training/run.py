@@ -14,6 +14,8 @@ from lightning.fabric import Fabric
 from torch import nn
 
 from fewshot.core.errors import InputError
+from fewshot.core.untrusted.guard import reading
+from fewshot.core.untrusted.tensors import check_state, field
 from fewshot.data.loading import load
 from fewshot.data.packed import PackedDataset, Splits
 from fewshot.model.backbones.compiled import compile_backbone
@@ -29,7 +31,12 @@ from fewshot.training.plan import planned, train_stages
 from fewshot.training.probabilities import calibration_of
 from fewshot.training.processes import launch, on_first, workers_of
 from fewshot.training.recorder import RunRecorder
-from fewshot.training.run_folder import RunFolder
+from fewshot.training.run_folder import RunFolder, named
+
+STATE: dict[str, type | tuple[type, ...]] = {  # what a saved state holds, and optionally known classes
+    **{"data": str, "model": dict, "stage": str},
+    **{"fit": (dict, type(None)), "seconds": (int, float)},
+}
 
 
 def train(
@@ -66,7 +73,7 @@ def train(
     splits = _loaded(config, fabric)
     here = replace(splits, train=resident(splits.train, fabric.device))
     plan = planned(config, here, workers_of(fabric))
-    path = Path(out or Path("runs") / config.name)
+    path = named(out or Path("runs") / config.name)
     config = replace(config, precision=_precision(config, path, resume, fabric))
     model = build(config, splits)
     if config.compile:
@@ -127,7 +134,17 @@ def _precision(config: Config, path: Path, resume: bool, fabric: Fabric) -> Prec
 
 def _saved_state(folder: RunFolder | None, fabric: Fabric) -> dict[str, Any] | None:
     """The state from which the run is resumed, on all processes; None at its start."""
-    return fabric.broadcast(folder.read_state() if folder else None)
+    return fabric.broadcast(_checked(folder.read_state(), folder.path) if folder else None)
+
+
+def _checked(state: dict[str, Any] | None, folder: Path) -> dict[str, Any] | None:
+    """A saved state, if it has the fields that are needed; they are used as they are."""
+    if state is not None:
+        path = folder / "state.pt"
+        for name, kind in STATE.items():
+            field(state, name, kind, path)
+        check_state(state["model"], path, "model")
+    return state
 
 
 def _place(model: GraphFewShot, fabric: Fabric, saved: dict[str, Any] | None) -> None:
@@ -136,7 +153,8 @@ def _place(model: GraphFewShot, fabric: Fabric, saved: dict[str, Any] | None) ->
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         model.backbone = nn.SyncBatchNorm.convert_sync_batchnorm(model.backbone)
     if saved:
-        model.load_state_dict(saved["model"])
+        with reading("state.pt", "weights of this model"):
+            model.load_state_dict(saved["model"])
         model.known = known_from(saved.get("known"), "state.pt")
 
 

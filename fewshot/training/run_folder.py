@@ -9,12 +9,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-import torch
-
 from fewshot.core.errors import InputError
-from fewshot.core.files import replacing
+from fewshot.core.files import sweep, write_json, write_tensors, writing
+from fewshot.core.untrusted.documents import parse_json
+from fewshot.core.untrusted.guard import brief, reading
+from fewshot.core.untrusted.plain import read_plain
+from fewshot.core.untrusted.tensors import field, read_tensors
 from fewshot.training import config as configs
 from fewshot.training.config import Config
+
+LARGEST_METRICS = 2**30  # bytes
 
 try:
     import fcntl
@@ -39,7 +43,7 @@ class RunFolder:
     """
 
     def __init__(self, folder: str | Path, config: Config, resume: bool = False) -> None:
-        self.path = Path(folder)
+        self.path = named(folder)
         self._stream: IO[bytes] | None = None
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"out: expected a folder, got the file {self.path}")
@@ -49,6 +53,8 @@ class RunFolder:
             )
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(self.path)
+        for folder in (self.path, *(path for path in self.path.iterdir() if path.is_dir())):
+            sweep(folder)
         if _visible(self.path):
             if resume:
                 self._check_same(config)
@@ -71,32 +77,38 @@ class RunFolder:
         if not (self.path / "state.pt").is_file():
             self._truncate_metrics(0)
             return None
-        state = torch.load(self.path / "state.pt", map_location="cpu", weights_only=True)
-        self._truncate_metrics(state["metrics"])
+        path = self.path / "state.pt"
+        state = read_tensors(path, "the state of a run, from which to resume")
+        if not isinstance(state, dict):
+            raise InputError(f"{path}: expected the state of a run, got {brief(state)}")
+        self._truncate_metrics(max(0, field(state, "metrics", int, path)))
         return state
 
     def write_state(self, state: Mapping[str, Any]) -> None:
         """Save what is needed to resume: plain values and tensors, and the length of the metrics."""
-        with replacing(self.path / "state.pt") as temporary:
-            torch.save({**state, "metrics": self._metrics_size()}, temporary)
+        write_tensors(self.path / "state.pt", {**state, "metrics": self._metrics_size()})
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Append a row to ``metrics.jsonl``."""
-        if self._stream is None:
-            self._stream = (self.path / "metrics.jsonl").open("ab")
-        self._stream.write(json.dumps(row).encode() + b"\n")
-        self._stream.flush()
+        with writing(self.path / "metrics.jsonl"):
+            if self._stream is None:
+                self._stream = (self.path / "metrics.jsonl").open("ab")
+            self._stream.write(json.dumps(row).encode() + b"\n")
+            self._stream.flush()
 
     def metrics(self) -> list[dict[str, Any]]:
         """All rows of ``metrics.jsonl``, without a last line that is incomplete."""
         path = self.path / "metrics.jsonl"
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        text = read_plain(path, LARGEST_METRICS) if path.is_file() else b""
+        with reading(path, "the metrics of a run"):
+            rows = [parse_json(line) for line in text.splitlines(keepends=True) if line.endswith(b"\n")]
+            if not all(isinstance(row, dict) for row in rows):
+                raise ValueError("rows that are not keys and values")
+            return rows
 
     def write_results(self, results: Sequence[Mapping[str, Any]]) -> None:
         """Write ``results.json``, one row per method, mode, way and shot."""
-        with replacing(self.path / "results.json") as temporary:
-            temporary.write_text(json.dumps(list(results), indent=1) + "\n", encoding="utf-8")
+        write_json(self.path / "results.json", list(results))
 
     def finish(self) -> None:
         """Mark the run as finished: there is nothing left to resume."""
@@ -126,6 +138,16 @@ class RunFolder:
     def _truncate_metrics(self, size: int) -> None:
         if self._metrics_size() > size:
             os.truncate(self.path / "metrics.jsonl", size)
+
+
+def named(folder: str | Path) -> Path:
+    """A folder's path; if it has no name of its own, such as ``.``, as an absolute one.
+
+    >>> named("runs/glyphs").as_posix(), named(".") == Path.cwd()
+    ('runs/glyphs', True)
+    """
+    path = Path(folder)
+    return path if path.name not in ("", "..") else Path(os.path.abspath(path))
 
 
 def _visible(folder: Path) -> list[str]:

@@ -5,6 +5,7 @@ Imports nothing heavy, since the command line is made from such dataclasses.
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -12,6 +13,9 @@ from difflib import get_close_matches
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 from fewshot.core.errors import InputError
+from fewshot.core.untrusted.guard import brief
+
+MOST_VALUES = 1000  # of a key that takes several
 
 
 class Section:
@@ -22,13 +26,15 @@ class Section:
     def _require(self, key: str, holds: bool, expected: str) -> None:
         if not holds:
             where = f"{self._name}.{key}" if self._name else key
-            raise InputError(f"{where}: expected {expected}, got {getattr(self, key)!r}")
+            raise InputError(f"{where}: expected {expected}, got {brief(getattr(self, key))}")
 
-    def _at_least(self, least: int, *keys: str) -> None:
+    def _between(self, least: int, most: int, *keys: str) -> None:
         for key in keys:
             value = getattr(self, key)
             values = value if isinstance(value, tuple) else (value,)
-            self._require(key, len(values) > 0 and min(values) >= least, f"at least {least}")
+            fits = 0 < len(values) <= MOST_VALUES and least <= min(values) and max(values) <= most
+            low = not values or min(values) < least
+            self._require(key, fits, f"at least {least}" if low else f"at most {most}")
 
     def _positive(self, *keys: str) -> None:
         for key in keys:
@@ -68,14 +74,15 @@ def convert(value: Any, kind: Any, where: str = "") -> Any:
         values = value if isinstance(value, (list, tuple)) else [value]
         return tuple(convert(v, arguments[0], where) for v in values)
     if origin is Literal:
-        if value not in arguments:
-            raise InputError(f"{where}: expected one of {', '.join(arguments)}, got {value!r}")
+        if not isinstance(value, str) or value not in arguments:
+            raise InputError(f"{where}: expected one of {', '.join(arguments)}, got {brief(value)}")
         return value
     if kind is float:
         try:  # YAML 1.1 reads 1e-3, which has no point, as a string
-            return float(value) if not isinstance(value, bool) else _mistyped(value, kind, where)
-        except (TypeError, ValueError):
+            number = float(value) if not isinstance(value, bool) else math.nan
+        except (TypeError, ValueError, OverflowError):
             return _mistyped(value, kind, where)
+        return number if math.isfinite(number) else _mistyped(value, kind, where)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         return _mistyped(value, kind, where)
     return value
@@ -85,20 +92,21 @@ def _dataclass(value: Any, kind: Any, where: str) -> Any:
     if is_dataclass(value):
         return value
     if not isinstance(value, dict):
-        raise InputError(f"{where or 'config'}: expected keys and values, got {value!r}")
+        raise InputError(f"{where or 'config'}: expected keys and values, got {brief(value)}")
     hints = get_type_hints(kind)
     known = [f.name for f in fields(kind)]
     prefix = f"{where}." if where else ""
     for key in value:
         if key not in known:
-            near = get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
+            key = str(key)[:60]
+            near = get_close_matches(key, known, n=1, cutoff=0.0)[0]
             raise InputError(f"{prefix}{key}: no such key (did you mean {prefix}{near}?)")
     return kind(**{key: convert(v, hints[key], prefix + key) for key, v in value.items()})
 
 
 def _mistyped(value: Any, kind: type, where: str) -> Any:
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    raise InputError(f"{where}: expected {names[kind]}, got {value!r}")
+    raise InputError(f"{where}: expected {names[kind]}, got {brief(value)}")
 
 
 def merged(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -333,3 +333,36 @@ def test_the_lines_of_the_readme_run():
 def test_the_name_is_loaded_when_it_is_used():
     assert fewshot.FewShotClassifier is estimator.FewShotClassifier
     assert "FewShotClassifier" in fewshot.__all__
+
+
+def test_a_refused_fit_leaves_the_estimator_as_it_was():
+    X, y = load_digits(return_X_y=True)
+    clf = FewShotClassifier().fit(X, y)
+    before = clf.predict_proba(X)
+    for other, labels in ((X[:, :2], np.linspace(0, 1, len(X))), (X[:, :2], y[:3]), (X * np.nan, y)):
+        with pytest.raises(ValueError, match=r"."):
+            clf.fit(other, labels)
+        with pytest.raises(ValueError, match=r"."):
+            clf.partial_fit(other, labels)
+        assert np.array_equal(clf.predict_proba(X), before)
+
+
+@pytest.mark.parametrize(
+    ("X", "y"),
+    [
+        (np.eye(3), ["a", None, "b"]),
+        (torch.eye(3, dtype=torch.bfloat16), [0, 1, 2]),
+        (torch.eye(3, requires_grad=True), [0, 1, 2]),
+        (None, [0, 1, 2]),
+    ],
+)
+def test_what_is_no_array_is_refused(X, y):
+    with pytest.raises(ValueError, match=r"."):
+        FewShotClassifier().fit(X, y)
+
+
+def test_a_module_without_the_graphs_call_is_refused():
+    with pytest.raises(
+        InputError, match="graph: expected a ClassGraph or a module with its call, got Linear"
+    ):
+        FewShotClassifier(graph=torch.nn.Linear(2, 2)).fit(np.eye(3), [0, 1, 2])

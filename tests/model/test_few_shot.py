@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from PIL import Image
@@ -182,7 +184,7 @@ def test_a_file_that_is_not_a_checkpoint_is_refused(model, tmp_path):
     with pytest.raises(InputError, match=r"not a checkpoint of fewshot$"):
         GraphFewShot.load(path)
     torch.save({"format": "fewshot", "version": 99}, path)
-    with pytest.raises(InputError, match="expected a checkpoint of format 2, got 99"):
+    with pytest.raises(InputError, match="expected a checkpoint of format 3, got 99"):
         GraphFewShot.load(path)
 
 
@@ -219,7 +221,29 @@ def test_bad_images_are_named(model, support, query, message):
 
 def test_part_of_a_checkpoint_is_refused_in_one_line(tmp_path):
     torch.save({"format": "fewshot", "version": 2}, tmp_path / "part.pt")
-    with pytest.raises(
-        InputError, match=r"part\.pt: not a complete checkpoint of fewshot \(KeyError: 'backbone'\)"
-    ):
+    with pytest.raises(InputError, match=r"part\.pt: graph: expected dict, got None"):
         GraphFewShot.load(tmp_path / "part.pt")
+
+
+def test_features_leave_the_mode_alone_also_in_threads():
+    model = GraphFewShot(backbones.conv4(width=8), ClassGraph(), precision="32-true").train()
+    data = PackedDataset(images(6, 3, 16, 16), torch.zeros(6, dtype=torch.int64), ("a",))
+    modes = []
+
+    class Watched(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(3, 3)
+
+        def forward(self, x):
+            modes.append((self.training, watched.training))
+            return self.linear(x.mean((2, 3)))
+
+    watched = GraphFewShot(Watched(), ClassGraph(), precision="32-true").train()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: model.features(data).items, range(8)))
+        list(pool.map(lambda _: watched.features(data), range(8)))
+    assert model.training
+    assert model.backbone.training
+    assert all(torch.equal(x, found[0]) for x in found)
+    assert set(modes) == {(False, True)}

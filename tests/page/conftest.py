@@ -1,9 +1,8 @@
 """A small model with WordNet's known classes, and pictures."""
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from coloured_pictures import COLOURS, picture
 
 from fewshot import backbones
 from fewshot.core.taxonomy import as_path
@@ -12,16 +11,6 @@ from fewshot.graph.class_graph import ClassGraph
 from fewshot.graph.known_classes import KnownClasses
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.model.preprocess import Preprocess
-
-COLOURS = {"crow": (20, 20, 20), "gull": (230, 230, 230), "saw": (200, 40, 40)}
-
-
-def picture(path, colour, seed=0):
-    """Noise about a colour."""
-    noise = np.random.default_rng(seed).integers(-20, 20, (40, 40, 3))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray((np.array(colour) + noise).clip(0, 255).astype(np.uint8)).save(path)
-    return path
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,8 @@
 import csv
 
 import pytest
+from coloured_pictures import COLOURS, picture
 
-from conftest import COLOURS, picture
 from fewshot.model.predict import predict
 from fewshot.page.answers import Desk, Options
 from fewshot.page.handlers import Handlers, View, Visit

@@ -1,9 +1,12 @@
 import json
+import os
 
 import pytest
 import torch
 
 from fewshot.core.errors import InputError
+from fewshot.core.files import HOST, MARK, unfinished
+from fewshot.core.results_file import read_results
 from fewshot.training import config as configs
 from fewshot.training.config import Config, Meta
 from fewshot.training.run_folder import RunFolder
@@ -96,3 +99,44 @@ def test_an_active_run_is_left_alone(tmp_path):
     run.close()
     RunFolder(tmp_path / "a", Config(), resume=True).close()
     assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("state", [b"", b"random bytes", {}, [], {"metrics": "x"}, {"metrics": True}])
+def test_a_state_that_is_none_is_named(tmp_path, state):
+    run = RunFolder(tmp_path / "a", Config())
+    if isinstance(state, bytes):
+        (run.path / "state.pt").write_bytes(state)
+    else:
+        torch.save(state, run.path / "state.pt")
+    with pytest.raises(InputError, match=r"state\.pt: .*expected"):
+        run.read_state()
+
+
+@pytest.mark.parametrize("line", [b"x", b"5", b"[" * 100_000])
+def test_metrics_that_are_none_are_named(tmp_path, line):
+    run = RunFolder(tmp_path / "a", Config())
+    (run.path / "metrics.jsonl").write_bytes(line + b"\n")
+    with pytest.raises(InputError, match=r"metrics\.jsonl: expected the metrics of a run"):
+        run.metrics()
+
+
+@pytest.mark.parametrize("text", ["x", "[{}]", "5", "[" * 100_000])
+def test_results_that_are_none_are_named(tmp_path, text):
+    (tmp_path / "results.json").write_text(text)
+    with pytest.raises(InputError, match=r"results\.json: expected the results of a run"):
+        read_results(tmp_path / "results.json")
+
+
+def test_what_a_kill_left_is_swept_when_the_run_goes_on(tmp_path):
+    run = RunFolder(tmp_path / "a", Config())
+    run.close()
+    (run.path / "csv").mkdir()
+    left = [run.path / ".fewshot-00000000-1-1.pt", run.path / "csv" / f"{MARK}{HOST}-999999999-1.csv"]
+    for file in left:
+        file.touch()
+    os.utime(left[0], (0, 0))  # of another machine, and old
+    own = unfinished(run.path / "state.pt")
+    own.touch()
+    RunFolder(tmp_path / "a", Config(), resume=True).close()
+    assert [file.exists() for file in left] == [False, False]
+    assert own.exists()

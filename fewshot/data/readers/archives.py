@@ -13,9 +13,16 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol, runtime_checkable
 
 from fewshot.core.errors import InputError
+from fewshot.core.untrusted.guard import cause
+from fewshot.core.untrusted.plain import LARGEST_IMAGE, check_growth, check_plain, open_plain, read_plain
 
-# What tarfile and the decompressors raise for an incomplete file.
-BROKEN_TAR = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
+# What tarfile and the decompressors raise for an incomplete file, or for links to what is not there.
+BROKEN_TAR = (
+    *(tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError),
+    *(KeyError, ValueError, OverflowError, RecursionError, MemoryError),
+)
+PICKLES = (".pkl", ".pickle", "")  # may be as large as they are; anything else is an image or a table
+BEHIND_LINKS = 10_000  # folders, at most
 HTML = (
     "a web page (HTML), not the file itself; download it again, with a browser if the site asks for a login"
 )
@@ -81,21 +88,27 @@ class FolderArchive:
         self.path = path
 
     def listing(self) -> Listing:
-        files, folders = [], []
+        files, folders, linked = [], [], 0
+        # The folders through which each is reached: following a link to one of them would never end.
+        trails = {str(self.path): frozenset[str]()}
         for root, subfolders, names in os.walk(self.path, followlinks=True):
-            inner, real = Path(root).relative_to(self.path), Path(root).resolve()
+            inner, real = Path(root).relative_to(self.path), os.path.realpath(root)
             folders.append(inner.as_posix())
             files += [(inner / name).as_posix() for name in names]
-            above = {real, *real.parents}  # following a link to one of these would never end
-            subfolders[:] = [name for name in subfolders if Path(root, name).resolve() not in above]
+            trail = trails.pop(root) | {real}
+            targets = {name: _target(root, real, name) for name in subfolders}
+            subfolders[:] = [
+                name for name, target in targets.items() if not (target in trail or _is_above(target, real))
+            ]
+            trails |= {os.path.join(root, name): trail for name in subfolders}
+            linked += not real.endswith(root.removeprefix(str(self.path)))
+            if linked > BEHIND_LINKS:
+                raise InputError(f"{self.path}: expected at most {BEHIND_LINKS:,} folders behind links")
         return _listing(files, folders)
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
         for name in sorted(names):
-            try:
-                yield name, (self.path / name).read_bytes()
-            except OSError as error:
-                raise InputError(f"{self.path / name}: cannot be read ({error.strerror})") from None
+            yield name, read_plain(self.path / name, _most(name))
 
     def stamp(self) -> str:
         content = self.listing()
@@ -109,12 +122,16 @@ class TarArchive:
         self.path = path
 
     def _members(self) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+        size = self.path.stat().st_size
         try:
             with tarfile.open(self.path, "r:*") as tar:
                 for member in tar:
+                    check_growth(str(self.path), member.offset_data, 5 * size)
                     yield tar, member
                 if not _ended(tar):
                     raise tarfile.ReadError("its end is missing")
+        except InputError:
+            raise
         except BROKEN_TAR as error:
             raise InputError(f"{self.path}: not a complete .tar file ({error})") from None
 
@@ -131,8 +148,22 @@ class TarArchive:
         wanted = set(names)
         for tar, member in self._members():
             name = _clean(member.name)
-            if name in wanted and _has_content(member) and (file := tar.extractfile(member)):
-                yield name, file.read()
+            if name in wanted and _has_content(member):
+                try:
+                    yield name, self._content(tar, member)
+                except InputError:
+                    raise
+                except BROKEN_TAR as error:
+                    raise InputError(f"{self.path}: {name} cannot be read ({cause(error)})") from None
+
+    def _content(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+        where = f"{self.path}: {member.name}"
+        file = tar.extractfile(member)
+        if file is None:
+            return b""
+        _check_size(where, file.seek(0, os.SEEK_END), self.path.stat().st_size)
+        file.seek(0)
+        return file.read()
 
     def stamp(self) -> str:
         return _stat(self.path)
@@ -148,8 +179,10 @@ class ZipArchive:
         try:
             with zipfile.ZipFile(self.path) as file:
                 names = file.namelist()
-        except zipfile.BadZipFile as error:
-            raise InputError(f"{self.path}: not a complete .zip file ({error})") from None
+                total = sum(member.file_size for member in file.infolist())
+        except Exception as error:  # zipfile raises almost anything on damaged files
+            raise InputError(f"{self.path}: not a complete .zip file ({cause(error)})") from None
+        check_growth(str(self.path), total, 5 * self.path.stat().st_size)
         return _listing([n for n in names if not n.endswith("/")], [n for n in names if n.endswith("/")])
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
@@ -157,10 +190,12 @@ class ZipArchive:
         with zipfile.ZipFile(self.path) as file:
             for member in file.infolist():
                 if (name := _clean(member.filename)) in wanted:
+                    _check_size(f"{self.path}: {name}", member.file_size, member.compress_size)
                     try:
-                        yield name, file.read(member)
-                    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
-                        raise InputError(f"{self.path}: {name} cannot be read ({error})") from None
+                        content = file.read(member)
+                    except Exception as error:  # so do its decompressors
+                        raise InputError(f"{self.path}: {name} cannot be read ({cause(error)})") from None
+                    yield name, content
 
     def stamp(self) -> str:
         return _stat(self.path)
@@ -209,11 +244,8 @@ def _is_tar(path: Path) -> bool:
 
 
 def _starts_as_html(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return is_html(file.read(512))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    with open_plain(path) as file:
+        return is_html(file.read(512))
 
 
 def _has_content(member: tarfile.TarInfo) -> bool:
@@ -225,7 +257,29 @@ def _stat(path: Path) -> str:
         stat = path.stat()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    check_plain(path, stat)
     return f"{stat.st_size} {stat.st_mtime_ns}"
+
+
+def _target(root: str, real: str, name: str) -> str:
+    """Where a subfolder really is."""
+    place = os.path.join(root, name)
+    return os.path.realpath(place) if os.path.islink(place) else os.path.join(real, name)
+
+
+def _is_above(folder: str, real: str) -> bool:
+    return folder == os.sep or real.startswith(folder + os.sep)
+
+
+def _most(name: str) -> int:
+    """The largest size of a file of that name."""
+    return 2**50 if PurePosixPath(name).suffix.lower() in PICKLES else LARGEST_IMAGE
+
+
+def _check_size(where: str, size: int, compressed: int) -> None:
+    check_growth(where, size, compressed)
+    if size > _most(where):
+        raise InputError(f"{where}: expected at most {LARGEST_IMAGE >> 20} MiB, got {size >> 20} MiB")
 
 
 def _clean(name: str) -> str:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from fewshot.core.errors import InputError
-from fewshot.core.shipped import find, read_yaml
+from fewshot.core.shipped import find
+from fewshot.core.untrusted.documents import read_yaml
+from fewshot.core.untrusted.guard import brief, reading
+from fewshot.core.untrusted.plain import open_plain
 from fewshot.data.labelled import SPLITS
 from fewshot.data.packed import Splits
+
+MOST_CLASSES = 10**6
 
 
 @dataclass(frozen=True)
@@ -55,19 +60,15 @@ def read_benchmark(name_or_path: str | Path) -> Benchmark:
         ({'train': 64, 'val': 16, 'test': 20}, 600)
     """
     file = find("datasets", name_or_path)
-    try:
+    with reading(file, "classes (train, val, test), and images_per_class or images of each split"):
         content = _content(file)
         return Benchmark(
-            {split: _expanded(content["classes"][split]) for split in SPLITS},
+            {split: _expanded(content["classes"][split], file) for split in SPLITS},
             int(content["images_per_class"]) if "images_per_class" in content else None,
             None if "images_per_class" in content else {s: int(content["images"][s]) for s in SPLITS},
-            dict(content.get("checksums", {})),
+            {str(name): _checksum(text, file) for name, text in content.get("checksums", {}).items()},
             {str(name): str(path) for name, path in content.get("taxonomy", {}).items()},
         )
-    except (KeyError, TypeError, ValueError, AttributeError, yaml.YAMLError):
-        raise InputError(
-            f"{file}: expected classes (train, val, test), and images_per_class or images of each split"
-        ) from None
 
 
 def differences(splits: Splits, benchmark: Benchmark) -> list[str]:
@@ -100,7 +101,7 @@ def wrong_files(path: Path, benchmark: Benchmark) -> list[str]:
         for file in (path if path.name == name else path / name, *path.glob(f"*/{name}")):
             if file.is_file():
                 method, _, digest = published.partition(":")
-                with file.open("rb") as content:
+                with open_plain(file) as content:
                     found = hashlib.file_digest(content, method).hexdigest()
                 if found != digest:
                     lines.append(f"{file}: {method} {found}, published {digest}")
@@ -115,12 +116,23 @@ def _is_foreign(splits: Splits, benchmark: Benchmark) -> bool:
     )
 
 
-def _content(file: Path) -> dict[str, Any]:
+def _content(file: Path, further: int = 3) -> dict[str, Any]:
     content = read_yaml(file)
-    return _content(find("datasets", content["like"])) | content if "like" in content else content
+    if "like" not in content:
+        return content
+    if not further:
+        raise InputError(f"{file}: like: expected a file that is not like a file that is like another")
+    return _content(find("datasets", content["like"]), further - 1) | content
 
 
-def _expanded(names: list[Any]) -> tuple[str, ...]:
+def _checksum(text: Any, file: Path) -> str:
+    method, _, digest = str(text).partition(":")
+    if method not in ("md5", "sha256") or not digest:
+        raise InputError(f"{file}: checksums: expected md5:… or sha256:…, got {brief(text)}")
+    return str(text)
+
+
+def _expanded(names: list[Any], file: Path = Path()) -> tuple[str, ...]:
     """Identifiers with their braces expanded, in order.
 
     >>> _expanded(["Greek/{01..03}", "n1", "{a,b}{1,2}"])
@@ -128,16 +140,21 @@ def _expanded(names: list[Any]) -> tuple[str, ...]:
     """
     found: list[str] = []
     for name in names:
-        parts = re.split(r"\{([^}]*)\}", str(name))
-        found += ["".join(chosen) for chosen in product(*(_choices(part, i) for i, part in enumerate(parts)))]
+        parts = [_choices(part, i) for i, part in enumerate(re.split(r"\{([^}]*)\}", str(name)))]
+        if len(found) + prod(map(len, parts)) > MOST_CLASSES:
+            raise InputError(f"{file}: expected at most {MOST_CLASSES:,} classes, got more in {brief(name)}")
+        found += ["".join(chosen) for chosen in product(*parts)]
     return tuple(found)
 
 
-def _choices(part: str, index: int) -> list[str]:
+def _choices(part: str, index: int) -> Sequence[str]:
     """The values of a part of a name; every second part was in braces."""
     if index % 2 == 0:
         return [part]
     first, dots, last = part.partition("..")
     if not dots:
         return part.split(",")
-    return [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
+    if len(first) > 20:
+        raise ValueError("numbers of more than 20 digits")
+    numbers = range(int(first), int(last) + 1)[: MOST_CLASSES + 1]
+    return [str(number).zfill(len(first)) for number in numbers]

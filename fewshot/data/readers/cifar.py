@@ -10,11 +10,19 @@ from fewshot.core.errors import InputError
 from fewshot.data.labelled import SPLITS
 from fewshot.data.readers.archives import Archive, base_of, open_archive
 from fewshot.data.readers.benchmark import read_benchmark
-from fewshot.data.readers.pickled import indexes_by_label, load_pickle, read_rows, row_keys, text
+from fewshot.data.readers.pickled import (
+    indexes_by_label,
+    load_pickle,
+    read_rows,
+    row_keys,
+    texts,
+    whole_numbers,
+)
 from fewshot.data.readers.source import Source, SourceClass
 
 PUBLISHED = "cifar-100-python.tar.gz"
 PARTS = ("train", "test")
+LABELS = ("fine_labels", "coarse_labels")
 
 
 def cifar_fs(path: Path) -> Source:
@@ -46,13 +54,13 @@ def _source(path: Path, name: str) -> Source:
     if base is None or not {base + part for part in PARTS} <= set(files):
         raise InputError(f"{path}: expected cifar-100-python with its files meta, train and test, found none")
     meta = load_pickle(archive, base + "meta", "fine_label_names", "coarse_label_names")
-    names = [[text(value) for value in meta[f"{kind}_label_names"]] for kind in ("fine", "coarse")]
+    names = [texts(meta[key], f"{path}: {key}") for key in ("fine_label_names", "coarse_label_names")]
     images: dict[str, list[str]] = {}
     above: dict[str, str] = {}
     for part in PARTS:
         file, where = base + part, f"{path}: {base}{part}"
-        content = load_pickle(archive, file, "data", "fine_labels", "coarse_labels")
-        fine, coarse = content["fine_labels"], content["coarse_labels"]
+        content = load_pickle(archive, file, "data", *LABELS)
+        fine, coarse = (whole_numbers(content[key], f"{where}: {key}") for key in LABELS)
         if not len(_pixels(content["data"], where)) == len(fine) == len(coarse):
             raise InputError(
                 f"{where}: expected as many labels as images ({len(content['data'])}), "

@@ -15,7 +15,14 @@ from fewshot.core.errors import InputError
 from fewshot.data.labelled import SPLITS
 from fewshot.data.readers.archives import Archive, base_of, open_archive
 from fewshot.data.readers.benchmark import read_benchmark
-from fewshot.data.readers.pickled import indexes_by_label, load_pickle, read_rows, row_keys, text
+from fewshot.data.readers.pickled import (
+    indexes_by_label,
+    load_pickle,
+    read_rows,
+    row_keys,
+    text,
+    whole_numbers,
+)
 from fewshot.data.readers.source import Source, SourceClass
 from fewshot.data.readers.wnids import images_by_wnid
 
@@ -197,16 +204,20 @@ def _cached(content: dict[str, Any], where: str) -> Groups:
     if not isinstance(groups, dict):
         raise InputError(f"{where}: expected class_dict, a dict of each class's rows")
     try:
-        return images, {text(name): [int(row) for row in rows] for name, rows in groups.items()}
-    except (TypeError, ValueError):
+        rows = {text(name): whole_numbers(rows, where).tolist() for name, rows in groups.items()}
+    except InputError:
         raise InputError(f"{where}: class_dict does not list rows") from None
+    return images, rows
 
 
 def _by_category(content: dict[str, Any], where: str) -> Groups:
     """Classes by their names in ``catname2label`` if it exists, else by their labels."""
     images = _images(content, "data", where)
     named = content.get("catname2label")
-    names = {int(label): text(name) for name, label in named.items()} if isinstance(named, dict) else {}
+    names = {}
+    if isinstance(named, dict):
+        labels = whole_numbers(list(named.values()), f"{where}: catname2label").tolist()
+        names = dict(zip(labels, map(text, named), strict=True))
     groups = indexes_by_label(content.get("labels"), f"{where}: labels")
     return images, {names.get(label, str(label)): rows for label, rows in groups.items()}
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int64
 
 from fewshot.core.errors import InputError
+from fewshot.core.untrusted.guard import brief
 from fewshot.data.readers.archives import Archive
 from fewshot.data.readers.unpickle import unpickle
 
@@ -31,8 +34,46 @@ def load_pickle(archive: Archive, name: str, *keys: str) -> dict[str, Any]:
 
 
 def text(value: Any) -> str:
-    """Text, also from what Python 2 or 3 wrote as bytes."""
-    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    """Text, also from what Python 2 or 3 wrote as bytes; numbers as text.
+
+    Raises:
+        InputError: something else.
+    """
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    if not isinstance(value, str | int | np.integer):
+        raise InputError(f"expected text, got {brief(value)}")
+    return str(value)
+
+
+def texts(values: Any, where: str) -> list[str]:
+    """A list of texts.
+
+    Raises:
+        InputError: something else.
+    """
+    if not isinstance(values, list | tuple | np.ndarray) or np.ndim(values[:0]) != 1:
+        raise InputError(f"{where}: expected a list of names, got {brief(values)}")
+    try:
+        return [text(value) for value in values]
+    except InputError as error:
+        raise InputError(f"{where}: expected a list of names: {error}") from None
+
+
+def whole_numbers(values: Any, where: str) -> Int64[np.ndarray, " n"]:
+    """Labels or rows as an array.
+
+    Raises:
+        InputError: they are not whole numbers in one row.
+    """
+    flat = isinstance(values, list | tuple) and all(isinstance(v, int | np.integer) for v in values)
+    if flat or isinstance(values, np.ndarray):  # anything else may be nested, to any size
+        with suppress(ValueError, OverflowError):  # a number beyond 64 bits
+            array = np.asarray(values)
+            if array.ndim == 1 and (array.dtype.kind in "iu" or not len(array)):
+                return array.astype(np.int64)
+    got = f"{values.dtype} {list(values.shape)}" if isinstance(values, np.ndarray) else brief(values)
+    raise InputError(f"{where}: expected whole numbers, one per image, got {got}")
 
 
 def indexes_by_label(labels: Any, where: str) -> dict[int, list[int]]:
@@ -41,14 +82,7 @@ def indexes_by_label(labels: Any, where: str) -> dict[int, list[int]]:
     Raises:
         InputError: the labels are not whole numbers in one row.
     """
-    try:
-        values = np.asarray(labels)
-    except ValueError:
-        values = np.empty(0)
-    if values.ndim != 1 or values.dtype.kind not in "iu":
-        raise InputError(
-            f"{where}: expected whole numbers, one per image, got {values.dtype} {list(values.shape)}"
-        )
+    values = whole_numbers(labels, where)
     order = np.argsort(values, kind="stable")
     found, starts = np.unique(values[order], return_index=True)
     return {int(label): part.tolist() for label, part in zip(found, np.split(order, starts[1:]), strict=True)}

@@ -11,10 +11,19 @@ from fewshot.core.errors import InputError
 from fewshot.data.labelled import SPLITS
 from fewshot.data.readers.archives import Archive, base_of, open_archive
 from fewshot.data.readers.benchmark import read_benchmark
-from fewshot.data.readers.pickled import indexes_by_label, load_pickle, read_rows, row_keys, text
+from fewshot.data.readers.pickled import (
+    indexes_by_label,
+    load_pickle,
+    read_rows,
+    row_keys,
+    texts,
+    whole_numbers,
+)
 from fewshot.data.readers.source import Source, SourceClass
 from fewshot.data.readers.unpickle import unpickle
 from fewshot.data.readers.wnids import images_by_wnid
+
+LABELS = ("label_specific", "label_general")
 
 
 def tieredimagenet(path: Path) -> Source:
@@ -64,18 +73,16 @@ def _pickled(archive: Archive, base: str, files: set[str]) -> Source:
 
 def _classes(archive: Archive, images: str, labels: str) -> list[SourceClass]:
     where = f"{archive.path}: {labels}"
-    needed = ("label_specific", "label_specific_str", "label_general", "label_general_str")
-    content = load_pickle(archive, labels, *needed)
+    content = load_pickle(archive, labels, *LABELS, *(f"{key}_str" for key in LABELS))
     count = len(_images(archive, images))
     rows = indexes_by_label(content["label_specific"], f"{where}: label_specific")
-    names = [text(name) for name in content["label_specific_str"]]
-    above = [text(name) for name in content["label_general_str"]]
-    general = content["label_general"]
-    for key in ("label_specific", "label_general"):
-        if len(content[key]) != count:
-            raise InputError(
-                f"{where}: expected as many of {key} as images ({count}), got {len(content[key])}"
-            )
+    names, above = (texts(content[f"{key}_str"], f"{where}: {key}_str") for key in LABELS)
+    specific, general = (whole_numbers(content[key], f"{where}: {key}") for key in LABELS)
+    for key, given in zip(LABELS, (specific, general), strict=True):
+        if len(given) != count:
+            raise InputError(f"{where}: expected as many of {key} as images ({count}), got {len(given)}")
+        if count and given.min() < 0:
+            raise InputError(f"{where}: expected {key} from 0 up, got {given.min()}")
     try:
         coarse = {label: above[int(general[indexes[0]])] for label, indexes in rows.items()}
         return [

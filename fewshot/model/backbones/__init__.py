@@ -3,7 +3,7 @@
 Their names are imported here at once, not lazily, since a function and its file are called the same.
 """
 
-from fewshot.model.backbones.build import BACKBONES, build, is_outside
+from fewshot.model.backbones.build import BACKBONES, build, check_activations, is_outside
 from fewshot.model.backbones.conv4 import Conv4, conv4
 from fewshot.model.backbones.external import Outside, outside, own_input
 from fewshot.model.backbones.inference import for_inference
@@ -19,6 +19,7 @@ __all__ = [
     "ResidualBlock",
     "WideResNet",
     "build",
+    "check_activations",
     "conv4",
     "for_inference",
     "in_channels",

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from fewshot.core.errors import InputError
+from fewshot.core.untrusted.tensors import check_state, read_safetensors, read_tensors
 
 SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 WITHIN = ("state_dict", "model", "model_state_dict")  # under which training scripts keep their weights
@@ -42,8 +42,8 @@ def read_state(path: str | Path, option: str = "weights") -> dict[str, Tensor]:
         raise InputError(f"{option}: expected a file, got {path}, which does not exist")
     try:
         state = _read(path)
-    except Exception as error:  # torch, zipfile and pickle have errors of their own for a broken file
-        raise InputError(f"{option}: {path} is not a state dict that torch can read") from error
+    except InputError as error:
+        raise InputError(f"{option}: {path} is not a state dict that torch can read ({error})") from error
     for key in WITHIN:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
@@ -78,15 +78,13 @@ def load_weights(
     if any(wrong.values()):
         reason = "; ".join(f"{kind}: {_some(keys)}" for kind, keys in wrong.items() if keys)
         raise InputError(f"{option}: {path} does not fit the backbone; {reason}")
-    backbone.load_state_dict({key: state[key] for key in ours})
+    backbone.load_state_dict(check_state({key: state[key] for key in ours}, path, option))
 
 
 def _read(path: Path) -> Any:
     if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
+        return read_safetensors(path, "a safetensors file")
+    return read_tensors(path, "a file that torch.save wrote", legacy=True)
 
 
 def _shape(value: Any) -> Any:

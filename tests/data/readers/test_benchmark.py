@@ -96,8 +96,42 @@ def test_published_files_are_recognised_by_name(tmp_path: Path) -> None:
 )
 def test_a_file_that_is_not_a_benchmark_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "mine.yaml").write_text(text)
-    with pytest.raises(InputError, match=r"mine\.yaml: expected classes \(train, val, test\), and images"):
+    expected = r"mine\.yaml: (expected classes \(train, val, test\), and images|not YAML)"
+    with pytest.raises(InputError, match=expected):
         read_benchmark(tmp_path / "mine.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("like: mine.yaml", "expected a file that is not like a file that is like another"),
+        (
+            "images_per_class: 1\nclasses: {train: ['a{1..1000000000}'], val: [b], test: [c]}",
+            "1,000,000 classes",
+        ),
+        (
+            "images_per_class: 1\nclasses: {train: ['" + "{a,b}" * 40 + "'], val: [b], test: [c]}",
+            "1,000,000 classes",
+        ),
+        (
+            "images_per_class: .inf\nclasses: {train: [a], val: [b], test: [c]}",
+            "cannot convert float infinity",
+        ),
+        (
+            "images_per_class: 1\nclasses: {train: [a], val: [b], test: [c]}\nchecksums: {f: 'foo:1'}",
+            "md5:… or sha256:…",
+        ),
+        ("images_per_class: 1\nclasses: {train: [a], val: [b], test: [c]}\nchecksums: 5", "AttributeError"),
+        ("[" * 20000, "at most 50 lists and mappings in each other"),
+    ],
+)
+def test_a_file_made_to_break_the_reader_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, reason: str
+) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="mine.yaml: .*" + reason):
+        read_benchmark("mine.yaml")
 
 
 def test_the_command_ends_with_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

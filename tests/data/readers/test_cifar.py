@@ -15,6 +15,7 @@ from fewshot.data.readers.benchmark import read_benchmark
 FC100 = read_benchmark("fc100").classes
 FINE = sorted(name for names in FC100.values() for name in names)  # alphabetical, as in the set itself
 ABOVE = {name: f"group {index // 5}" for index, name in enumerate(n for c in FC100.values() for n in c)}
+META = "cifar-100-python/meta"
 COARSE = sorted(set(ABOVE.values()))
 
 
@@ -97,7 +98,22 @@ class Danger:
         (cifar(data=np.zeros((200, 3072))), r"expected data as uint8 \[n, 3072\], got float64 \[200, 3072\]"),
         (cifar(fine_labels=[0] * 9), r"as many labels as images \(200\), got 9 fine and 200 coarse"),
         (cifar(fine_labels=[150] * 200), r"train: label 150, of superclass \d+, is not in meta"),
-        (cifar(fine_labels=["a"] * 200), "fine_labels: expected whole numbers, one per image, got <U1"),
+        (cifar(fine_labels=5), "fine_labels: expected whole numbers, one per image, got 5"),
+        (cifar(coarse_labels=None), "coarse_labels: expected whole numbers, one per image, got None"),
+        (cifar(coarse_labels=[[1]] * 200), "coarse_labels: expected whole numbers"),
+        (
+            cifar() | {META: pickle.dumps({"fine_label_names": 5, "coarse_label_names": COARSE}, 2)},
+            "a list of names",
+        ),
+        (
+            cifar() | {META: pickle.dumps({"fine_label_names": FINE, "coarse_label_names": None}, 2)},
+            "a list of names",
+        ),
+        (
+            cifar() | {META: pickle.dumps({"fine_label_names": FINE, "coarse_label_names": [COARSE]})},
+            "expected text",
+        ),
+        (cifar(fine_labels=["a"] * 200), r"fine_labels: expected whole numbers, one per image, got \['a'"),
         (
             cifar() | {"cifar-100-python/train": cifar()["cifar-100-python/train"][:-99]},
             "not a complete pickle",

@@ -254,7 +254,7 @@ def test_a_web_page_in_place_of_an_image_is_named(read: Callable[..., Splits], t
 
 
 def test_wrong_sizes_and_channels_are_named(read: Callable[..., Splits]) -> None:
-    with pytest.raises(InputError, match="size: expected at least 1 pixel, got 0"):
+    with pytest.raises(InputError, match="size: expected from 1 to 1024 pixels, got 0"):
         read(ravi(), "miniimagenet", size=0)
     with pytest.raises(InputError, match="channels: expected 1 or 3, got 2"):
         read(ravi(), "miniimagenet", channels=2)

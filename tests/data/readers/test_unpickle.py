@@ -1,6 +1,8 @@
 """Pickles from strangers: arrays and plain values are read, anything else is refused and not called."""
 
 import pickle
+import struct
+import tracemalloc
 from collections import OrderedDict
 from pathlib import Path
 
@@ -87,6 +89,94 @@ def test_other_ways_in_are_refused(content: bytes) -> None:
     with pytest.raises(InputError, match=r"x\.pkl: refused: the pickle asks for ") as caught:
         unpickle(content, "x.pkl")
     assert "\n" not in str(caught.value)
+
+
+class Says:
+    """What pickles as any call, with any state."""
+
+    def __init__(self, *call) -> None:
+        self.call = call
+
+    def __reduce__(self) -> tuple:
+        what, arguments, *state = self.call
+        return what, arguments, *state
+
+
+RECONSTRUCT = np.empty(0).__reduce__()[0]
+FROM_BUFFER = np.empty(0).__reduce_ex__(5)[0]
+SCALAR = np.float64(0).__reduce__()[0]
+HIDDEN = (3, "|", None, ("a",), {"a": (np.dtype("O"), 0)}, 8, 1, 0)  # a type of bytes with an object in it
+
+
+@pytest.mark.parametrize(
+    ("forged", "reason"),
+    [
+        (Says(np.ndarray, ((1,), "O", b"A" * 8)), "a call of numpy.ndarray"),
+        (Says(np.ndarray, ((500_000_000,), "O")), "a call of numpy.ndarray"),
+        (Says(OrderedDict, (Says(np.ndarray, ((1, 2), "O", b"A" * 16)),)), "a call of numpy.ndarray"),
+        (Says(OrderedDict, (5,)), "an OrderedDict of something that is not pairs"),
+        (Says(np.dtype, ("V8",), HIDDEN), "arrays of the type 'V8'"),
+        (Says(np.dtype, ("u8",), HIDDEN), "a type of arrays with the state"),
+        (Says(np.dtype, ([("a", "O")],)), "arrays of the type "),
+        (Says(np.dtype, ("U0",)), "arrays of the type 'U0'"),
+        (Says(FROM_BUFFER, (b"A" * 8, np.dtype("O"), (1,), "C")), "an array of 1 objects"),
+        (Says(FROM_BUFFER, (b"A" * 8, np.dtype("u8"), (2,), "C")), "an array of 2 x 8 bytes from 8"),
+        (Says(FROM_BUFFER, (b"A" * 8, np.dtype("u8"), (-1,), "C")), "an array of the shape"),
+        (Says(FROM_BUFFER, (b"A" * 8, np.dtype("U2"), (1,), "C")), "text with letters that do not exist"),
+        (Says(SCALAR, (np.dtype("O"), b"A" * 8)), "a number that is an object"),
+        (
+            Says(RECONSTRUCT, (np.ndarray, (0,), b"b"), (1, (1,), np.dtype("O"), False, b"A" * 8)),
+            "an array of 1 objects from another number",
+        ),
+        (
+            Says(RECONSTRUCT, (np.ndarray, (0,), b"b"), (1, (1 << 40,), np.dtype("u1"), False, b"A" * 8)),
+            "an array of 1099511627776 x 1 bytes from 8",
+        ),
+        (np.array(["2026-11-26"], "M8[D]"), "arrays of the type 'M8'"),
+        ({1.5: "a float as a key"}, r"a dict with the key 1\.5"),
+        ({2**61 - 1: "its hash is that of 0"}, "a dict with the key 2305843009213693951"),
+    ],
+)
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_no_array_is_made_of_other_bytes_than_its_own(forged: object, reason: str, protocol: int) -> None:
+    with pytest.raises(InputError, match=r"x\.pkl: refused: the pickle asks for " + reason):
+        unpickle(pickle.dumps({"data": forged}, protocol), "x.pkl")
+
+
+def test_axes_in_any_order_and_truth_values_are_read() -> None:
+    turned = np.arange(24).reshape(2, 3, 4).transpose(1, 2, 0)
+    found = unpickle(pickle.dumps({"turned": turned, "yes": np.array([True, False])}, 5), "x.pkl")
+    assert np.array_equal(found["turned"], turned)
+    assert found["yes"].tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"Nr" + struct.pack("<I", 1 << 28) + b".",  # a place in the memo
+        b"Np268435456\n.",
+        b"B" + struct.pack("<I", 1 << 31) + b".",  # bytes that are not there
+        b"\x8e" + struct.pack("<Q", 1 << 40) + b".",
+        b"\x8b" + struct.pack("<i", -1) + b".",
+    ],
+)
+def test_small_pickles_take_little_memory(content: bytes) -> None:
+    tracemalloc.start()
+    try:
+        unpickle(content, "x.pkl")
+    except InputError:
+        pass
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 2**20
+
+
+@pytest.mark.parametrize("content", [b"(" * 2000, b"]" * 2000, b"N" + b"\x94" * 2000, b"N" + b"\x85" * 2000])
+def test_what_costs_a_byte_and_takes_many_is_counted(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fewshot.core.untrusted.pickles.MOST_LARGE", 1000)
+    with pytest.raises(InputError, match="more lists, tuples and dicts than a file of its size can need"):
+        unpickle(content, "x.pkl")
 
 
 def test_an_incomplete_pickle_is_named() -> None:

@@ -95,3 +95,10 @@ def test_the_mean_of_a_rectified_normal_by_its_integral():
     density = torch.exp(-(((z - mean) / deviation) ** 2) / 2) / (deviation * math.sqrt(2 * math.pi))
     expected = torch.trapezoid(z.clamp(0, 6) * density, z, dim=0)
     assert torch.allclose(rectified_mean(mean, deviation), expected.float(), atol=1e-5)
+
+
+def test_its_card_says_what_it_was_trained_on(imagenet):
+    from fewshot.model.model_card import model_card
+
+    card = model_card(imagenet, "onnx", "inductive", (3, 192, 192), 1280, 0.0)
+    assert "ImageNet, by others: the weights are those of the ready model `imagenet`" in card

@@ -1,0 +1,87 @@
+"""JSON and YAML of a limited size and depth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fewshot.core.errors import InputError
+from fewshot.core.untrusted.guard import cause, reading
+from fewshot.core.untrusted.plain import MIB, read_plain
+
+LARGEST_JSON = 256 * MIB  # the description of a pack of a million classes
+LARGEST_YAML = 4 * MIB
+DEEPEST = 50  # lists and mappings in each other
+MOST = 10**6  # values of a YAML file, each alias counted as all that it stands for
+
+
+def read_json(path: Path, expected: str = "JSON", most: int = LARGEST_JSON) -> Any:
+    """The content of a JSON file.
+
+    Args:
+        path: the file.
+        expected: what it should be, for messages.
+        most: the largest size in bytes.
+
+    Raises:
+        InputError: not a plain file of that size, or not JSON.
+    """
+    with reading(path, expected):
+        return parse_json(read_plain(path, most))
+
+
+def parse_json(text: bytes) -> Any:
+    """The value of JSON in memory.
+
+    Raises:
+        ValueError: not JSON.
+    """
+    return json.loads(text)
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file; by libyaml if it is there, which is ten times as fast.
+
+    Raises:
+        InputError: not a plain file of at most 4 MiB, not YAML, nested too deeply, or with aliases that stand
+            for too much.
+    """
+    import yaml
+
+    text = read_plain(path, LARGEST_YAML)
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        _check_size(text, loader, path)
+        return yaml.load(text, Loader=loader)
+    except InputError:
+        raise
+    except Exception as error:  # also a date that does not exist, or a number of too many digits
+        raise InputError(f"{path}: not YAML: {cause(error, 400)}") from error
+
+
+def _check_size(text: bytes, loader: Any, path: Path) -> None:
+    """Count values as they are after aliases have been replaced; nothing is built."""
+    import yaml
+
+    counts, anchors = [0], [""]  # of the collections that are open, the outermost first
+    known: dict[str, int] = {}
+    for event in yaml.parse(text, Loader=loader):
+        if isinstance(event, yaml.events.CollectionStartEvent):
+            counts.append(1)
+            anchors.append(event.anchor or "")
+            if len(counts) > DEEPEST:
+                raise InputError(f"{path}: expected at most {DEEPEST} lists and mappings in each other")
+        elif isinstance(event, yaml.events.CollectionEndEvent):
+            count = counts.pop()
+            known[anchors.pop()] = count
+            counts[-1] += count
+        elif isinstance(event, yaml.events.ScalarEvent):
+            known[event.anchor or ""] = 1
+            counts[-1] += 1
+        elif isinstance(event, yaml.events.AliasEvent):
+            if event.anchor in anchors:
+                raise InputError(f"{path}: the alias *{event.anchor} stands for something that holds itself")
+            counts[-1] += known.get(event.anchor or "", 1)
+        if counts[-1] > MOST:
+            raise InputError(f"{path}: expected at most {MOST:,} values")
