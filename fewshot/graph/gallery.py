@@ -13,13 +13,15 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from fewshot.core.errors import InputError
-from fewshot.core.files import replacing
+from fewshot.core.files import replacing, write_text
+from fewshot.core.untrusted.documents import read_json
 from fewshot.graph.half_rows import HalfRows
 from fewshot.graph.nearest import MANY, InvertedIndex, Nearest, exact, faiss
 from fewshot.graph.vectors import normalize
 
 FORMAT = 1
 HEADER = "gallery.json"
+LARGEST = 2**30  # bytes of a header: some ten million classes
 
 
 class Gallery:
@@ -209,7 +211,7 @@ class Gallery:
         header |= {"start": self._start.tolist(), "count": self._count.tolist()}
         with replacing(home / HEADER) as temporary:
             content = {**header, "vectors": self._rows.path.name}  # type: ignore[union-attr]
-            temporary.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+            write_text(temporary, json.dumps(content, ensure_ascii=False))
         for other in home.glob("vectors-*.f16"):
             if other != self._rows.path:
                 other.unlink()
@@ -234,7 +236,7 @@ class Gallery:
         """
         folder = Path(folder)
         try:
-            header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
+            header = read_json(folder / HEADER, "the header of a gallery", LARGEST)
             gallery = cls(int(header["size"]))
             gallery._rows = HalfRows(gallery.size, folder / Path(header["vectors"]).name, int(header["rows"]))
             gallery._start, gallery._count = (np.array(header[key], np.int64) for key in ("start", "count"))
@@ -244,7 +246,7 @@ class Gallery:
             whole = gallery.size > 0 and len(start) == len(gallery.labels) and header["format"] == FORMAT
             if not (whole and (start >= 0).all() and (start <= end).all() and (end <= header["rows"]).all()):
                 raise ValueError("classes without rows, or another format")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (InputError, OSError, ValueError, KeyError, TypeError) as error:
             reason = " ".join(str(error).split()[:20])
             raise InputError(f"{folder}: expected a gallery of classes ({reason})") from error
         return gallery

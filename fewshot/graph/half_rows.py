@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Float16, Int64
 
 from fewshot.core.files import replacing
+from fewshot.core.untrusted.plain import check_plain
 
 PART = 2**14  # rows that are copied at a time
 
@@ -24,7 +25,7 @@ class HalfRows:
         rows: how many of its rows count; what follows them is ignored.
 
     Raises:
-        OSError, ValueError: no such file, or it has fewer rows.
+        InputError, OSError, ValueError: no such plain file, or it has fewer rows.
 
     >>> rows = HalfRows(2)
     >>> rows.append(np.eye(2)), rows.append(np.eye(2)), rows.take(np.array([3]))
@@ -35,6 +36,7 @@ class HalfRows:
         self.size, self.path = size, path
         self._saved: Float16[np.ndarray, "n D"] = np.zeros((0, size), np.float16)
         if path is not None and rows:
+            check_plain(path, path.stat())
             self._saved = np.memmap(path, np.float16, "r", shape=(rows, size))
         self._fresh: list[Float16[np.ndarray, "n D"]] = []
         self._length = rows

@@ -31,6 +31,7 @@ from fewshot.data.readers.benchmark import read_benchmark
 from fewshot.data.readers.folder import folder
 from fewshot.data.readers.images import decode
 from fewshot.graph.class_graph import ClassGraph
+from fewshot.model.checkpoint import FORMAT
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.model.preprocess import Preprocess
 from fewshot.training import config as configs
@@ -145,7 +146,7 @@ def _checkpoint() -> bytes:
     model = GraphFewShot(backbones.conv4(1, 2), ClassGraph(), preprocess=Preprocess(16, 1))
     content = {
         "format": "fewshot",
-        "version": 2,
+        "version": FORMAT,
         "backbone": model.backbone.config,
         "graph": model.graph.config,
         "preprocess": model.preprocess.config,

@@ -9,6 +9,7 @@ from fewshot import backbones
 from fewshot.core.errors import InputError
 from fewshot.data.packed import PackedDataset
 from fewshot.graph.class_graph import ClassGraph
+from fewshot.model.checkpoint import FORMAT
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.model.preprocess import Preprocess
 
@@ -220,7 +221,7 @@ def test_bad_images_are_named(model, support, query, message):
 
 
 def test_part_of_a_checkpoint_is_refused_in_one_line(tmp_path):
-    torch.save({"format": "fewshot", "version": 2}, tmp_path / "part.pt")
+    torch.save({"format": "fewshot", "version": FORMAT}, tmp_path / "part.pt")
     with pytest.raises(InputError, match=r"part\.pt: graph: expected dict, got None"):
         GraphFewShot.load(tmp_path / "part.pt")
 

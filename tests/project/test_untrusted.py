@@ -29,6 +29,7 @@ READERS = {
     "data/packing.py": "opens a new pack for writing",
     "data/features_file.py": "opens a temporary file for writing",
     "evaluation/episodes_file.py": "likewise",
+    "graph/half_rows.py": "maps rows of numbers of a plain file, as many as a header says, and writes them",
     "core/wordnet.py": "the nouns that come with the package",
     "core/fastest.py": "what the system says of the processor",
     "core/files.py": "copies what it has just written to a device",

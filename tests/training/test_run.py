@@ -377,7 +377,7 @@ def test_a_strangers_weights_are_taken_whole_or_not_at_all(tmp_path):
     with pytest.raises(InputError, match=r"of another shape: conv1\.weight"):
         load_weights(ours, path)
     path.write_bytes(b"no")
-    with pytest.raises(InputError, match=r"weights\.pt: expected a state dict that torch\.save wrote"):
+    with pytest.raises(InputError, match=r"weights\.pt: expected a file that torch\.save wrote"):
         load_weights(ours, path)
 
 

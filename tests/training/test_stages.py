@@ -145,7 +145,7 @@ def test_prototype_loss_is_the_yardsticks_cross_entropy():
     support, query = torch.randn(2, 3, 2, 5), torch.randn(2, 4, 5)
     labels = torch.randint(3, (2, 4))
     loss, accuracy = losses.PrototypeLoss()(support, query, labels, torch.full((2, 3), 1 / 3))
-    scores = prototypes(support, query)  # its scale is 10, where the learned one starts
+    scores = prototypes(support, query, scale=10.0)  # where the learned one starts
     torch.testing.assert_close(loss, nn.functional.cross_entropy(scores.flatten(0, 1), labels.flatten()))
     assert accuracy == (scores.argmax(-1) == labels).float().mean()
 

@@ -43,7 +43,7 @@ def read_state(path: str | Path, option: str = "weights") -> dict[str, Tensor]:
     try:
         state = _read(path)
     except InputError as error:
-        raise InputError(f"{option}: {path} is not a state dict that torch can read ({error})") from error
+        raise InputError(f"{option}: {error}") from error
     for key in WITHIN:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]

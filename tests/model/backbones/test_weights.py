@@ -43,7 +43,7 @@ def test_what_does_not_fit_is_said(state, tmp_path: Path, monkeypatch: pytest.Mo
         ("less.pt", f"backbone.weights: .*less.pt does not fit the backbone; missing: {key}"),
         ("other.pt", f"of another shape: {key}"),
         ("list.pt", "backbone.weights: expected a state dict in .*list.pt, got list"),
-        ("text.pt", "backbone.weights: .*text.pt is not a state dict that torch can read"),
+        ("text.pt", "backbone.weights: .*text.pt: expected a file that torch.save wrote"),
         ("none.pt", "backbone.weights: expected a file, got .*none.pt, which does not exist"),
     ):
         with pytest.raises(InputError, match=message):
