@@ -24,8 +24,11 @@ PER_PAGE = 50
 SHOWN = 6  # pictures of a class
 STYLE = """
 .fs table { border-collapse: collapse; width: 100%; }
+.fs table, .fs tr, .fs td, .fs th { border: 0 !important; }
+.fs tr { border-bottom: 1px solid #8884 !important; }
 .fs td, .fs th { padding: .25rem .6rem; text-align: left; }
-.fs img { border-radius: 4px; margin: 0 2px; }
+.fs img { display: inline-block !important; width: 2.8rem; min-width: 2.8rem; height: 2.8rem; }
+.fs img { object-fit: cover; border-radius: 4px; margin: 1px; }
 .fs .soft { opacity: .65; }
 .fs tr.changed { background: #ffe9a855; }
 .fs .bar { display: inline-block; height: .5rem; background: #128277; border-radius: 3px; }
@@ -33,13 +36,14 @@ STYLE = """
 
 
 def classes_table(files: Mapping[str, Sequence[Path]], meanings: Mapping[str, Meaning]) -> str:
-    """Each class with its pictures and what its name was taken for."""
-    rows = []
+    """Each class with its pictures and, if names are looked up, what its own was taken for."""
+    rows, looked_up = [], any(meaning.path for meaning in meanings.values())
     for name, own in files.items():
         pictures = "".join(thumbnail(file) for file in own[:SHOWN])
+        said = taken_for(meanings.get(name)) if looked_up else ""
         more = f" <span class=soft>and {len(own) - SHOWN} more</span>" if len(own) > SHOWN else ""
         rows.append(
-            f"<tr><td><b>{escape(name)}</b><br><span class=soft>{taken_for(meanings.get(name))}</span></td>"
+            f"<tr><td><b>{escape(name)}</b><br><span class=soft>{said}</span></td>"
             f"<td>{pictures or '<span class=soft>no picture: by its name</span>'}{more}</td></tr>"
         )
     return f"<div class=fs><table>{''.join(rows)}</table></div>"
