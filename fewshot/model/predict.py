@@ -114,14 +114,15 @@ def predict(
     """
     check_inference(mode)
     classes = support_files(support, zero_shot=True)
-    related = _relations(model, relations, support, classes)
-    known = knowledge(list(classes), related, absent, present)
+    # Both are checked before images are encoded, and found again once it is seen what the classes look like.
+    knowledge(list(classes), _relations(model, relations, support, classes), absent, present)
     check_class_names(classes, sets=sure is not None)
     shares = read_shares(proportions, list(classes), mode)
     if sure is not None:
         check_level(sure)
     files = query_files(query)
     supports = read_supports(model, support, relations)
+    known = knowledge(supports.names, supports.related, absent, present)
     for line in remarks(supports.related.meanings if supports.related else {}):
         if tell is not None:
             tell(line)
