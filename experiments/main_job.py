@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fewshot.cli.output import by_relations
+from fewshot.core.fastest import processor
 
 RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("torch", "torchvision", "torch-geometric", "lightning", "numpy")
@@ -25,16 +26,13 @@ LIBRARIES = ("torch", "torchvision", "torch-geometric", "lightning", "numpy")
 
 def machine() -> dict[str, str | int]:
     """The machine and the libraries on which a figure depends."""
-    cpu = next(
-        (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
-        platform.processor(),
-    )
     libraries = {name: version(name) for name in LIBRARIES}
-    return {"cpu": cpu, "cores": os.cpu_count() or 1, "python": platform.python_version(), **libraries}
-
-
-def _lines(path: str) -> list[str]:
-    return Path(path).read_text().splitlines() if Path(path).is_file() else []
+    return {
+        "cpu": processor(),
+        "cores": os.cpu_count() or 1,
+        "python": platform.python_version(),
+        **libraries,
+    }
 
 
 def run(name: str, data: str | None, out: Path) -> dict:

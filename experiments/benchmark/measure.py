@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from fewshot.core.fastest import processor
 from fewshot.core.files import replacing
 
 ROOT = Path(__file__).parents[2]
@@ -104,11 +105,9 @@ def peak_memory(work: Callable[[], Any]) -> int:
 
 def machine() -> dict[str, Any]:
     """The machine and the libraries on which a figure depends."""
-    info = Path("/proc/cpuinfo")
-    models = [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line]
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
-        "cpu": models[0] if models else platform.processor(),
+        "cpu": processor(),
         "cores": len(os.sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
         "gpu": gpu,
