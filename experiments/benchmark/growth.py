@@ -109,7 +109,7 @@ def classify(point: Point, least: int) -> dict[str, Any]:
     graph(*inputs(Size(5, 10)), joint=point.joint, neighbours=2)  # what any first call loads
     support, query = inputs(point.size)
     given = knowledge(point.size)
-    # Known classes are found anew in each call, so a number says how many.
+    # The nearest known classes are found in each call, so a number says how many.
     near = (NEIGHBOURS if given else find(support)) if point.sparse else None
     outputs = 0
 

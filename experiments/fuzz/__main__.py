@@ -3,7 +3,7 @@
     python experiments/fuzz --minutes 10
 
 Each case runs in a process of its own with a limit on memory and time. A file that leads to anything but a
-value or one line is kept in ``runs/fuzz``, by its format's name. The corpus beside this script holds files
+value or one line is kept in ``runs/fuzz``, by its format's name. The corpus next to this script holds files
 that broke an earlier version; each is read first, and then damaged further.
 """
 

@@ -18,7 +18,7 @@ def shrink(
     .. math:: X X^\top = L L^\top
 
     Off the processor, in half precision, where a gradient is wanted or sizes are traced, or where the images
-    are many beside the features, nothing changes.
+    are many compared with the features, nothing changes.
 
     Args:
         support: vectors of length 1, or zeros, **[B, N, K, D]**.

@@ -24,7 +24,7 @@ def resolve(
 
     On a CPU with instructions for bfloat16 (AVX512-BF16 or AMX), a convolution is timed once per processor,
     version of torch and number of threads, and the answer is kept in the cache folder: some of these
-    processors are three times as fast in bfloat16, others half as fast. An NVIDIA GPU computes in bfloat16
+    processors are faster in bfloat16, others slower. An NVIDIA GPU computes in bfloat16
     from compute capability 8.0 on. Other devices emulate it, which is slower.
 
     >>> resolve("32-true")
