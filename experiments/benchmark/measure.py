@@ -283,6 +283,11 @@ def parser(about: str | None) -> argparse.ArgumentParser:
     return options
 
 
+def staged(stage: str, device: str) -> str:
+    """The name of a stage's file: figures of a GPU stand next to those of the processor."""
+    return stage if torch.device(device).type == "cpu" else f"{stage}_gpu"
+
+
 def write(file: Path, content: Mapping[str, Any]) -> None:
     """Write JSON atomically."""
     with replacing(file) as temporary:

@@ -20,7 +20,7 @@ from unittest.mock import patch
 import torch
 from lightning.fabric import Fabric
 from materials import images
-from measure import Floor, Limits, Line, conclude, parser, race
+from measure import Floor, Limits, Line, conclude, parser, race, staged
 from sampling import learn2learn_tasks
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
@@ -40,7 +40,10 @@ from fewshot.training.stages.meta import MetaTraining
 from fewshot.training.validation import ImageValidation
 
 WAY, SHOT, QUERY = 5, 5, 15
-TARGETS = {84: 3.0, 32: 5.0}
+TARGETS = {
+    "32-true": {84: 3.5, 32: 2.5},
+    "bf16-mixed": {84: 6.0, 32: 4.0},
+}
 ON_GPU = 10.0
 
 
@@ -94,7 +97,7 @@ def theirs(data: PackedDataset, options: argparse.Namespace) -> Callable[[], Non
 
 def main(argv: list[str] | None = None) -> None:
     options = parser(__doc__)
-    options.add_argument("--sizes", type=int, nargs="+", default=list(TARGETS))
+    options.add_argument("--sizes", type=int, nargs="+", default=[84, 32])
     options.add_argument("--steps", type=int, default=10, help="of a repetition")
     options.add_argument("--batch", type=int, default=1, help="episodes per step of ours")
     options.add_argument("--repetitions", type=int, default=7)
@@ -102,7 +105,8 @@ def main(argv: list[str] | None = None) -> None:
     arguments = options.parse_args(argv)
     lines = [line for size in arguments.sizes for line in measure(size, arguments)]
     limits = Limits.measured(arguments.device)
-    conclude("training", lines, arguments, extra=("images_a_second", "compile_seconds"), limits=limits)
+    extra = ("images_a_second", "compile_seconds")
+    conclude(staged("training", arguments.device), lines, arguments, extra=extra, limits=limits)
 
 
 def measure(size: int, options: argparse.Namespace) -> list[Line]:
@@ -122,7 +126,7 @@ def measure(size: int, options: argparse.Namespace) -> list[Line]:
         first = race({"": contenders["compiled"]}, 1, warmup=0, finish=finish)[""].median
     times = race(contenders, options.repetitions, finish=finish)
     each = WAY * (SHOT + QUERY)
-    episodes, target = options.steps * options.batch, ON_GPU if on_gpu else TARGETS.get(size)
+    episodes, target = options.steps * options.batch, ON_GPU if on_gpu else TARGETS[resolve()].get(size)
     floor = least(size, episodes * each, options.device)
 
     def line(kind: str, **figures: float) -> Line:
