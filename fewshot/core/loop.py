@@ -94,7 +94,7 @@ def fit(
         KeyboardInterrupt: on the first SIGINT, after the step is done and its state saved; with several
             processes on a SIGINT to the first one, after the next step that logs.
     """
-    module, optimizer = fabric.setup(stage.module, stage.optimizer)
+    module, optimizer = fabric.setup(stage.module.to(fabric.device), stage.optimizer)
     schedule = OneCycleLR(
         stage.optimizer,
         max_lr=[group["lr"] for group in stage.optimizer.param_groups],

@@ -93,7 +93,7 @@ def train(
             saved["seconds"] if saved else 0.0,
         )
         # Otherwise cuDNN chooses its algorithms by speed, other ones each time.
-        with closing(recorder), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+        with closing(recorder), torch.backends.cudnn.flags(enabled=True, deterministic=True):
             train_stages(plan, model, fabric, recorder, saved, save_every)
             model.calibration = calibration_of(model.eval(), splits.val, config.seed)
             scores = plan.final.scores(model, fabric)

@@ -307,6 +307,19 @@ def test_skewed_features_are_transformed_unless_the_backbone_is_meta_trained(
         torch.testing.assert_close(transformed.mean(0), torch.zeros(4), atol=1e-4, rtol=0)
 
 
+def test_training_computes_with_cudnn_whose_algorithms_do_not_vary(config, tmp_path, monkeypatch):
+    found = []
+
+    def look(*arguments):
+        found.append((torch.backends.cudnn.enabled, torch.backends.cudnn.deterministic))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "train_stages", look)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, out=tmp_path / "run")
+    assert found == [(True, True)]
+
+
 def test_a_compiled_run_compiles_its_backbone_before_anything_is_written(config, tmp_path, monkeypatch):
     def refuse(backbone, device):
         raise InputError(f"compile: {type(backbone).__name__} on {device}")
