@@ -18,9 +18,11 @@ class Heard(NamedTuple):
     """What the N classes of B episodes hear from C known classes."""
 
     there: Bool[Tensor, "B N"]  # classes whose relations say something
+    relations: Float[Tensor, "B N C"]  # standardised; 0 for classes of which they say nothing
     weight: Float[Tensor, "B N C"]  # how much each class listens to each known class; rows sum to 1, or are 0
-    messages: Float[Tensor, "B N D"]  # in units of their typical length in the episode
-    length: Float[Tensor, "B N"]  # of the plain messages
+    messages: Float[Tensor, "B N D"]
+    length: Float[Tensor, "B N"]  # of the messages
+    typical: Float[Tensor, "B 1"]  # of these lengths in the episode
     worth: Float[Tensor, "#B 1"]  # of these relations; 1 is ordinary
     effect: Float[Tensor, "#B 1"]  # by how much true relations move the agreement, in squared lengths
 
@@ -31,10 +33,9 @@ def informative(relations: Float[Tensor, "B N C"]) -> Bool[Tensor, "B N"]:
     >>> informative(torch.tensor([[[1.0, 2.0], [3.0, 3.0], [torch.nan, torch.nan]]]))
     tensor([[ True, False, False]])
     """
-    plain = relations.nan_to_num(0.0)
-    centred = plain - plain.mean(-1, keepdim=True)
-    floor = 1e-5 * plain.abs().amax(-1).clamp_min(1e-30)
-    return ~relations.isnan().any(-1) & (centred.abs().amax(-1) > floor)
+    low, high = relations.amin(-1), relations.amax(-1)
+    floor = 1e-5 * torch.maximum(-low, high).clamp_min(1e-30)
+    return ~relations.isnan().any(-1) & (high - low > floor)
 
 
 def standardise(relations: Float[Tensor, "B N C"], there: Bool[Tensor, "B N"]) -> Float[Tensor, "B N C"]:
@@ -56,7 +57,7 @@ def standardise(relations: Float[Tensor, "B N C"], there: Bool[Tensor, "B N"]) -
     x = torch.where(there[..., None], relations, 0.0)
     x = x - x.mean(-1, keepdim=True)
     rows = there.sum(-1, keepdim=True).clamp_min(1)
-    variance = x.square().mean(-1).sum(-1, keepdim=True) / rows  # [B, 1]
+    variance = x.square().mean((1, 2))[:, None] * there.shape[-1] / rows  # [B, 1]
     return x / variance.clamp_min(1e-24).sqrt()[..., None]
 
 
@@ -169,16 +170,17 @@ class Listening(Operator):
     ) -> Heard:
         """Listen to all known classes, or along sparse edges of ``conv`` to the ``neighbours`` nearest."""
         there = informative(relations) & classes
-        scores = self.log_sharpness.exp() * standardise(relations.nan_to_num(0.0), there)
-        mask = there[..., None].expand_as(scores)
+        standard = standardise(relations, there)
+        scores = self.log_sharpness.exp() * standard
         if neighbours is None or neighbours >= len(known) or conv is None:
-            weight = masked_softmax(scores, mask)
-            plain = weight @ known
+            weight = scores.softmax(-1) * there[..., None]
+            messages = weight @ known
         else:
             near = scores.topk(neighbours, dim=-1).indices
-            weight = masked_softmax(scores, mask & torch.zeros_like(mask).scatter(-1, near, True))
-            plain = sparse_messages(conv, known, near, weight)
-        square = plain.square().sum(-1)
+            mask = there[..., None] & torch.zeros_like(scores, dtype=torch.bool).scatter(-1, near, True)
+            weight = masked_softmax(scores, mask)
+            messages = sparse_messages(conv, known, near, weight)
+        square = messages.square().sum(-1)
         rows = there.sum(-1, keepdim=True).clamp_min(1)
         typical = (square.sum(-1, keepdim=True) / rows).clamp_min(EPSILON).sqrt()  # [B, 1]
         worth = self._worth(coherence(weight, square.sqrt(), there, self.coherence[0]))
@@ -188,7 +190,7 @@ class Listening(Operator):
             best, _ = leave_one_out(known, known @ known.T, self.log_sharpness.exp())
             worth = worth * (found / best.clamp_min(0.05) / self.ordinary).clamp(0.1, 2.0) ** self.power
             effect = (self.seen * agreement.clamp_min(0.3)).view(1, 1)
-        return Heard(there, weight, plain / typical[..., None], square.sqrt(), worth, effect)
+        return Heard(there, standard, weight, messages, square.sqrt(), typical, worth, effect)
 
     def _worth(self, h: Float[Tensor, "B 1"]) -> Float[Tensor, "B 1"]:
         usual = softplus(SOFT * self.coherence.sum())

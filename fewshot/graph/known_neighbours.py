@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from fewshot.graph.belief import Belief
 from fewshot.graph.conv import ClassGraphConv
 from fewshot.graph.known import Listening
-from fewshot.graph.message_weight import MessageWeight, affinity
+from fewshot.graph.message_weight import MessageWeight, affinity, relative
 from fewshot.graph.vectors import normalize
 
 
@@ -58,7 +58,8 @@ class KnownNeighbours(nn.Module):
         if belief == 0:
             classes = torch.zeros_like(classes)
         heard = self.listen(known, relations, classes, known_relations, most, conv)
-        near = affinity(normalize(support.sum(2)), known)
+        relating = relative(support, known)
+        near = affinity(relating.sum(2))
         judged = self.believe(near, mask.any(-1), heard) if belief is None else heard.there.to(kind) * belief
-        weight = self.weigh(support, mask, heard, known, relations, near) * judged
+        weight = self.weigh(support, mask, heard, known, relating, near) * judged / heard.typical
         return KnownMessages(heard.there, weight[..., None] * heard.messages, heard.weight, judged)

@@ -33,8 +33,8 @@ class MessageWeight(Operator):
     is that of Spearman and Brown). So a message counts much next to one doubtful image, and little next to
     many, or to one support that is the mean of many.
 
-    Shapes: support **[B, N, K, D]** of length 1, mask bool **[B, N, K]**, `Heard`, known **[C, D]**,
-    relations and `affinity` **[B, N, C]**; **[B, N]**.
+    Shapes: support **[B, N, K, D]** of length 1, mask bool **[B, N, K]**, `Heard`, known **[C, D]**, the
+    supports' centred cosines to them (`relative`) **[B, N, K, C]**, `affinity` **[B, N, C]**; **[B, N]**.
     """
 
     def __init__(self) -> None:
@@ -50,28 +50,24 @@ class MessageWeight(Operator):
         mask: Bool[Tensor, "B N K"],
         heard: Heard,
         known: Float[Tensor, "C D"],
-        relations: Float[Tensor, "B N C"],
+        relating: Float[Tensor, "B N K C"],
         near: Float[Tensor, "B N C"],
     ) -> Float[Tensor, "B N"]:
-        one = self.reliability(support, mask, known)
+        one = self.reliability(support, mask, known, relating)
         shots = mask.sum(-1).clamp_min(1).to(one.dtype)
         whole = shots * one / (1 + (shots - 1) * one)
         length = (shots + shots * (shots - 1) * one).sqrt()
         noise = (1 - whole) / whole.sqrt() / ((1 - USUAL) / math.sqrt(USUAL))
-        new = self.novelty(near, mask.any(-1), heard, relations)
+        new = self.novelty(near, mask.any(-1), heard)
         return self.log_weight.exp() * heard.worth * new * length * noise**self.follow
 
     def novelty(
-        self,
-        near: Float[Tensor, "B N C"],
-        seen: Bool[Tensor, "B N"],
-        heard: Heard,
-        relations: Float[Tensor, "B N C"],
+        self, near: Float[Tensor, "B N C"], seen: Bool[Tensor, "B N"], heard: Heard
     ) -> Float[Tensor, "B 1"]:
         """How far the relations say more than the supports: little if they are the supports' own looks."""
         rows = seen & heard.there
-        plain = torch.where(rows[..., None], relations.nan_to_num(0.0), 0.0)
-        alike = (unit_variance(plain) * near).mean(-1) * rows
+        spread = heard.relations.square().mean(-1).clamp_min(1e-24).sqrt()
+        alike = (heard.relations * near).mean(-1) / spread * rows
         mean = alike.sum(-1, keepdim=True) / rows.sum(-1, keepdim=True).clamp_min(1)
         return 1 - self.repeats * mean.clamp(0, 1) ** 4
 
@@ -80,15 +76,16 @@ class MessageWeight(Operator):
         support: Float[Tensor, "B N K D"],
         mask: Bool[Tensor, "B N K"],
         known: Float[Tensor, "C D"],
+        relating: Float[Tensor, "B N K C"],
     ) -> Float[Tensor, "B 1"]:
         """Squared cosine of one support and its class, one number per episode."""
-        gram = known @ known.T
-        gram = gram - gram.mean(0) - gram.mean(1, keepdim=True) + gram.mean()
-        cosines = support @ known.T
-        variance = (cosines - cosines.mean(-1, keepdim=True)).square().mean(-1) * mask  # [B, N, K]
+        gram = relative(known - known.mean(0), known)
         count = mask.sum((1, 2))[:, None].clamp_min(1)
-        relating = variance.sum((1, 2))[:, None] / count / gram.square().mean().clamp_min(1e-12)
-        alone = ((relating - self.relating[0]) / self.relating[1]).clamp(LEAST, MOST)
+        variance = relating.square().mean(-1).sum((1, 2))[:, None] / count  # padding has none
+        ratio = variance / gram.square().mean().clamp_min(1e-12)
+        alone = ((ratio - self.relating[0]) / self.relating[1]).clamp(LEAST, MOST)
+        if not torch.compiler.is_compiling() and support.shape[2] == 1:  # no pairs of supports
+            return alone
         shots = mask.sum(-1).to(variance.dtype)
         pairs = (shots * (shots - 1)).sum(-1, keepdim=True) / 2
         agreed = (support.sum(2).square().sum(-1) - shots).sum(
@@ -98,22 +95,24 @@ class MessageWeight(Operator):
         return ((alone * classes + agreed) / (classes + pairs).clamp_min(1)).clamp(LEAST, MOST)
 
 
-def affinity(x: Float[Tensor, "B N D"], known: Float[Tensor, "C D"]) -> Float[Tensor, "B N C"]:
-    r"""Cosines to the known classes, standardised per row: how a class relates to them by its looks.
+def relative(x: Float[Tensor, "*batch D"], known: Float[Tensor, "C D"]) -> Float[Tensor, "*batch C"]:
+    """Cosines to the known classes, compared with their mean over these.
+
+    >>> relative(torch.tensor([0.6, 0.8]), torch.eye(2)).round(decimals=3)
+    tensor([-0.1000,  0.1000])
+    """
+    return x @ (known - known.mean(0)).T
+
+
+def affinity(relating: Float[Tensor, "B N C"]) -> Float[Tensor, "B N C"]:
+    r"""How a class relates to the known classes by its looks: its cosines to them, standardised per row.
 
     .. math:: u_{ic} = \frac{x_i \cdot \mu_c - \bar u_i}{\operatorname{sd}_c(x_i \cdot \mu_c)}
 
-    >>> affinity(torch.tensor([[[0.6, 0.8]]]), torch.eye(2)).round(decimals=3)
+    Args:
+        relating: the centred cosines of `relative`, on any scale **[B, N, C]**.
+
+    >>> affinity(relative(torch.tensor([[[0.6, 0.8]]]), torch.eye(2))).round(decimals=3)
     tensor([[[-1.,  1.]]])
     """
-    return unit_variance(x @ known.T)
-
-
-def unit_variance(x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
-    """Rows of mean 0 and variance 1; constant rows become 0.
-
-    >>> unit_variance(torch.tensor([2.0, 4.0]))
-    tensor([-1.,  1.])
-    """
-    centred = x - x.mean(-1, keepdim=True)
-    return centred / centred.square().mean(-1, keepdim=True).clamp_min(1e-24).sqrt()
+    return relating / relating.square().mean(-1, keepdim=True).clamp_min(1e-24).sqrt()

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from fewshot.graph.class_graph import GraphOutput
-from fewshot.graph.message_weight import affinity
+from fewshot.graph.message_weight import affinity, relative
 from fewshot.graph.vectors import normalize
 
 USUAL_CLASSES = 5.0  # how many classes the usual agreement counts as, next to those of the episode
@@ -52,7 +52,7 @@ def domain_fit(
     if not there.any():
         return 1.0
     sums = (normalize(support) * mask[..., None]).sum(1)[there]
-    near, weight = affinity(normalize(sums)[None], known)[0], dependencies[there]
+    near, weight = affinity(relative(sums, known)[None])[0], dependencies[there]
     agreement, power = (weight * near).sum(), usual * (weight @ known).square().sum()
     count = int(there.sum())
     ratio = (count * float(agreement / power.clamp_min(1e-9)) + USUAL_CLASSES) / (count + USUAL_CLASSES)

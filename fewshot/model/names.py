@@ -15,7 +15,7 @@ from fewshot.core.wordnet import WNID, plain, wordnet
 from fewshot.data.class_table import ClassRow
 from fewshot.data.readers.benchmark import read_benchmark
 from fewshot.graph.known_classes import KnownClasses
-from fewshot.graph.message_weight import affinity
+from fewshot.graph.message_weight import affinity, relative
 
 SHARPNESS = 10.0  # of the edges along which a sense is compared with what a class looks like
 USUAL = "tieredimagenet"  # the benchmark near whose classes others are expected
@@ -160,7 +160,7 @@ def _looks(prototypes: Float[Tensor, "N D"], known: KnownClasses) -> Looks:
     """How well paths agree with what classes look like: by their cosines to the known classes."""
     seen = prototypes.isfinite().all(1)
     units = torch.nn.functional.normalize(prototypes.nan_to_num(0.0), dim=1)
-    looks = affinity(units[None], known.prototypes.to(units))[0] * seen[:, None]  # [N, C]
+    looks = affinity(relative(units, known.prototypes.to(units))[None])[0] * seen[:, None]  # [N, C]
     assert known.paths is not None
     paths = known.paths
 
