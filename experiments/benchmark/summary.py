@@ -23,6 +23,7 @@ STAGES = (
     "extraction",
     "growth",
     "many_classes",
+    "rehearsal",
 )
 
 

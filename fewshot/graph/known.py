@@ -35,7 +35,7 @@ def informative(relations: Float[Tensor, "B N C"]) -> Bool[Tensor, "B N"]:
     """
     low, high = relations.amin(-1), relations.amax(-1)
     floor = 1e-5 * torch.maximum(-low, high).clamp_min(1e-30)
-    return ~relations.isnan().any(-1) & (high - low > floor)
+    return ~relations.sum(-1).isnan() & (high - low > floor)
 
 
 def standardise(relations: Float[Tensor, "B N C"], there: Bool[Tensor, "B N"]) -> Float[Tensor, "B N C"]:
