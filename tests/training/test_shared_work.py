@@ -1,13 +1,10 @@
 """Encoding, statistics and validation that two or three processes share over gloo are those of one."""
 
-import os
-import socket
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from lightning.fabric import Fabric
+from forked import together
 
 from fewshot import backbones
 from fewshot.data.packed import PackedDataset, Splits, evenly_spaced, first_of_each
@@ -65,23 +62,6 @@ def everything(workers: Workers, folder: Path) -> None:
     torch.save(found, folder / f"{workers.rank}-of-{workers.world}.pt")
 
 
-def process(rank: int, world: int, port: int, work: Callable[[Fabric], None]) -> None:
-    """One of some processes, as torchrun starts them."""
-    local = {"LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(world), "CUDA_VISIBLE_DEVICES": ""}
-    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test"}
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(world), **local, **address}
-    torch.set_num_threads(1)
-    work(launch("auto"))
-
-
-def together(world: int, work: Callable[[Fabric], None]) -> None:
-    """Do some work in processes that are copies of this one, which has imported everything."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.start_processes(process, (world, port, work), world, start_method="fork")
-
-
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     """By one process, and by each of two and of three."""
@@ -93,7 +73,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
         torch.set_num_threads(1)
         everything(Workers(), folder)
         for world in (2, 3):
-            together(world, lambda fabric: everything(workers_of(fabric), folder))
+            together(world, lambda: everything(workers_of(launch("auto")), folder))
         torch.set_num_threads(threads)
     return {file.stem: torch.load(file) for file in folder.iterdir()}
 
