@@ -35,7 +35,8 @@ class Gallery:
     Each class has an index, which stays the same as long as the object lives. `nearest` finds the classes
     whose prototype, the normalised sum of the supports, has the largest cosine. With more than 10,000
     classes it uses an inverted index if FAISS is installed (extra ``large``) and the index finds the classes;
-    else exact search, some classes at a time.
+    else exact search, some classes at a time. The index follows what is added and removed, and is made again
+    once there are twice as many classes. It is not saved: `open` makes it again at the first search.
 
     Args:
         size: D, the number of features.
@@ -57,7 +58,7 @@ class Gallery:
         self._rows = HalfRows(size)
         self._places: dict[Any, int] = {}
         self._index: InvertedIndex | None = None
-        self._tried = False  # to make an index
+        self._tried = 0  # classes when an index was last made, or found not to be useful
 
     def __len__(self) -> int:
         return len(self._places)
@@ -69,7 +70,7 @@ class Gallery:
         return f"Gallery({len(self):,} classes, {self._count.sum():,} supports, D = {self.size})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_index": None, "_tried": False}  # the index is made again
+        return {**vars(self), "_index": None, "_tried": 0}  # the index is made again
 
     @property
     def shots(self) -> int:
@@ -179,8 +180,8 @@ class Gallery:
         if k < 1:
             raise InputError(f"k: expected at least 1 class, got {k}")
         query = normalize(query.detach().cpu().float())
-        if len(self) > MANY and not self._tried:
-            self._tried, library = True, faiss()
+        if len(self) > max(MANY, 2 * self._tried):  # the lists suit the classes of which they were made
+            self._tried, library = len(self), faiss()
             if library is not None:
                 index = InvertedIndex(library, self.prototypes, self.indices())
                 self._index = index if index.useful else None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from itertools import chain
 
 import torch
-from jaxtyping import Bool, Float, Int64, Shaped
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
@@ -67,7 +67,7 @@ def weighted_sums(
     return embedding_bag(index, x, bounds, mode="sum", per_sample_weights=weight, include_last_offset=True)
 
 
-def joined(pieces: Iterable[Shaped[Tensor, "piece *rest"]], size: int) -> Shaped[Tensor, "size *rest"]:
+def joined(pieces: Iterable[Tensor], size: int) -> Tensor:
     """Pieces along the first dimension, computed one after the other, as one tensor.
 
     Without a gradient, each is copied to its place at once: small pieces that stay where they were allocated,
@@ -75,7 +75,7 @@ def joined(pieces: Iterable[Shaped[Tensor, "piece *rest"]], size: int) -> Shaped
     not fit, and memory can grow to that of all temporaries together.
 
     Args:
-        pieces: at least one.
+        pieces: tensors **[piece, ...]**, at least one.
         size: of all of them.
 
     >>> joined((x + 1 for x in torch.arange(5).split(2)), 5)
