@@ -152,6 +152,14 @@ def write_tensors(path: Path, content: Any) -> None:
         temporary.write_bytes(stream.getbuffer())
 
 
+def write_array(path: Path, array: Any) -> None:
+    """Write an array as .npy, atomically."""
+    import numpy as np
+
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array)
+
+
 def say(text: object) -> None:
     """Print a line on standard output."""
     print(printable(text))

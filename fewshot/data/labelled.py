@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +111,12 @@ class FeatureSet(LabelledSet):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._sizes('features of ')})"
+
+    @classmethod
+    def like(cls, data: LabelledSet, features: Float[Tensor, "n D"]) -> FeatureSet:
+        """Features of a data set's items, with its labels, names and paths."""
+        kept = {field.name: getattr(data, field.name) for field in fields(LabelledSet)}
+        return cls(**{**kept, "items": features})
 
     @property
     def features(self) -> Float[Tensor, "n D"]:

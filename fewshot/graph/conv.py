@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fewshot.graph.edge_checks import check_edges, check_nodes, one_each
 from fewshot.graph.operator import scalar, shown
-from fewshot.graph.vectors import PIECE, masked_softmax, normalize, weighted_sums
+from fewshot.graph.vectors import PIECE, joined, masked_softmax, normalize, weighted_sums
 
 with warnings.catch_warnings():
     # torch-geometric 2.8 scripts functions at import, of which torch 2.15 complains.
@@ -45,7 +45,8 @@ def edge_cosines(unit: Float[Tensor, "n D"], edge_index: Int64[Tensor, "2 E"]) -
     tensor([1., 0.])
     """
     edges = max(1, PIECE // unit.shape[1])
-    return torch.cat([(unit[i] * unit[j]).sum(-1) for i, j in edge_index.split(edges, dim=1)])
+    parts = edge_index.split(edges, dim=1)
+    return joined(((unit[i] * unit[j]).sum(-1) for i, j in parts), edge_index.shape[1])
 
 
 class ClassGraphConv(MessagePassing):

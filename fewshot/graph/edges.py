@@ -10,7 +10,7 @@ from torch import Tensor
 from fewshot.graph.conv import ClassGraphConv, EdgeIndex
 from fewshot.graph.facts import Facts
 from fewshot.graph.operator import Operator, scalar
-from fewshot.graph.vectors import PIECE, class_nodes, exists, normalize
+from fewshot.graph.vectors import PIECE, class_nodes, exists, joined, normalize
 
 Messages = Callable[[Tensor], Tensor]  # nodes [B, N, D] to what each hears from the others [B, N, D]
 
@@ -50,16 +50,18 @@ def nearest_classes(
              [ 0,  1]]])
     """
     b, n, _ = prototypes.shape
-    columns, found = torch.arange(n, device=prototypes.device), []
+    columns = torch.arange(n, device=prototypes.device)
     rows = max(1, PIECE // (b * n))
-    for part in columns.split(rows):
+
+    def nearest(part: Tensor) -> Tensor:
         scores = prototypes[:, part] @ prototypes.transpose(1, 2)  # [B, rows, N]
         if prior is not None:
             scores += prior[:, part]
         scores.masked_fill_((part[:, None] == columns) | ~mask[:, None, :], -torch.inf)
         best = scores.topk(k, dim=-1)
-        found.append(best.indices.masked_fill_(best.values == -torch.inf, -1))
-    return torch.cat(found, dim=1)
+        return best.indices.masked_fill_(best.values == -torch.inf, -1).transpose(0, 1)
+
+    return joined(map(nearest, columns.split(rows)), n).transpose(0, 1).contiguous()
 
 
 def neighbours_of(

@@ -9,18 +9,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 
 from fewshot.core.errors import InputError
-from fewshot.core.files import replacing, write_text
+from fewshot.core.files import replacing, write_array, write_text
+from fewshot.core.untrusted.arrays import read_npy
 from fewshot.core.untrusted.documents import read_json
 from fewshot.graph.half_rows import HalfRows
 from fewshot.graph.nearest import MANY, InvertedIndex, Nearest, exact, faiss
 from fewshot.graph.vectors import normalize
 
 FORMAT = 1
-HEADER = "gallery.json"
+HEADER, LISTS = "gallery.json", "lists.npy"
 LARGEST = 2**30  # bytes of a header: some ten million classes
 
 
@@ -35,7 +36,9 @@ class Gallery:
     Each class has an index, which stays the same as long as the object lives. `nearest` finds the classes
     whose prototype, the normalised sum of the supports, has the largest cosine. With more than 10,000
     classes it uses an inverted index if FAISS is installed (extra ``large``) and the index finds the classes;
-    else exact search, some classes at a time.
+    else exact search, some classes at a time. The index follows what is added and removed, and is made again
+    once there are twice as many classes. Of it only the centres of its lists are saved, an array of plain
+    numbers: whoever opens the gallery makes the index again without k-means, at the first search.
 
     Args:
         size: D, the number of features.
@@ -57,7 +60,8 @@ class Gallery:
         self._rows = HalfRows(size)
         self._places: dict[Any, int] = {}
         self._index: InvertedIndex | None = None
-        self._tried = False  # to make an index
+        self._centres: Float32[np.ndarray, "L D"] | None = None  # of its lists
+        self._tried = 0  # classes when an index was last made, or found not to be useful
 
     def __len__(self) -> int:
         return len(self._places)
@@ -69,7 +73,7 @@ class Gallery:
         return f"Gallery({len(self):,} classes, {self._count.sum():,} supports, D = {self.size})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_index": None, "_tried": False}  # the index is made again
+        return {**vars(self), "_index": None, "_tried": 0}  # the index is made again
 
     @property
     def shots(self) -> int:
@@ -179,14 +183,24 @@ class Gallery:
         if k < 1:
             raise InputError(f"k: expected at least 1 class, got {k}")
         query = normalize(query.detach().cpu().float())
-        if len(self) > MANY and not self._tried:
-            self._tried, library = True, faiss()
-            if library is not None:
-                index = InvertedIndex(library, self.prototypes, self.indices())
-                self._index = index if index.useful else None
+        if len(self) > max(MANY, 2 * self._tried):  # the lists suit the classes of which they were made
+            self._tried = len(self)
+            self._make_index()
         if self._index is not None:
             return self._index.search(query, k)
         return exact(query, self.prototypes, self.indices(), k)
+
+    def _make_index(self) -> None:
+        """An inverted index, with the lists that are known if they are not too few."""
+        library, known = faiss(), self._centres
+        if library is None:
+            return
+        if known is not None and len(self) > 2 * (len(known) / 4) ** 2:
+            known = None
+        index = InvertedIndex(library, self.prototypes, self.indices(), known)
+        if known is not None and not index.useful:
+            index = InvertedIndex(library, self.prototypes, self.indices())
+        self._index, self._centres = (index, index.centres) if index.useful else (None, None)
 
     def save(self, folder: str | Path | None = None) -> None:
         """Write what changed; into another folder all classes, and the gallery then belongs there.
@@ -207,6 +221,10 @@ class Gallery:
             self._pack(home)
         else:
             self._rows = self._rows.saved()
+        if self._centres is None:
+            (home / LISTS).unlink(missing_ok=True)
+        else:
+            write_array(home / LISTS, self._centres)
         header = {"format": FORMAT, "size": self.size, "rows": len(self._rows), "labels": self.labels}
         header |= {"start": self._start.tolist(), "count": self._count.tolist()}
         with replacing(home / HEADER) as temporary:
@@ -227,6 +245,16 @@ class Gallery:
         self._start = np.zeros_like(self._start)
         self._start[live] = begin
 
+    def _lists(self, file: Path) -> Float32[np.ndarray, "L D"] | None:
+        """The centres of the index's lists that were saved."""
+        if not file.exists():
+            return None
+        found = read_npy(file)
+        whole = found.ndim == 2 and found.shape[1] == self.size and found.dtype == np.float32
+        if not (whole and 0 < len(found) <= 1 + 4 * len(self._start) and np.isfinite(found).all()):
+            raise ValueError("an index of other classes")
+        return found
+
     @classmethod
     def open(cls, folder: str | Path) -> Gallery:
         """The gallery that was saved in a folder; its vectors are mapped, not read.
@@ -241,6 +269,7 @@ class Gallery:
             gallery._rows = HalfRows(gallery.size, folder / Path(header["vectors"]).name, int(header["rows"]))
             gallery._start, gallery._count = (np.array(header[key], np.int64) for key in ("start", "count"))
             gallery.labels = list(header["labels"])
+            gallery._centres = gallery._lists(folder / LISTS)
             gallery._places = {x: place for place, x in enumerate(gallery.labels) if x is not None}
             start, end = gallery._start, gallery._start + gallery._count
             whole = gallery.size > 0 and len(start) == len(gallery.labels) and header["format"] == FORMAT

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from fewshot.graph.vectors import normalize
@@ -79,24 +79,37 @@ class InvertedIndex:
         library: the module ``faiss``.
         vectors: gives the vectors **[c, D]** of c classes, of length 1.
         classes: int64 **[N]**, those to hold.
+        centres: of the lists **[L, D]**, of an earlier index of about the same classes; default None: they
+            are found by k-means, which takes most of the time.
 
     Attributes:
+        centres: of the lists **[L, D]**.
         recall: the share that was found, from 0 to 1.
         read: the share of the lists that a search reads.
         useful: whether that took at most a quarter of the lists; if not, exact search is as fast.
     """
 
-    def __init__(self, library: Any, vectors: Vectors, classes: Int64[Tensor, " N"]) -> None:
+    def __init__(
+        self,
+        library: Any,
+        vectors: Vectors,
+        classes: Int64[Tensor, " N"],
+        centres: Float32[np.ndarray, "L D"] | None = None,
+    ) -> None:
         size, n = vectors(classes[:1]).shape[1], len(classes)
-        lists = max(1, int(4 * n**0.5))
+        lists, quantizer = max(1, int(4 * n**0.5)), library.IndexFlatL2(size)
+        if centres is not None:
+            lists = len(centres)
+            quantizer.add(np.ascontiguousarray(centres))
         # Of vectors of length 1 the nearest are those with the largest cosine.
         self._index = library.IndexIVFScalarQuantizer(
-            library.IndexFlatL2(size), size, lists, library.ScalarQuantizer.QT_fp16, library.METRIC_L2, False
+            quantizer, size, lists, library.ScalarQuantizer.QT_fp16, library.METRIC_L2, False
         )
         self._index.cp.min_points_per_centroid, self._index.cp.max_points_per_centroid = 1, PER_LIST
         drawn = classes[torch.randperm(n, generator=torch.Generator().manual_seed(0))]
         pairs, others = drawn[: 2 * PAIRS], drawn[2 * PAIRS :]  # lists suit best what they are made of
-        self._index.train(vectors(others[: PER_LIST * lists]).numpy())
+        self._index.train(vectors(others[: PER_LIST * lists if centres is None else 1]).numpy())
+        self.centres: Float32[np.ndarray, "L D"] = quantizer.reconstruct_n(0, lists)
         for part in classes.split(BLOCK):
             self.add(part, vectors(part))
         self.recall = self._probe(pairs, vectors(pairs), max(1, int(SHARE * lists)))

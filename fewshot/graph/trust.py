@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from fewshot.graph.operator import Operator, scalar
-from fewshot.graph.vectors import PIECE, class_nodes, exists, masked_softmax, normalize, weighted_sums
+from fewshot.graph.vectors import PIECE, class_nodes, exists, joined, masked_softmax, normalize, weighted_sums
 
 
 def candidate_cosines(
@@ -37,7 +37,7 @@ def candidate_cosines(
     nodes, index = prototypes.flatten(0, 1), class_nodes(candidates)
     classes = max(1, PIECE // (index.shape[1] * nodes.shape[1]))  # at a time: no [B, N, C, D] is built
     pieces = zip(support.flatten(0, 1).split(classes), index.split(classes), strict=True)
-    cosines = torch.cat([own @ nodes[near].transpose(1, 2) for own, near in pieces])
+    cosines = joined((own @ nodes[near].transpose(1, 2) for own, near in pieces), len(index))
     return cosines.unflatten(0, candidates.shape[:2])
 
 

@@ -4,7 +4,8 @@ Letters: B episodes, N way, K shot, M queries, D feature size; C candidate class
 its own class and its k neighbours).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import chain
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -64,6 +65,31 @@ def weighted_sums(
             [0., 0., 3.]])
     """
     return embedding_bag(index, x, bounds, mode="sum", per_sample_weights=weight, include_last_offset=True)
+
+
+def joined(pieces: Iterable[Tensor], size: int) -> Tensor:
+    """Pieces along the first dimension, computed one after the other, as one tensor.
+
+    Without a gradient, each is copied to its place at once: small pieces that stay where they were allocated,
+    between the large temporaries that they were computed from, leave holes into which the next temporaries do
+    not fit, and memory can grow to that of all temporaries together.
+
+    Args:
+        pieces: tensors **[piece, ...]**, at least one.
+        size: of all of them.
+
+    >>> joined((x + 1 for x in torch.arange(5).split(2)), 5)
+    tensor([1, 2, 3, 4, 5])
+    """
+    pieces = iter(pieces)
+    first = next(pieces)
+    if first.requires_grad or torch.compiler.is_compiling():
+        return torch.cat([first, *pieces])
+    found, start = first.new_empty(size, *first.shape[1:]), 0
+    for piece in chain([first], pieces):
+        found[start : start + len(piece)] = piece
+        start += len(piece)
+    return found
 
 
 def class_nodes(index: Int64[Tensor, "B N C"]) -> Int64[Tensor, "BN C"]:

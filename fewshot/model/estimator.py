@@ -220,7 +220,6 @@ class FewShotClassifier(ManyClasses, ClassifierMixin, BaseEstimator):
         with named("y"):
             columns = unique_labels(y, *classes)  # refuses a mix of text and numbers
         order = kept(np.searchsorted(columns, labels), keys, self.shots)
-
         # Only supports that are new and kept are encoded.
         old = 0 if restart else len(self.supports_)
         fresh = order >= old
@@ -231,7 +230,8 @@ class FewShotClassifier(ManyClasses, ClassifierMixin, BaseEstimator):
             supports[~fresh] = self.supports_[order[~fresh]]
         else:
             self.graph_ = own_graph(self.model, self.graph, torch.from_numpy(features).dtype)
-        self.known_ = self.relations_ = self.shortlists_ = None
+            self.shortlists_ = None  # otherwise it follows when it is needed
+        self.known_ = self.relations_ = None
         if self.relations is not None:
             self.known_ = fitting(self._known_classes(), supports.shape[1])
             self.relations_ = rows(self.relations, columns, self.known_)

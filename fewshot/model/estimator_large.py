@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, Shaped
+from jaxtyping import Float, Int64, Shaped, UInt64
 from scipy.sparse import csr_array
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from fewshot.graph.edges import Edges
 from fewshot.graph.gallery import Gallery
 from fewshot.graph.shortlist import SHORTLIST, shortlisted
 from fewshot.graph.transform import Transformed
+from fewshot.model.supports import Keyed, differing
 
 NEAREST = 64  # classes that each listens to, where they are many
 LARGE = 10_000  # classes; beyond this number, inductive queries are classified against shortlists
@@ -27,19 +28,38 @@ class Shortlists:
 
     Args:
         graph: of the estimator; its transform, if it has one, goes before the gallery.
-        supports: **[n, D]**.
-        index: of the class of each support **[n]**.
+        size: D.
     """
 
-    def __init__(
-        self, graph: nn.Module, supports: Float[np.ndarray, "n D"], index: Int64[np.ndarray, " n"]
-    ) -> None:
+    def __init__(self, graph: nn.Module, size: int) -> None:
         transformed = isinstance(graph, Transformed)
         self.transform: Any = graph.transform if transformed else nn.Identity()
         self.graph: Any = graph.method if transformed else graph
-        rows = self._prepared(supports)
-        self.gallery = Gallery(rows.shape[1])
-        self.gallery.add(rows, index.tolist())
+        self.gallery = Gallery(size)
+        self._columns = np.zeros(0, np.int64)  # of the gallery's classes in the estimator
+        self._held: Keyed | None = None
+
+    def follow(
+        self, classes: Shaped[np.ndarray, " N"], supports: Float[np.ndarray, "n D"], keyed: Keyed
+    ) -> None:
+        """Hold these supports and no others; classes that have the same as before are left as they are.
+
+        Args:
+            classes: the labels of all columns, sorted.
+            supports: **[n, D]**.
+            keyed: the label and the key of each support.
+        """
+        if self._held is not None and self._held[1] is keyed[1]:
+            return
+        changed = differing(self._held or (keyed[0][:0], keyed[1][:0]), keyed)
+        self.gallery.remove(label for label in changed.tolist() if label in self.gallery)
+        rows = np.isin(keyed[0], changed)
+        self.gallery.add(self._prepared(supports[rows]), keyed[0][rows].tolist())
+        live = self.gallery.indices().numpy()
+        labels = np.array([self.gallery.labels[place] for place in live], classes.dtype)
+        self._columns = np.zeros(len(self.gallery.labels), np.int64)
+        self._columns[live] = np.searchsorted(classes, labels)
+        self._held = keyed
 
     @torch.no_grad()
     def _prepared(self, x: Float[np.ndarray, "n D"]) -> Float[Tensor, "n d"]:
@@ -52,13 +72,12 @@ class Shortlists:
     ) -> tuple[Int64[np.ndarray, "M k"], Float[np.ndarray, "M k"]]:
         """The k best classes of each query, the best first, and their logits."""
         index, logits = shortlisted(self.graph, self.gallery, self._prepared(query), max(k, SHORTLIST))
-        labels = np.array(self.gallery.labels)  # the classes' places in the estimator
-        return labels[index.numpy()], logits.numpy()
+        return self._columns[index.numpy()], logits.numpy()
 
     def neighbours(self, k: int, classes: int) -> Int64[Tensor, "1 N k"]:
         """The classes nearest to each class, for the whole graph."""
         own, found = self.gallery.indices(), []
-        labels = torch.tensor(self.gallery.labels)
+        columns = torch.from_numpy(self._columns)
         for part in own.split(2**12):
             near = self.gallery.nearest(self.gallery.prototypes(part), k + 1).classes
             others = torch.where(near == part[:, None], -1, near)
@@ -66,7 +85,7 @@ class Shortlists:
             found.append(others.gather(1, order)[:, :k])
         near = torch.cat(found)
         all_of = torch.full((1, classes, k), -1)
-        all_of[0, labels[own]] = torch.where(near < 0, -1, labels[near])
+        all_of[0, columns[own]] = torch.where(near < 0, -1, columns[near])
         return all_of
 
 
@@ -120,6 +139,7 @@ class ManyClasses:
     classes_: Shaped[np.ndarray, " N"]
     supports_: Float[np.ndarray, "n D"]
     support_labels_: Shaped[np.ndarray, " n"]
+    support_keys_: UInt64[np.ndarray, " n"]
     graph_: nn.Module
     relations_: Any
     joint: Any
@@ -177,6 +197,7 @@ class ManyClasses:
 
     def _shortlists(self) -> Shortlists:
         if self.shortlists_ is None:
-            index = np.searchsorted(self.classes_, self.support_labels_)
-            self.shortlists_ = Shortlists(self.graph_, self.supports_, index)
+            self.shortlists_ = Shortlists(self.graph_, self.supports_.shape[1])
+        keyed = self.support_labels_, self.support_keys_
+        self.shortlists_.follow(self.classes_, self.supports_, keyed)
         return self.shortlists_

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -204,8 +203,7 @@ class GraphFewShot(nn.Module):
                 backbone = copy.deepcopy(backbone).eval()  # the model itself may be in use by other threads
             parts = [self._encode(backbone, images.to(here)) for images in data.items.split(batch)]
         # Created outside inference mode, so that a graph can be trained on it.
-        names = {field.name: getattr(data, field.name) for field in fields(LabelledSet)}
-        return FeatureSet(**{**names, "items": torch.cat(parts).cpu()})
+        return FeatureSet.like(data, torch.cat(parts).cpu())
 
     def save(self, path: str | Path, extra: dict[str, Any] | None = None) -> None:
         """Write a checkpoint atomically: plain values and tensors only, so that it is safe to load.

@@ -103,3 +103,24 @@ def padded(
     found = np.zeros((*mask.shape, supports.shape[1]), supports.dtype)
     found[index, place] = supports
     return found, mask
+
+
+Keyed = tuple[np.ndarray, np.ndarray]  # the label and the key of each support, [n] and [n]
+
+
+def differing(one: Keyed, other: Keyed) -> Shaped[np.ndarray, " classes"]:
+    """The labels that do not have the same supports in two sets.
+
+    >>> keys = np.array([5, 6, 7], np.uint64)
+    >>> differing((np.array(["a", "b", "b"]), keys), (np.array(["a", "b"]), keys[:2])).tolist()
+    ['b']
+    """
+    labels, keys = (np.concatenate(pair) for pair in zip(one, other, strict=True))
+    values, index = np.unique(labels, return_inverse=True)
+    balance = np.repeat([-1, 1], [len(one[0]), len(other[0])])
+    order = np.lexsort((keys, index))
+    index, keys, balance = index[order], keys[order], balance[order]
+    starts = np.flatnonzero(np.diff(index, prepend=-1) | (np.diff(keys, prepend=keys[:1]) != 0))
+    unequal = np.add.reduceat(balance, starts) != 0 if len(starts) else np.zeros(0, bool)
+    found: Shaped[np.ndarray, " classes"] = values[np.unique(index[starts[unequal]])]
+    return found

@@ -8,6 +8,8 @@ from fewshot.data.labelled import FeatureSet
 from fewshot.data.packed import PackedDataset
 from fewshot.graph.known_classes import KnownClasses
 from fewshot.model.few_shot import GraphFewShot
+from fewshot.training.encoding import encoded
+from fewshot.training.processes import ALONE, Workers
 
 
 @dataclass(frozen=True)
@@ -18,15 +20,17 @@ class BaseClasses:
         images: of these classes.
         transform: whether skewed features are transformed. Those of a meta-trained backbone are not, since it
             was trained for cosines of its features as they are.
+        workers: the processes that share the images.
     """
 
     images: PackedDataset
     transform: bool
+    workers: Workers = ALONE
 
     def learn(self, model: GraphFewShot) -> FeatureSet:
         """Set the model's mean, transform and known classes; returns the images' features, transformed."""
         model.base_mean = model.base_mean.new_zeros(0)
-        features = model.features(self.images)
+        features = encoded(model, self.images, self.workers)
         mean = features.mean()
         model.base_mean = mean.to(model.device)
         features.items.sub_(mean)

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
-
-from lightning.fabric import Fabric
 
 from fewshot.data.packed import PackedDataset
 from fewshot.episodes.sampler import EpisodeSampler
@@ -16,6 +13,7 @@ from fewshot.evaluation.relations import Relations, with_paths
 from fewshot.evaluation.scores import MODES, Scores, as_predict, evaluate, in_mode
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.training.config import Config, Evaluate
+from fewshot.training.encoding import encoded
 from fewshot.training.processes import ALONE, Workers
 from fewshot.training.samplers import drawn_from, located
 
@@ -28,18 +26,20 @@ class FinalEvaluation:
         images: of the test classes.
         samplers: of their episodes, each of this process's share.
         graph: whether to score the class graph as well as prototypes.
+        workers: the processes that share the images and the episodes.
     """
 
     images: PackedDataset
     samplers: Sequence[EpisodeSampler]
     graph: bool
+    workers: Workers = ALONE
 
-    def scores(self, model: GraphFewShot, fabric: Fabric | None = None) -> list[Scores]:
+    def scores(self, model: GraphFewShot) -> list[Scores]:
         """The scores of prototypes, and of the graph in each mode, on all episodes of all processes.
 
         If the test classes and the known ones have paths, the graph is scored a second time with relations.
         """
-        features = model.features(self.images)
+        features = encoded(model, self.images, self.workers)
         methods = [("prototypes", "inductive", "none", as_predict(calibrated_prototypes(model)))]
         if self.graph:
             related = self.relations(model)
@@ -49,9 +49,6 @@ class FinalEvaluation:
                 for mode in MODES
             ]
 
-        def gather(own: Any) -> list[Any]:
-            return [fabric.broadcast(own, rank) for rank in range(fabric.world_size)] if fabric else [own]
-
         return [
             evaluate(
                 predict,
@@ -59,7 +56,7 @@ class FinalEvaluation:
                 method=method,
                 mode=mode,
                 relations=relations,
-                gather=gather,
+                gather=self.workers.gather,
             )
             for sampler in self.samplers
             for method, mode, relations, predict in methods
@@ -77,7 +74,8 @@ def final_evaluation(config: Config, test: PackedDataset, workers: Workers = ALO
         InputError: names the way, shot or queries that the test classes cannot serve.
     """
     with located("evaluate (test split)"):
-        return FinalEvaluation(test, _samplers(config.evaluate, test, workers), config.scores_graph)
+        samplers = _samplers(config.evaluate, test, workers)
+        return FinalEvaluation(test, samplers, config.scores_graph, workers)
 
 
 def _samplers(options: Evaluate, test: PackedDataset, workers: Workers) -> list[EpisodeSampler]:

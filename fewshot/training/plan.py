@@ -51,7 +51,7 @@ def planned(config: Config, splits: Splits, workers: Workers = ALONE) -> Plan:
         InputError: names the stage, and the way, shot or queries that the classes cannot serve, or the batch
             that the processes cannot share.
     """
-    base = BaseClasses(splits.train, transform=config.meta is None)
+    base = BaseClasses(splits.train, transform=config.meta is None, workers=workers)
     image_stages: list[Training] = []
     graph = None
     if config.pretrain or config.meta or config.graph:
@@ -66,8 +66,8 @@ def planned(config: Config, splits: Splits, workers: Workers = ALONE) -> Plan:
 def _image_stages(config: Config, train: PackedDataset, val: LabelledSet, workers: Workers) -> list[Training]:
     """The stages that train the backbone."""
     with located("validation (val split)"):
-        samplers = validation_samplers(val, config.seed)
-    validation = ImageValidation(evenly_spaced(train, VAL_IMAGES), val, samplers)
+        samplers = validation_samplers(val, config.seed, workers)
+    validation = ImageValidation(evenly_spaced(train, VAL_IMAGES), val, samplers, workers)
     shared: dict[str, Any] = {
         "augment": Augment(**asdict(config.augment)),
         "run_seed": config.seed,

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from lightning.fabric import Fabric
@@ -29,11 +29,14 @@ class Workers:
         rank: of this process.
         world: the number of processes.
         mean: the mean of a tensor over all processes, with gradient.
+        gather: from what this process has to what each of them has, in the order of ranks; plain values and
+            tensors.
     """
 
     rank: int = 0
     world: int = 1
     mean: Callable[[Tensor], Tensor] = lambda x: x
+    gather: Callable[[Any], list[Any]] = lambda own: [own]
 
     def share(self, name: str, batch: int) -> int:
         """The size of this process's part of a batch.
@@ -60,8 +63,11 @@ def workers_of(fabric: Fabric) -> Workers:
         every = cast(Tensor, fabric.all_gather(x, sync_grads=True))  # [processes, ...]
         return every.mean(0)
 
+    def gather(own: Any) -> list[Any]:
+        return [fabric.broadcast(own, rank) for rank in range(fabric.world_size)]
+
     alone = fabric.world_size == 1
-    return ALONE if alone else Workers(fabric.global_rank, fabric.world_size, mean)
+    return ALONE if alone else Workers(fabric.global_rank, fabric.world_size, mean, gather)
 
 
 def make_fabric(devices: str | int) -> Fabric:

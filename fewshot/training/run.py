@@ -72,7 +72,8 @@ def train(
     fabric = launch(devices)
     splits = _loaded(config, fabric)
     here = replace(splits, train=resident(splits.train, fabric.device))
-    plan = planned(config, here, workers_of(fabric))
+    workers = workers_of(fabric)
+    plan = planned(config, here, workers)
     path = named(out or Path("runs") / config.name)
     config = replace(config, precision=_precision(config, path, resume, fabric))
     model = build(config, splits)
@@ -95,8 +96,8 @@ def train(
         # Otherwise cuDNN chooses its algorithms by speed, other ones each time.
         with closing(recorder), torch.backends.cudnn.flags(enabled=True, deterministic=True):
             train_stages(plan, model, fabric, recorder, saved, save_every)
-            model.calibration = calibration_of(model.eval(), splits.val, config.seed)
-            scores = plan.final.scores(model, fabric)
+            model.calibration = calibration_of(model.eval(), splits.val, config.seed, workers)
+            scores = plan.final.scores(model)
             if folder is not None:
                 write_outcome(config, splits, model, plan.final, scores, folder, recorder)
         fabric.barrier()

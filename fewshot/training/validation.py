@@ -13,6 +13,8 @@ from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.evaluation.scores import Predict, evaluate, in_mode
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.training.calibration import calibrated
+from fewshot.training.encoding import encoded
+from fewshot.training.processes import ALONE, Workers
 from fewshot.training.samplers import drawn_from
 
 VAL_EPISODES = 300
@@ -25,32 +27,41 @@ class ImageValidation:
 
     Args:
         base, val: images of the base classes and of the validation classes.
-        samplers: of episodes of ``val``.
+        samplers: of episodes of ``val``, each of this process's share.
+        workers: the processes that share the images and the episodes.
     """
 
     base: LabelledSet
     val: LabelledSet
     samplers: Sequence[EpisodeSampler]
+    workers: Workers = ALONE
 
     def calibrated(self, model: GraphFewShot) -> AbstractContextManager[None]:
         """The context in which `scores` is called; see `fewshot.training.calibration.calibrated`."""
-        return calibrated(model, self.base)
+        return calibrated(model, self.base, self.workers)
 
     def scores(self, model: GraphFewShot, methods: Sequence[Predict]) -> dict[str, float]:
         """The methods' mean accuracy on features of the images, per shot and over all shots."""
-        features, mean = model.features(self.val), model.features(self.base).mean()
+        features = encoded(model, self.val, self.workers)
+        mean = encoded(model, self.base, self.workers).mean()
         centred = replace(features, items=features.items - mean)
         scores = {}
         for sampler in self.samplers:
-            found = [accuracy(predict, drawn_from(sampler, centred)) for predict in methods]
+            own = drawn_from(sampler, centred)
+            found = [accuracy(predict, own, self.workers) for predict in methods]
             scores[f"val_{sampler.shot}-shot"] = sum(found) / len(found)
         return {"val_accuracy": sum(scores.values()) / len(scores), **scores}
 
 
 def validation_samplers(
-    val: LabelledSet, run_seed: int, *, queries: str = "balanced", noise: float = 0.0
+    val: LabelledSet,
+    run_seed: int,
+    workers: Workers = ALONE,
+    *,
+    queries: str = "balanced",
+    noise: float = 0.0,
 ) -> list[EpisodeSampler]:
-    """A fixed set of 5-way episodes, 1-shot and 5-shot, as far as the classes and their images go.
+    """A process's own of a fixed set of 5-way episodes, 1-shot and 5-shot, as far as classes and images go.
 
     Raises:
         InputError: fewer than two classes, or a class of a single image.
@@ -72,15 +83,17 @@ def validation_samplers(
             seed=seed(run_seed, "validation"),
             queries=queries,
             label_noise=noise,
+            rank=workers.rank,
+            world=workers.world,
         )
         for shot in (1, 5)
         if least > shot and (noise == 0 or round(noise * shot) > 0)
     ]
 
 
-def accuracy(predict: Predict, sampler: EpisodeSampler) -> float:
-    """The mean accuracy in percent over the episodes of a sampler."""
-    return evaluate(predict, sampler, method="validation", mode="").accuracy
+def accuracy(predict: Predict, sampler: EpisodeSampler, workers: Workers = ALONE) -> float:
+    """The mean accuracy in percent over the episodes of a sampler, of all processes."""
+    return evaluate(predict, sampler, method="validation", mode="", gather=workers.gather).accuracy
 
 
 def graph_predict(model: GraphFewShot, mode: str) -> Predict:

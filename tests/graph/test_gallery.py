@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from fewshot import ClassGraph, InputError
 from fewshot.graph import gallery as gallery_module
 from fewshot.graph import nearest
-from fewshot.graph.gallery import HEADER, Gallery
+from fewshot.graph.gallery import HEADER, LISTS, Gallery
 from fewshot.graph.nearest import InvertedIndex, exact
 from fewshot.graph.shortlist import shortlisted
 
@@ -193,6 +193,27 @@ def test_a_gallery_of_many_classes_has_an_index_that_follows_it(monkeypatch: pyt
     assert gallery.nearest(own[5:8] * torch.tensor([[-2.0], [1.0], [1.0]]), 1).classes.flatten()[
         ::2
     ].tolist() == [2000, 7]
+
+
+def test_the_lists_of_the_index_are_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("faiss", reason="faiss-cpu is not installed")
+    monkeypatch.setattr(gallery_module, "MANY", 1900)
+    own, gallery = clustered(), Gallery(32)
+    gallery.add(own, list(range(2000)))
+    gallery.save(tmp_path)
+    assert not (tmp_path / LISTS).exists()
+    first = gallery.nearest(own[:50], 5)
+    gallery.save()
+    again = Gallery.open(tmp_path)
+    monkeypatch.setattr(nearest, "PER_LIST", 0)  # there is nothing to train an index on
+    found = again.nearest(own[:50], 5)
+    assert again.recall == gallery.recall
+    assert torch.equal(found.classes, first.classes)
+    assert torch.equal(pickle.loads(pickle.dumps(again)).nearest(own[:50], 5).classes, first.classes)
+    for wrong in (np.zeros((3, 32)), np.zeros((3, 31), np.float32), np.full((3, 32), np.nan, np.float32)):
+        np.save(tmp_path / LISTS, wrong)
+        with pytest.raises(InputError, match="expected a gallery of classes"):
+            Gallery.open(tmp_path)
 
 
 def test_without_faiss_one_line_says_what_would_be_faster(monkeypatch: pytest.MonkeyPatch):

@@ -1,5 +1,6 @@
 """The estimator with very many classes: shortlists, the k best classes, and a sparse class graph."""
 
+import copy
 import pickle
 
 import numpy as np
@@ -98,3 +99,44 @@ def test_joint_inference_looks_at_all_classes(few):
     clf = fitted(joint=True)
     assert np.count_nonzero(clf.predict_proba(QUERIES)) == 80 * 40
     assert clf.predict_top(QUERIES, 40)[1].sum(1) == pytest.approx(1, abs=1e-4)
+
+
+def held(clf: FewShotClassifier) -> dict:
+    """The supports of each column, by its label."""
+    gallery = clf._shortlists().gallery
+    places = gallery.indices()
+    parts = [gallery.supports(place[None]) for place in places]
+    return {gallery.labels[i]: sorted(x[m].tolist()) for i, (x, m) in zip(places, parts, strict=True)}
+
+
+@pytest.mark.parametrize("shots", [None, 2])
+def test_further_supports_are_added_to_the_gallery_that_is_there(few, shots, monkeypatch):
+    X, y = points(3)
+    clf = FewShotClassifier(shots=shots).fit(X[: 3 * 30], y[: 3 * 30])
+    clf.predict(QUERIES)
+    gallery, written = clf._shortlists().gallery, []
+    add = gallery.add
+    monkeypatch.setattr(gallery, "add", lambda rows, labels: (written.extend(labels), add(rows, labels)))
+    more = points(2, seed=0)[0][2 * 4 : 2 * 5]
+    clf.partial_fit(X[3 * 30 :], y[3 * 30 :]).partial_fit(more, ["class 04"] * 2, classes=["a", "z"])
+    assert clf._shortlists().gallery is gallery
+    assert set(written) <= {"class 04", *y[3 * 30 :]}
+    whole = FewShotClassifier(shots=shots).fit(np.concatenate([X, more]), [*y, "class 04", "class 04"])
+    assert held(clf) == held(whole)
+    assert (clf.predict(QUERIES) == whole.predict(QUERIES)).all()
+    np.testing.assert_array_equal(clf.predict_proba(QUERIES)[:, 1:-1], whole.predict_proba(QUERIES))
+    clf.fit(X, y)
+    assert clf._shortlists().gallery is not gallery
+
+
+def test_copies_that_learn_on_leave_each_other_alone(few):
+    clf, X = fitted(), points(3)[0]
+    before = clf.predict_proba(QUERIES)
+    other = copy.copy(clf).partial_fit(-X[:3], ["another"] * 3)
+    assert other.predict_proba(QUERIES).shape == (80, 41)
+    np.testing.assert_array_equal(clf.predict_proba(QUERIES), before)
+    assert other.predict(-X[:1]) == ["another"]
+    found = other.predict_proba(QUERIES)
+    again = pickle.loads(pickle.dumps(other)).partial_fit(-X[3:6], ["third"] * 3)
+    assert again.predict(-X[3:4]) == ["third"]
+    np.testing.assert_array_equal(other.predict_proba(QUERIES), found)

@@ -112,7 +112,7 @@ def everything(fabric, folder):
     """What the test compares; each process writes its own."""
     found = {name: trained(name, fabric) for name in STAGES}
     made = model().eval()
-    scores = final_evaluation(CONFIG, images(), workers_of(fabric)).scores(made, fabric)
+    scores = final_evaluation(CONFIG, images(), workers_of(fabric)).scores(made)
     found["scores"] = [vars(s) for s in scores]
     torch.save(found, folder / f"{fabric.global_rank}-of-{fabric.world_size}.pt")
 

@@ -16,6 +16,7 @@ from fewshot.evaluation.scores import MODES
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.training.base_classes import BaseClasses
 from fewshot.training.config import Graph
+from fewshot.training.encoding import encoded
 from fewshot.training.losses import GraphLoss
 from fewshot.training.processes import ALONE, Workers
 from fewshot.training.samplers import drawn_from, endless, from_batch, located
@@ -48,17 +49,17 @@ class GraphTraining:
         run_seed: int,
         workers: Workers = ALONE,
     ) -> None:
-        self.options, self.base, self.val = options, base, val
+        self.options, self.base, self.val, self.workers = options, base, val, workers
         with located("graph (train split)"):
             self.samplers = samplers(options, base.images, run_seed, workers)
         with located("validation (val split)"):
-            self.validation_samplers = _validation_samplers(options, val, run_seed)
+            self.validation_samplers = _validation_samplers(options, val, run_seed, workers)
 
     def begin(self, model: GraphFewShot) -> Stage:
         """The stage, on the model's graph; the model learns its base mean and its transform before."""
         options = self.options
         features = self.base.learn(model)
-        val = model.features(self.val)
+        val = encoded(model, self.val, self.workers)
         validated_on = [drawn_from(sampler, val) for sampler in self.validation_samplers]
         module = GraphLoss(model.graph)
         optimizer = torch.optim.AdamW(
@@ -71,7 +72,7 @@ class GraphTraining:
             steps=options.steps,
             optimizer=optimizer,
             warmup=options.warmup,
-            validate=lambda: _scores(model, validated_on),
+            validate=lambda: _scores(model, validated_on, self.workers),
             validate_every=options.validate_every,
             rate=(options.batch, "episodes"),
         )
@@ -112,19 +113,21 @@ def samplers(
     ]
 
 
-def _validation_samplers(options: Graph, val: LabelledSet, run_seed: int) -> list[EpisodeSampler]:
+def _validation_samplers(
+    options: Graph, val: LabelledSet, run_seed: int, workers: Workers
+) -> list[EpisodeSampler]:
     """Episodes of all query shares and label noises; balanced and clean if there are too few images."""
     every = [
         sampler
         for queries, noise in product(options.queries, options.noise)
-        for sampler in validation_samplers(val, run_seed, queries=queries, noise=noise)
+        for sampler in validation_samplers(val, run_seed, workers, queries=queries, noise=noise)
     ]
-    return every or validation_samplers(val, run_seed)
+    return every or validation_samplers(val, run_seed, workers)
 
 
-def _scores(model: GraphFewShot, on: list[EpisodeSampler]) -> dict[str, float]:
+def _scores(model: GraphFewShot, on: list[EpisodeSampler], workers: Workers) -> dict[str, float]:
     scores = {}
     for mode in MODES:
-        found = [accuracy(graph_predict(model, mode), sampler) for sampler in on]
+        found = [accuracy(graph_predict(model, mode), sampler, workers) for sampler in on]
         scores[f"val_{mode}"] = sum(found) / len(found)
     return {"val_accuracy": sum(scores.values()) / len(scores), **scores}
