@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -91,11 +92,14 @@ def risks(confidences: Float[Tensor, "n"], hits: Bool[Tensor, "n"]) -> Float[Ten
     >>> risks(torch.tensor([0.9, 0.5, 0.7]), torch.tensor([True, False, False])).round(decimals=3)
     tensor([0.0000, 0.5000, 0.6670], dtype=torch.float64)
     """
-    order = confidences.argsort(descending=True)
-    _, group, size = confidences[order].unique_consecutive(return_inverse=True, return_counts=True)
-    wrong = (~hits[order]).double()
-    wrong = (torch.zeros_like(size, dtype=wrong.dtype).index_add(0, group, wrong) / size)[group]
-    return wrong.cumsum(0) / torch.arange(1, len(wrong) + 1, device=wrong.device)
+    # The bits of positive floats are in the order of their values, so plain integers can be sorted, which is
+    # several times as fast as sorting indices.
+    keys = np.sort((2 * confidences.double().view(torch.int64) + hits).cpu().numpy())[::-1]
+    wrong, sure = np.cumsum(1 - (keys & 1), dtype=np.float64), keys >> 1
+    last = np.append(np.flatnonzero(sure[1:] != sure[:-1]), len(keys) - 1)  # of those that are equally sure
+    if len(last) < len(keys):
+        wrong = np.interp(np.arange(len(keys)), np.append(-1, last), np.append(0.0, wrong[last]))
+    return torch.from_numpy(wrong / np.arange(1, len(keys) + 1))
 
 
 def risk_curve(

@@ -86,17 +86,27 @@ def prototypes(
     tensor([[[6., 8.]]])
     """
     found = cosines(support, query, support_mask)
-    if isinstance(scale, Scale):
-        there = (
-            support.new_ones(support.shape[:3], dtype=torch.bool) if support_mask is None else support_mask
-        )
-        if class_mask is not None:
-            there = there & class_mask.unsqueeze(-1)
-        way = there.any(-1).sum(-1).clamp_min(1)
-        shot = (there.sum((1, 2)) / way).clamp_min(1)
-        logits = scale.at(shot, way.to(shot)).to(found)[:, None, None] * found
-    else:
-        logits = scale * found
+    factor = _factor(support, support_mask, class_mask, scale) if isinstance(scale, Scale) else scale
+    logits: Tensor = factor * found
     if class_mask is not None:
         logits = logits.masked_fill(~class_mask.unsqueeze(1), -torch.inf)
     return logits
+
+
+def _factor(
+    support: Float[Tensor, "B N K D"],
+    support_mask: Bool[Tensor, "B N K"] | None,
+    class_mask: Bool[Tensor, "B N"] | None,
+    scale: Scale,
+) -> Float[Tensor, "*B_1_1"]:
+    """The scale of each episode **[B, 1, 1]**, or one number where all supports and classes are there."""
+    there = support_mask
+    if class_mask is not None:
+        rows = class_mask.unsqueeze(-1)
+        there = rows.expand(support.shape[:3]) if there is None else there & rows
+    if there is None:
+        way, shot = (torch.tensor(float(size)) for size in support.shape[1:3])
+        return scale.at(shot, way).to(support)
+    way = there.any(-1).sum(-1).clamp_min(1)
+    shot = (there.sum((1, 2)) / way).clamp_min(1)
+    return scale.at(shot, way.to(shot)).to(support)[:, None, None]
