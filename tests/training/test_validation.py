@@ -69,8 +69,9 @@ def begun(name, model):
 
 
 def state_of(model):
-    """Copies of a model's weights and buffers, and the mode of each of its modules."""
-    return copy.deepcopy(model.state_dict()), [module.training for module in model.modules()]
+    """Copies of a model's weights and buffers, and the mode and the momentum of each of its modules."""
+    modes = [(module.training, getattr(module, "momentum", None)) for module in model.modules()]
+    return copy.deepcopy(model.state_dict()), modes
 
 
 @pytest.mark.parametrize("name", SECTIONS)
