@@ -24,7 +24,7 @@ from fewshot.training.validation import ImageValidation, validation_samplers
 CONFIG = Config(
     images=Images(size=16),
     graph=Graph(steps=2, batch=6, ways=(3,), shots=(1,), query=2),
-    evaluate=Evaluate(ways=(3,), shots=(1,), query=3, episodes=131),
+    evaluate=Evaluate(ways=(3,), shots=(1,), query=3, episodes=31),
     precision="32-true",
 )
 
@@ -67,7 +67,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     """By one process, and by each of two and of three."""
     folder, threads = tmp_path_factory.mktemp("shared"), torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(validation, "VAL_EPISODES", 31)
+        patch.setattr(validation, "VAL_EPISODES", 13)
         for module in (encoding, few_shot):
             patch.setattr(module, "fitting_batch", lambda *_: 7)
         torch.set_num_threads(1)
