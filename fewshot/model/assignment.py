@@ -65,9 +65,9 @@ def best_assignment(
     shares = np.where(np.isfinite(log_probabilities).any(0), shares, 0.0)
     if not shares.sum() > 0:
         raise InputError("proportions: expected a share above 0 for a class that may occur, got none")
-    places = np.repeat(np.arange(len(shares)), largest_remainders(shares, len(log_probabilities)))
-    gain = np.maximum(log_probabilities, LEAST)[:, places]
-    return places[linear_sum_assignment(gain, maximize=True)[1]]
+    counts = largest_remainders(shares, len(log_probabilities))
+    cost = np.repeat(-np.maximum(log_probabilities, LEAST), counts, axis=1)  # a column per place
+    return np.repeat(np.arange(len(shares)), counts)[linear_sum_assignment(cost)[1]]
 
 
 def labels_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -114,13 +114,22 @@ def cache_for(model: GraphFewShot) -> FeatureCache | None:
 
 
 def encode_support(
-    model: GraphFewShot, classes: dict[str, list[Path]], cache: FeatureCache | None = None
+    model: GraphFewShot,
+    classes: dict[str, list[Path]],
+    cache: FeatureCache | None = None,
+    encode: Callable[[Sequence[Path]], Float[Tensor, "n D"]] | None = None,
 ) -> tuple[Float[Tensor, "1 N K D"], Bool[Tensor, "1 N K"]]:
-    """The features of the classes' images, padded to the most shots, and the mask of the actual ones."""
+    """The features of the classes' images, padded to the most shots, and the mask of the actual ones.
+
+    Args:
+        model, cache: as of `encode_files`.
+        classes: the files of each class.
+        encode: what gives the features of files; default None: `encode_files`.
+    """
     counts = [len(files) for files in classes.values()]
     files = [file for own in classes.values() for file in own]
     if files:
-        features = encode_files(model, files, cache)
+        features = encode_files(model, files, cache) if encode is None else encode(files)
     else:  # zero-shot classes alone, which a model with known classes can have
         features = torch.zeros(0, model.known.prototypes.shape[1] if model.known is not None else 1)
     return padded(features, counts)

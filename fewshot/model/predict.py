@@ -150,18 +150,24 @@ def predict(
     return predictions(files, list(classes), rows, chosen, unknown, sets, paths)
 
 
-def read_supports(model: GraphFewShot, support: str | Path, relations: str | Path = "names") -> Supports:
+def read_supports(
+    model: GraphFewShot,
+    support: str | Path,
+    relations: str | Path = "names",
+    encode: Callable[[Sequence[Path]], Float[Tensor, "n D"]] | None = None,
+) -> Supports:
     """The classes of a support folder, encoded, with their relations.
 
     Args:
         model: whose features and known classes they are.
         support, relations: as `predict` takes them.
+        encode: what gives the features of files; default None: `encode_files`, with the cache.
 
     Raises:
         InputError: as of `predict`.
     """
     classes = support_files(support, zero_shot=True)
-    features, mask = encode_support(model, classes, cache_for(model))
+    features, mask = encode_support(model, classes, cache_for(model) if encode is None else None, encode)
     prototypes = class_prototypes(model, features, mask)
     return Supports(classes, features, mask, _relations(model, relations, support, classes, prototypes))
 
@@ -274,25 +280,30 @@ def classify(
     """
     device = model.device
 
-    def run(relations: Float[Tensor, "N C"] | None, belief: float | None) -> GraphOutput:
+    def run(
+        query: Float[Tensor, "M D"],
+        relations: Float[Tensor, "N C"] | None,
+        belief: float | None,
+        **options: Any,
+    ) -> GraphOutput:
+        given = {"evidence": evidence, "relations": relations, "known_relations": known_relations}
         output = model.classify(
             support.to(device),
             query[None].to(device),
-            joint=joint,
             support_mask=mask.to(device),
-            evidence=None if evidence is None else evidence.to(device),
-            proportions=None if proportions is None else proportions.to(device),
-            relations=None if relations is None else relations.to(device),
-            **({} if known_relations is None else {"known_relations": known_relations.to(device)}),
             belief=belief,
-            unknown=unknown,
+            **{name: value.to(device) for name, value in given.items() if value is not None},
+            **options,
         )
         return output._replace(**{name: x.cpu() for name, x in output._asdict().items() if x is not None})
 
-    output, usual = run(relations, belief), model.extra.get("agreement")
-    if relations is None or belief is not None or usual is None or model.known is None:
-        return output
-    assert output.known_dependencies is not None
-    vectors, known = model.transform(support[0].to(device)).cpu(), model.known.prototypes.cpu()
-    fit = domain_fit(vectors, mask[0], known, output.known_dependencies[0], usual)
-    return output if fit > WHOLE else run(*followed(output, relations, mask[0], fit))
+    usual = model.extra.get("agreement")
+    if relations is not None and belief is None and usual is not None and model.known is not None:
+        judged = run(query[:1], relations, None)  # what is judged of relations depends on no query
+        assert judged.known_dependencies is not None
+        vectors, known = model.transform(support[0].to(device)).cpu(), model.known.prototypes.cpu()
+        fit = domain_fit(vectors, mask[0], known, judged.known_dependencies[0], usual)
+        if fit <= WHOLE:
+            relations, belief = followed(judged, relations, mask[0], fit)
+    shares = None if proportions is None else proportions.to(device)
+    return run(query, relations, belief, joint=joint, proportions=shares, unknown=unknown)

@@ -14,14 +14,8 @@ from fewshot.core.errors import InputError
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.graph.vectors import normalize
 from fewshot.model.few_shot import GraphFewShot
-from fewshot.model.image_files import (
-    cache_for,
-    encode_files,
-    encode_support,
-    query_files,
-    support_files,
-)
-from fewshot.model.predict import classify
+from fewshot.model.image_files import cache_for, encode_files, query_files
+from fewshot.model.predict import Supports, classify, read_supports
 
 SHARPNESS = 5.0  # of the similarity exp(SHARPNESS (cos - 1)); 3 and 10 do as well, on validation classes
 WRONG = 0.5  # probability from which a label is suspected
@@ -93,7 +87,7 @@ def most_useful(
 
     Args:
         pool: features without labels.
-        labelled: those of the supports.
+        labelled: those of the supports; there may be none.
         count: how many; at most m.
 
     >>> pool = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.1, 1.0], [-0.1, 1.0], [-1.0, 0.0]])
@@ -102,7 +96,8 @@ def most_useful(
     """
     pool, labelled = normalize(pool), normalize(labelled)
     kernel = (SHARPNESS * (pool @ pool.T - 1)).exp()
-    covered = (SHARPNESS * (pool @ labelled.T - 1)).exp().amax(1)
+    nothing = pool.new_zeros(len(pool), 1)  # what classes without images cover
+    covered = torch.cat([nothing, (SHARPNESS * (pool @ labelled.T - 1)).exp()], 1).amax(1)
     chosen: list[int] = []
     for _ in range(min(count, len(pool))):
         gain = (kernel - covered[:, None]).clamp_min(0).sum(0)
@@ -113,48 +108,81 @@ def most_useful(
 
 
 def suggest(
-    model: GraphFewShot, support: str | Path, pool: str | Path | Sequence[str | Path], count: int = 20
+    model: GraphFewShot,
+    support: str | Path,
+    pool: str | Path | Sequence[str | Path],
+    count: int = 20,
+    relations: str | Path = "names",
 ) -> tuple[list[Suspect], list[Candidate]]:
     """Which labels of a support folder to check, the most suspect first, and which images to label next.
 
     Args:
         model: a trained `GraphFewShot`.
-        support: a folder with one folder per class.
+        support: a folder with one folder per class; one that is empty is a class by its name, as in
+            `predict`, with no label to suspect.
         pool: an image file, a folder (all images below it), or several of them. Of more than 4,000 images
             every second, third, … is looked at.
         count: how many images to label at most; default 20.
+        relations: to the model's known classes, as `predict` takes them; default "names". What an image looks
+            like depends on them, not whether a label is suspected or which images to label.
 
     Raises:
         InputError: a folder or file that is missing or empty, an image that cannot be decoded, a count below
             1, or a model with another graph than a `ClassGraph`.
     """
-    if count < 1:
-        raise InputError(f"count: expected at least 1, got {count}")
-    graph = model.graph
-    if not isinstance(graph, ClassGraph):
-        raise InputError(f"model: expected one with a ClassGraph, got {type(graph).__name__}")
-    classes = support_files(support)
+    _check(model, count)
     try:
         files = query_files(pool)
     except InputError as error:
         raise InputError(f"pool{str(error).removeprefix('query')}") from None
     files = files[:: -(-len(files) // MOST)]
-    cache, here = cache_for(model), model.device
-    features, mask = encode_support(model, classes, cache)
-    unlabelled = encode_files(model, files, cache)
-    changed = model.transform(features.to(here))
-    wrong, like = (found.cpu() for found in label_doubts(graph, changed, mask.to(here)))
-    order = most_useful(model.transform(unlabelled.to(here)), changed[mask.to(here)], count)
-    logits = classify(model, features, mask, unlabelled[order]).logits[0]
+    supports = read_supports(model, support, relations)
+    return suggestions(model, supports, files, encode_files(model, files, cache_for(model)), count)
+
+
+def suggestions(
+    model: GraphFewShot,
+    supports: Supports,
+    files: Sequence[Path],
+    pool: Float[Tensor, "m D"],
+    count: int = 20,
+) -> tuple[list[Suspect], list[Candidate]]:
+    """What `suggest` finds, from features.
+
+    Args:
+        model, count: as of `suggest`.
+        supports: as `read_supports` gives them.
+        files: of the pool, of which every second, third, … is looked at if they are more than 4,000.
+        pool: their features, as `encode_files` gives them.
+
+    Raises:
+        InputError: as of `suggest`.
+    """
+    graph, here = _check(model, count), model.device
+    step = -(-len(files) // MOST)
+    files, pool = files[::step], pool[::step]
+    mask = supports.mask.to(here)
+    support = model.transform(supports.features.to(here))
+    wrong, like = (found.cpu() for found in label_doubts(graph, support, mask))
+    order = most_useful(model.transform(pool.to(here)), support[mask], count).cpu()
+    given = supports.related.options if supports.related else {}
+    logits = classify(model, supports.features, supports.mask, pool[order], **given).logits[0]
     found = logits.softmax(-1).max(-1)
-    names = list(classes)
     candidates = [
-        Candidate(files[row], names[column], probability)
+        Candidate(files[row], supports.names[column], probability)
         for row, column, probability in zip(
             order.tolist(), found.indices.tolist(), found.values.tolist(), strict=True
         )
     ]
-    return suspects(classes, wrong[0], like[0]), candidates
+    return suspects(supports.files, wrong[0], like[0]), candidates
+
+
+def _check(model: GraphFewShot, count: int) -> ClassGraph:
+    if count < 1:
+        raise InputError(f"count: expected at least 1, got {count}")
+    if not isinstance(model.graph, ClassGraph):
+        raise InputError(f"model: expected one with a ClassGraph, got {type(model.graph).__name__}")
+    return model.graph
 
 
 def suspects(

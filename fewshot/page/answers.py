@@ -12,21 +12,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fewshot.core.errors import InputError
 from fewshot.core.taxonomy import nearest_group
-from fewshot.graph.class_graph import ClassGraph
+from fewshot.graph.class_graph import ClassGraph, GraphOutput
 from fewshot.graph.why import why
 from fewshot.model.assignment import given_shares, labels_of
 from fewshot.model.few_shot import GraphFewShot
-from fewshot.model.image_files import cache_for, encode_files
-from fewshot.model.predict import (
-    Supports,
-    classify,
-    knowledge,
-    probabilities,
-    read_supports,
-)
-from fewshot.model.suggest import Candidate, Suspect, suggest
+from fewshot.model.predict import Supports, answer, knowledge, read_supports
+from fewshot.model.suggest import Candidate, Suspect, suggestions
+from fewshot.page.features import Features
 from fewshot.page.support_folder import SupportFolder
 
 SURE = 0.9
@@ -43,7 +36,7 @@ class Options:
     present: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Answer:
     """What a picture was taken for.
 
@@ -59,15 +52,24 @@ class Answer:
     none: float
     group: str
     changed: bool
-    probabilities: tuple[float, ...]
+    probabilities: Float[np.ndarray, " N"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Plain:
+    """The graph's output for pictures each on its own, without evidence, and what it was made from."""
+
+    key: tuple[int, bool, int]
+    output: GraphOutput
+
+
+@dataclass(frozen=True, eq=False)
 class Answers:
-    """The answers for all pictures, and the classes in the order of their probabilities."""
+    """The answers for all pictures, the classes in the order of their probabilities, and the plain output."""
 
     names: tuple[str, ...] = ()
     rows: tuple[Answer, ...] = ()
+    plain: Plain | None = None
 
 
 @dataclass
@@ -84,12 +86,16 @@ class Desk:
     _kept: dict[tuple[int, bool], Supports] = field(default_factory=dict)
     _lock: RLock = field(default_factory=RLock)
 
+    def __post_init__(self) -> None:
+        self.features = Features(self.model)
+
     def supports(self, names: bool = True) -> Supports:
-        """The classes, encoded again after a change."""
+        """The classes, read again after a change."""
         with self._lock:
             key = (self.folder.changes, names)
             if key not in self._kept:
-                found = read_supports(self.model, self.folder.folder, "names" if names else "none")
+                relations = "names" if names else "none"
+                found = read_supports(self.model, self.folder.folder, relations, self.features.of)
                 self._kept = {k: v for k, v in self._kept.items() if k[0] == self.folder.changes}
                 self._kept[key] = found
             return self._kept[key]
@@ -97,20 +103,8 @@ class Desk:
     def encode(self, files: Sequence[Path]) -> tuple[list[Path], Float[Tensor, "n D"], list[str]]:
         """The pictures that can be read, their features, and a line for each that cannot."""
         with self._lock:
-            good: list[Path] = []
-            parts: list[Tensor] = []
-            lines: list[str] = []
-            cache = cache_for(self.model)
-            try:
-                return list(files), encode_files(self.model, files, cache), lines
-            except InputError:  # one is broken: find out which
-                for file in files:
-                    try:
-                        parts.append(encode_files(self.model, [file], cache))
-                        good.append(file)
-                    except InputError as error:
-                        lines.append(f"{file.name}: {str(error).rpartition(': ')[2]}")
-            return good, torch.cat(parts) if parts else torch.zeros(0, 0), lines
+            good, lines = self.features.readable(files)
+            return good, self.features.of(good) if good else torch.zeros(0, 0), lines
 
     def answer(
         self,
@@ -132,16 +126,21 @@ class Desk:
             supports = self.supports(options.names)
             known = knowledge(supports.names, supports.related, options.absent, options.present)
             shares = given_shares("equal" if options.equal and options.joint else "unknown", supports.names)
-            rows = probabilities(
-                self.model, supports, features, joint=options.joint, known=known, shares=shares
-            )
-            given = supports.related.options if supports.related else {}
-            plain = classify(self.model, supports.features, supports.mask, features, unknown=True, **given)
-        assert plain.unknown is not None
-        none = plain.unknown[0].sigmoid().tolist()
+            plain = before.plain if before is not None else None
+            key = (self.folder.changes, options.names, len(files))
+            if plain is None or plain.key != key:
+                plain = Plain(key, answer(self.model, supports, features, unknown=True))
+            output = plain.output
+            if options.joint or known is not None:
+                output = answer(
+                    self.model, supports, features, joint=options.joint, known=known, shares=shares
+                )
+        assert plain.output.unknown is not None
+        none = plain.output.unknown[0].double().sigmoid().tolist()
+        logits = output.logits[0].double()
         earlier = {} if before is None else {row.file: row.name for row in before.rows}
         names = tuple(supports.names)
-        found, chosen = rows.numpy(), labels_of(rows.log().numpy(), shares)
+        found, chosen = logits.softmax(-1).numpy(), labels_of(logits.numpy(), shares)
         sets = self.model.calibration.sets(
             found,
             chosen,
@@ -151,20 +150,25 @@ class Desk:
             shots=supports.shots,
             related=supports.related is not None,
         )
+        groups: dict[tuple[str, ...], str] = {}
         answers = []
-        for m, (file, row, unknown) in enumerate(zip(files, rows.tolist(), none, strict=True)):
-            sure = tuple(names[i] for i in np.argsort(-found[m], kind="stable") if sets[m, i])
-            group = nearest_group([supports.meaning(name).path for name in sure])
-            best = int(chosen[m])
-            changed = earlier.get(file, names[best]) != names[best]
-            place = group[-1].replace("_", " ") if group else ""
-            answers.append(Answer(file, names[best], row[best], sure, unknown, place, changed, tuple(row)))
-        return Answers(names, tuple(answers))
+        for file, row, own, place, unknown in zip(files, found, sets, chosen.tolist(), none, strict=True):
+            some = own.nonzero()[0]
+            sure = tuple(names[i] for i in some[np.argsort(-row[some], kind="stable")])
+            if sure not in groups:
+                group = nearest_group([supports.meaning(name).path for name in sure])
+                groups[sure] = group[-1].replace("_", " ") if group else ""
+            changed = earlier.get(file, names[place]) != names[place]
+            probability = float(row[place])
+            answers.append(Answer(file, names[place], probability, sure, unknown, groups[sure], changed, row))
+        return Answers(names, tuple(answers), plain)
 
-    def suggestions(self, files: Sequence[Path], count: int = 10) -> tuple[list[Suspect], list[Candidate]]:
+    def suggestions(
+        self, files: Sequence[Path], features: Float[Tensor, "n D"], names: bool = True, count: int = 10
+    ) -> tuple[list[Suspect], list[Candidate]]:
         """Labels that look wrong, and which of the pictures to label next; see `fewshot.model.suggest`."""
         with self._lock:
-            return suggest(self.model, self.folder.folder, files, count)
+            return suggestions(self.model, self.supports(names), files, features, count)
 
     def reasons(
         self, features: Float[Tensor, "n D"], place: int, names: bool

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,9 @@ def build(model: GraphFewShot, support: str | Path, name: str = "imagenet") -> g
         with gr.Row():
             with gr.Column(scale=2):
                 table = gr.HTML(elem_id="classes")
+                turned = gr.Number(
+                    1, label="Page of the classes", precision=0, minimum=1, elem_id="classes-page"
+                )
                 with gr.Accordion("Change the classes", open=False, elem_id="change"):
                     typed = gr.Textbox(label="New class, by its name", elem_id="new-name")
                     make = gr.Button("Make the class", elem_id="make")
@@ -60,35 +63,50 @@ def build(model: GraphFewShot, support: str | Path, name: str = "imagenet") -> g
                 answers = gr.HTML(render.answers_table(Answers()), elem_id="answers")
                 number = gr.Number(1, label="Page", precision=0, minimum=1, elem_id="page")
                 with gr.Accordion("Why", open=False, elem_id="why"):
-                    asked = gr.Dropdown(label="Picture", type="index", elem_id="asked")
+                    asked = gr.Dropdown(label="Picture", elem_id="asked")
                     reason = gr.HTML(elem_id="reason")
                     target = gr.Dropdown(label="Give it to the class", elem_id="target")
                     label = gr.Button("Give it", elem_id="label")
                 with gr.Accordion("Suggestions", open=False, elem_id="suggestions"):
                     ask = gr.Button("What to check and to label next", elem_id="suggest")
                     advice = gr.HTML(elem_id="advice")
+                    with gr.Row():
+                        suspect = gr.Dropdown(label="Label to check", elem_id="suspect")
+                        accept = gr.Button("Move it to the class that it looks like", elem_id="accept")
+                        refuse = gr.Button("It is right", elem_id="refuse")
+                    with gr.Row():
+                        candidate = gr.Dropdown(label="Picture to label", elem_id="candidate")
+                        chosen = gr.Dropdown(label="Class of it", elem_id="chosen")
+                        choose = gr.Button("Give it", elem_id="choose")
                 with gr.Accordion("Take away", open=False, elem_id="away"):
                     export = gr.Button("Answers as CSV", elem_id="export")
                     file = gr.File(label="CSV", interactive=False, elem_id="csv")
                     gr.Code(render.python_line(name, do.desk.folder.folder), language="python")
         options = [joint, names, equal, absent, present]
         inputs = [visit, number, *options]
-        shown = [line, table, which, target, own, absent, present, visit, answers, asked]
+        shown = [line, table, turned, which, target, chosen, own, absent, present, visit, number, answers]
+        shown += [asked, advice, suspect, candidate]
 
         def handler(step: Callable[..., str]) -> Callable[..., list[Any]]:
             def run(now: Visit, at: int | float | None, *rest: Any) -> list[Any]:
-                chosen = _options(*rest[: len(options)])
-                found = do.attempt(step, now, at, chosen, *rest[len(options) :])
+                asking = _options(*rest[: len(options)])
+                found = do.attempt(step, now, at, asking, *rest[len(options) :])
                 if isinstance(found, str):
                     return [found, *[gr.skip()] * (len(shown) - 1)]
-                lists = (found.classes, found.classes, found.pictures, found.known, found.known)
+                known = [gr.Dropdown(choices=found.known)] * 2
                 return [
                     found.said,
                     found.table,
-                    *(gr.Dropdown(choices=some) for some in lists),
+                    gr.Number(visible=len(found.classes) > render.CLASSES_PER_PAGE),
+                    *[gr.Dropdown(choices=found.classes)] * 3,
+                    gr.Dropdown(choices=found.pictures, value=None),
+                    *known,
                     found.visit,
+                    gr.Number(visible=len(found.visit.files) > render.PER_PAGE),
                     found.answers,
-                    gr.Dropdown(choices=found.asked),
+                    gr.Dropdown(choices=found.asked, value=None),
+                    found.advice,
+                    *(_first(some) for some in (found.suspects, found.candidates)),
                 ]
 
             return run
@@ -106,7 +124,11 @@ def build(model: GraphFewShot, support: str | Path, name: str = "imagenet") -> g
         out.click(handler(do.remove), [*inputs, own], shown)
         undo.click(handler(do.back), inputs, shown)
         label.click(handler(do.label), [*inputs, target, asked], shown)
-        ask.click(do.suggest, visit, advice)
+        turned.input(handler(do.turn), [*inputs, turned], shown)
+        ask.click(handler(do.suggest), [*inputs, names], shown)
+        accept.click(handler(do.accept), [*inputs, suspect], shown)
+        refuse.click(handler(do.refuse), [*inputs, suspect], shown)
+        choose.click(handler(do.label), [*inputs, chosen, candidate], shown)
         asked.input(do.explain, [visit, asked, names], reason)
         export.click(do.save, visit, file)
         draw.click(do.graph, names, drawing)
@@ -166,3 +188,8 @@ def serve(
 
 def _options(joint: bool, names: bool, equal: bool, absent: list[str], present: list[str]) -> Options:
     return Options(bool(joint), bool(names), bool(equal), tuple(absent or ()), tuple(present or ()))
+
+
+def _first(choices: Sequence[tuple[str, Any]]) -> gr.Dropdown:
+    """Choices with the first one chosen."""
+    return gr.Dropdown(choices=list(choices), value=choices[0][1] if choices else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,27 +15,49 @@ from torch import Tensor
 from fewshot.core.errors import InputError
 from fewshot.core.files import write_csv
 from fewshot.core.untrusted.plain import read_plain
+from fewshot.model.suggest import Candidate, Suspect
 from fewshot.page import render
 from fewshot.page.answers import Answers, Desk, Options
 from fewshot.report import class_graph
 from fewshot.report.example import class_picture
 
+Advice = tuple[list[Suspect], list[Candidate]]
+
 
 class Visit:
-    """What one open page holds: its pictures, their features, and the last answers."""
+    """What one open page holds.
+
+    Args:
+        files, features: the pictures, and their features.
+
+    Attributes:
+        answers: the last ones.
+        asked: what they were computed from.
+        advice: the last suggestions, if they were asked for.
+        given: pictures that were given to a class, and their places there.
+        classes_page: of the classes, from 1.
+    """
 
     # Not a dataclass, which gradio would turn into a dictionary.
-    def __init__(
-        self, files: Sequence[Path] = (), features: Tensor | None = None, answers: Answers | None = None
-    ) -> None:
+    def __init__(self, files: Sequence[Path] = (), features: Tensor | None = None) -> None:
         self.files = list(files)
         self.features = torch.zeros(0, 0) if features is None else features
-        self.answers = answers or Answers()
+        self.answers = Answers()
+        self.asked: object = None
+        self.advice: Advice | None = None
+        self.given: dict[Path, Path] = {}
+        self.classes_page = 1
+
+    def with_answers(self, answers: Answers, asked: object) -> Visit:
+        """A copy with other answers."""
+        other = copy(self)
+        other.answers, other.asked = answers, asked
+        return other
 
 
 @dataclass(frozen=True)
 class View:
-    """What the page shows after a step."""
+    """What the page shows after a step; choices are pairs of what is shown and what it stands for."""
 
     said: str
     table: str
@@ -43,7 +66,10 @@ class View:
     known: list[str]
     visit: Visit
     answers: str
-    asked: list[str]
+    asked: list[tuple[str, int]]
+    advice: str
+    suspects: list[tuple[str, str]]
+    candidates: list[tuple[str, int]]
 
 
 @dataclass(frozen=True)
@@ -57,7 +83,7 @@ class Handlers:
     desk: Desk
 
     def view(self, visit: Visit, page: int | float | None, options: Options, said: str = "") -> View:
-        """Everything that may have changed, with the answers again.
+        """Everything that may have changed; the answers are computed again if what they rest on changed.
 
         Args:
             visit: the pictures and the answers before.
@@ -69,16 +95,33 @@ class Handlers:
         meanings = {name: supports.meaning(name) for name in supports.names}
         for meaning in meanings.values():
             groups |= dict.fromkeys(step.replace("_", " ") for step in meaning.path[1:-1])
-        found = self.desk.answer(visit.files, visit.features, options, visit.answers)
+        asked = (self.desk.folder.changes, len(visit.files), options)
+        if visit.asked != asked:
+            found = self.desk.answer(visit.files, visit.features, options, visit.answers)
+            visit = visit.with_answers(found, asked)
+        suspects, candidates = self._advice(visit)
+        place = {file: number for number, file in enumerate(visit.files)}
+        shown = render.page_of(len(visit.files), int(page or 1), render.PER_PAGE)
         return View(
             render.message(said),
-            render.classes_table(supports.files, meanings),
+            render.classes_table(supports.files, meanings, visit.classes_page),
             supports.names,
             [(f"{name}/{file.name}", str(file)) for name, own in supports.files.items() for file in own],
             [*supports.names, *(group for group in groups if group not in supports.names)],
-            Visit(visit.files, visit.features, found),
-            render.answers_table(found, int(page or 1)),
-            [row.file.name for row in found.rows],
+            visit,
+            render.answers_table(visit.answers, int(page or 1)),
+            [(visit.files[number].name, number) for number in shown],
+            "" if visit.advice is None else render.suggestions_table(suspects, candidates),
+            [(f"{one.name}/{one.file.name}: {one.looks_like}?", str(one.file)) for one in suspects],
+            [(f"{one.file.name}: {one.looks_like}?", place[one.file]) for one in candidates],
+        )
+
+    def _advice(self, visit: Visit) -> Advice:
+        """The last suggestions but those that were followed or refused."""
+        suspects, candidates = visit.advice or ([], [])
+        return (
+            [one for one in suspects if self.desk.folder.doubtful(one.file)],
+            [one for one in candidates if not visit.given.get(one.file, Path()).is_file()],
         )
 
     def attempt(
@@ -119,17 +162,39 @@ class Handlers:
         """Give one of the pictures to a class, as a support."""
         if place is None or place >= len(visit.files):
             raise InputError("picture: expected one of the pictures, got none")
-        self.desk.folder.add_picture(name or "", visit.files[place])
-        return f"{visit.files[place].name!r} to {name!r}"
+        file = visit.files[place]
+        visit.given[file] = self.desk.folder.add_picture(name or "", file)
+        return f"{file.name!r} to {name!r}"
 
-    def suggest(self, visit: Visit) -> str:
+    def suggest(self, visit: Visit, names: bool = True) -> str:
         """What to check and what to label next."""
         if not visit.files:
-            return render.message("There are no pictures yet.")
-        try:
-            return render.suggestions_table(*self.desk.suggestions(visit.files))
-        except (InputError, OSError) as error:
-            return render.message(str(error))
+            raise InputError("pictures: expected at least one, got none")
+        visit.advice = self.desk.suggestions(visit.files, visit.features, names)
+        return ""
+
+    def accept(self, visit: Visit, picture: str | None) -> str:
+        """Move a picture whose label looks wrong to the class that it looks like."""
+        one = self._suspect(visit, picture)
+        self.desk.folder.move(one.file, one.looks_like)
+        return f"{one.file.name!r} from {one.name!r} to {one.looks_like!r}"
+
+    def refuse(self, visit: Visit, picture: str | None) -> str:
+        """Leave a picture whose label looks wrong where it is; it is not suspected again."""
+        one = self._suspect(visit, picture)
+        self.desk.folder.confirm(one.file)
+        return f"{one.file.name!r} stays in {one.name!r}"
+
+    def _suspect(self, visit: Visit, picture: str | None) -> Suspect:
+        found = [one for one in self._advice(visit)[0] if str(one.file) == picture]
+        if not found:
+            raise InputError("picture: expected one of the labels to check, got none")
+        return found[0]
+
+    def turn(self, visit: Visit, number: int | float | None) -> str:
+        """Another page of the classes."""
+        visit.classes_page = int(number or 1)
+        return ""
 
     def remove(self, _: Visit, picture: str | Path | None) -> str:
         """Take a picture out of its class."""
@@ -153,7 +218,7 @@ class Handlers:
         header = ["file", "class", "probability", *visit.answers.names]
         rows: list[list[Any]] = [[*header, "none_of_these", "sure_set", "group"]]
         for row in visit.answers.rows:
-            first = [row.file.name, row.name, row.probability, *row.probabilities]
+            first = [row.file.name, row.name, row.probability, *row.probabilities.tolist()]
             rows.append([*first, row.none, ";".join(row.sure), row.group])
         write_csv(target, rows)
         return str(target)

@@ -20,7 +20,8 @@ from fewshot.model.suggest import Candidate, Suspect
 from fewshot.page.answers import Answer, Answers
 
 THUMBNAIL = 72  # pixels
-PER_PAGE = 50
+PER_PAGE = 50  # answers
+CLASSES_PER_PAGE = 25
 SHOWN = 6  # pictures of a class
 STYLE = """
 .fs table { border-collapse: collapse; width: 100%; }
@@ -35,10 +36,23 @@ STYLE = """
 """
 
 
-def classes_table(files: Mapping[str, Sequence[Path]], meanings: Mapping[str, Meaning]) -> str:
-    """Each class with its pictures and, if names are looked up, what its own was taken for."""
+def page_of(count: int, page: int, per_page: int) -> range:
+    """The places that a page shows, of this many; the last page if there is no such page.
+
+    >>> page_of(120, 3, 50), page_of(120, 9, 50), page_of(0, 1, 50)
+    (range(100, 120), range(100, 120), range(0, 0))
+    """
+    first = per_page * (min(max(page, 1), max(1, -(-count // per_page))) - 1)
+    return range(first, min(first + per_page, count))
+
+
+def classes_table(files: Mapping[str, Sequence[Path]], meanings: Mapping[str, Meaning], page: int = 1) -> str:
+    """One page of the classes, with their pictures and, if names are looked up, what each was taken for."""
     rows, looked_up = [], any(meaning.path for meaning in meanings.values())
-    for name, own in files.items():
+    names = list(files)
+    shown = page_of(len(names), page, CLASSES_PER_PAGE)
+    for name in names[shown.start : shown.stop]:
+        own = files[name]
         pictures = "".join(thumbnail(file) for file in own[:SHOWN])
         said = taken_for(meanings.get(name)) if looked_up else ""
         more = f" <span class=soft>and {len(own) - SHOWN} more</span>" if len(own) > SHOWN else ""
@@ -46,7 +60,10 @@ def classes_table(files: Mapping[str, Sequence[Path]], meanings: Mapping[str, Me
             f"<tr><td><b>{escape(name)}</b><br><span class=soft>{said}</span></td>"
             f"<td>{pictures or '<span class=soft>no picture: by its name</span>'}{more}</td></tr>"
         )
-    return f"<div class=fs><table>{''.join(rows)}</table></div>"
+    note = ""
+    if len(shown) < len(names):
+        note = f"<p class=soft>classes {shown.start + 1} to {shown.stop} of {len(names)}</p>"
+    return f"<div class=fs>{note}<table>{''.join(rows)}</table></div>"
 
 
 def taken_for(meaning: Meaning | None) -> str:
@@ -64,9 +81,9 @@ def answers_table(answers: Answers, page: int = 1) -> str:
     """One page of the answers."""
     if not answers.rows:
         return "<div class=fs><p class=soft>No pictures yet.</p></div>"
-    pages = -(-len(answers.rows) // PER_PAGE)
-    page = min(max(page, 1), pages)
-    rows = "".join(_answer(row) for row in answers.rows[PER_PAGE * (page - 1) : PER_PAGE * page])
+    shown = page_of(len(answers.rows), page, PER_PAGE)
+    rows = "".join(_answer(row) for row in answers.rows[shown.start : shown.stop])
+    page, pages = shown.start // PER_PAGE + 1, -(-len(answers.rows) // PER_PAGE)
     changed = sum(row.changed for row in answers.rows)
     note = f", {changed} changed" if changed else ""
     return (
@@ -137,7 +154,7 @@ def thumbnail(file: Path) -> str:
 
 @lru_cache(maxsize=4096)
 def _encoded(file: str, _changed: int) -> str:
-    pixels = decode(read_plain(file, LARGEST_IMAGE), file, 3, THUMBNAIL)
+    pixels = decode(read_plain(file, LARGEST_IMAGE), file, 3, THUMBNAIL, rough=True)
     stream = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))).save(stream, "JPEG", quality=80)
     return base64.b64encode(stream.getvalue()).decode()

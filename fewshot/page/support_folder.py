@@ -12,6 +12,7 @@ from threading import RLock
 
 from fewshot.core.errors import InputError
 from fewshot.data.readers.source import EXTENSIONS
+from fewshot.page.features import State, state
 
 TRASH = ".fewshot-trash"  # in the support folder; hidden, so that no class
 LONGEST = 80  # characters of a name
@@ -36,7 +37,8 @@ class SupportFolder:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder).expanduser().absolute()
         self._lock = RLock()
-        self._steps: list[tuple[str, Callable[[], object]]] = []
+        self._steps: list[tuple[str, Callable[[], object], int]] = []
+        self._right: set[State] = set()  # pictures whose label was said to be right
         self.changes = 0  # how often the folder was changed here
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -86,28 +88,65 @@ class SupportFolder:
         Raises:
             InputError: not a file of a class here.
         """
-        file = Path(picture)
         with self._lock:
-            inside = file.absolute().is_relative_to(self.folder) and ".." not in file.parts
-            if not inside or not file.is_file() or TRASH in file.parts:
-                raise InputError(f"picture: expected one of a class here, got {str(picture)!r:.120}")
+            file = self._picture(picture)
             kept = self._to_trash(file)
             self._did(f"{file.name!r} taken out", lambda: self._write(lambda: shutil.move(kept, _free(file))))
+
+    def move(self, picture: str | Path, name: str) -> Path:
+        """Move a picture of a class into another class; returns its new place.
+
+        Raises:
+            InputError: no such class, or not a file of a class here.
+        """
+        with self._lock:
+            file = self._picture(picture)
+            target = _free(self._class(name) / file.name)
+            self._write(lambda: shutil.move(file, target))
+            self._did(
+                f"{file.name!r} moved to {name!r}",
+                lambda: self._write(lambda: shutil.move(target, _free(file))),
+            )
+        return target
+
+    def confirm(self, picture: str | Path) -> None:
+        """Remember that a picture's label is right, as long as it stays where it is.
+
+        Raises:
+            InputError: not a file of a class here.
+        """
+        with self._lock:
+            file = self._picture(picture)
+            known = state(file)
+            self._right.add(known)
+            self._did(f"{file.name!r} is right", lambda: self._right.discard(known), changes=0)
+
+    def doubtful(self, picture: Path) -> bool:
+        """Whether a picture is there, and its label was not confirmed."""
+        with self._lock:
+            return picture.is_file() and state(picture) not in self._right
 
     def undo(self) -> str | None:
         """Undo the last step; returns what it was, None if there is none."""
         with self._lock:
             if not self._steps:
                 return None
-            what, back = self._steps.pop()
+            what, back, changes = self._steps.pop()
             back()
-            self.changes += 1
+            self.changes += changes
             return what
 
     def _class(self, name: str) -> Path:
         if name not in self.classes():
             raise InputError(f"class: expected one of {', '.join(self.classes())}, got {name!r:.80}")
         return self.folder / name
+
+    def _picture(self, picture: str | Path) -> Path:
+        file = Path(picture)
+        inside = file.absolute().is_relative_to(self.folder) and ".." not in file.parts
+        if not inside or not file.is_file() or TRASH in file.parts:
+            raise InputError(f"picture: expected one of a class here, got {str(picture)!r:.120}")
+        return file
 
     def _to_trash(self, path: Path) -> Path:
         target = _free(self.folder / TRASH / f"{time.time_ns()}-{path.name}")
@@ -119,9 +158,9 @@ class SupportFolder:
         self._write(move)
         return target
 
-    def _did(self, what: str, back: Callable[[], object]) -> None:
-        self.changes += 1
-        self._steps.append((what, back))
+    def _did(self, what: str, back: Callable[[], object], changes: int = 1) -> None:
+        self.changes += changes
+        self._steps.append((what, back, changes))
 
     def _write(self, change: Callable[[], object]) -> None:
         try:

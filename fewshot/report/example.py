@@ -140,7 +140,9 @@ def class_picture(
     channels = model.preprocess.channels or 3
     blank = np.full((channels, SHOWN, SHOWN), 255, np.uint8)
     images = [
-        decode(read_plain(files[0], LARGEST_IMAGE), str(files[0]), channels, SHOWN) if files else blank
+        decode(read_plain(files[0], LARGEST_IMAGE), str(files[0]), channels, SHOWN, rough=True)
+        if files
+        else blank
         for files in classes.values()
     ]
     dependencies = output.dependencies[0].double().numpy()

@@ -43,11 +43,13 @@ class KnownEdges:
 
     def edges(self) -> list[tuple[int, int, float]]:
         """All edges (from known class c, to class i, weight), the strongest of each class first."""
-        found = []
-        for i, row in enumerate(self.dependencies):
-            weights = ((int(c), round(float(row[c]), DECIMALS)) for c in np.argsort(-row, kind="stable"))
-            found += [(c, i, weight) for c, weight in weights if weight > 0]
-        return found
+        return [(c, i, weight) for i in range(len(self.belief)) for c, weight in self._heard(i)]
+
+    def _heard(self, i: int) -> list[tuple[int, float]]:
+        """The known classes that class i listens to, with their weights, the strongest first."""
+        row = self.dependencies[i]
+        weights = ((int(c), round(float(row[c]), DECIMALS)) for c in np.argsort(-row, kind="stable"))
+        return [(c, weight) for c, weight in weights if weight > 0]
 
     def strongest(self, i: int, most: int = 3) -> list[tuple[str, float]]:
         """The few known classes that class i listens to most, with their weights: at most ``most``.
@@ -57,7 +59,7 @@ class KnownEdges:
         >>> KnownEdges(["crane", "mug"], np.array([[0.97, 0.03]]), np.array([0.8])).strongest(0)
         [('crane', 0.97)]
         """
-        heard = [(self.names[c], weight) for c, to, weight in self.edges() if to == i][:most]
+        heard = [(self.names[c], weight) for c, weight in self._heard(i)[:most]]
         return [heard[k] for k in range(len(heard)) if k == 0 or heard[k][1] >= LEAST]
 
     def lines(self, i: int, most: int = 3) -> list[str]:

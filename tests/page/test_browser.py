@@ -8,6 +8,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from fewshot.model.suggest import Candidate, Suspect
+from fewshot.page.answers import Desk
+
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -33,7 +36,20 @@ def browser():
         opened.close()
 
 
-def test_a_visit(browser, served, photos):
+@pytest.fixture
+def advised(monkeypatch, photos):
+    """The suggestions are that the crow is a gull, and to label the first picture."""
+
+    def suggestions(self, files, *_):
+        suspect = Suspect(photos / "photos" / "crow" / "0.png", "crow", "gull", 0.9)
+        return [suspect], [Candidate(files[0], "saw", 0.5)]
+
+    monkeypatch.setattr(Desk, "suggestions", suggestions)
+
+
+def test_a_visit(browser, served, advised, photos):
+    from playwright.sync_api import expect
+
     page = browser.new_page(accept_downloads=True)
     hosts, dialogs = set(), []
     page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
@@ -72,6 +88,27 @@ def test_a_visit(browser, served, photos):
         page.locator("#undo").click()
         line.get_by_text("Undone: new class").wait_for()
         page.wait_for_timeout(300)
+
+    page.locator("#suggestions > button").click()
+    page.locator("#suggest").click()
+    check = page.locator("#suspect input")
+    expect(check).to_have_value("crow/0.png: gull?")
+    page.locator("#accept").click()
+    line.get_by_text("from 'crow' to 'gull'").wait_for()
+    assert len(list((photos / "photos" / "gull").iterdir())) == 2
+    expect(check).to_have_value("")
+    page.locator("#undo").click()
+    expect(check).to_have_value("crow/0.png: gull?")
+    page.locator("#refuse").click()
+    line.get_by_text("stays in 'crow'").wait_for()
+    expect(check).to_have_value("")
+    page.locator("#chosen input").click()
+    page.get_by_role("option", name="saw", exact=True).click()
+    page.locator("#choose").click()
+    line.get_by_text("'0.png' to 'saw'").wait_for()
+    assert len(list((photos / "photos" / "saw").iterdir())) == 2
+    page.locator("#undo").click()
+    expect(page.locator("#candidate input")).to_have_value("0.png: saw?")
 
     page.locator("#away > button").click()
     page.locator("#export").click()

@@ -1,11 +1,14 @@
 """The page's steps without a browser."""
 
 import csv
+from copy import deepcopy
 
 import pytest
 from coloured_pictures import COLOURS, picture
 
+from fewshot.model.image_files import encode_files
 from fewshot.model.predict import predict
+from fewshot.page import render
 from fewshot.page.answers import Desk, Options
 from fewshot.page.handlers import Handlers, View, Visit
 from fewshot.page.support_folder import SupportFolder
@@ -84,15 +87,108 @@ def test_hostile_names_are_shown_as_text(do):
 
 def test_suggestions_and_giving_a_picture_to_a_class(do, photos):
     visit = Visit()
-    assert "no pictures" in do.suggest(visit)
+    assert "pictures: expected at least one" in do.attempt(do.suggest, visit, 1, Options())
     do.take(visit, sorted((photos / "new").iterdir()))
-    assert "No label looks wrong" in do.suggest(visit)
-    assert "0.png" in do.suggest(visit)
+    seen = do.attempt(do.suggest, visit, 1, Options())
+    assert "No label looks wrong" in seen.advice
+    assert sorted(visit.files[place].name for _, place in seen.candidates) == ["0.png", "1.png", "2.png"]
     assert "'1.png' to 'gull'" in do.attempt(do.label, visit, 1, Options(), "gull", 1).said.replace(
         "&#x27;", "'"
     )
     assert (photos / "photos" / "gull" / "1.png").exists()
     assert "expected one of the pictures" in do.attempt(do.label, visit, 1, Options(), "gull", None)
+
+
+def test_a_picture_that_was_given_is_not_proposed_again_unless_undone(do, photos):
+    visit = Visit()
+    do.take(visit, sorted((photos / "new").iterdir()))
+    visit = do.attempt(do.suggest, visit, 1, Options()).visit
+    seen = do.attempt(do.label, visit, 1, Options(), "gull", 1)
+    assert sorted(place for _, place in seen.candidates) == [0, 2]
+    assert sorted(place for _, place in do.attempt(do.back, seen.visit, 1, Options()).candidates) == [0, 1, 2]
+
+
+@pytest.fixture
+def mixed(small_model, photos):
+    """Handlers, and a visit with suggestions, where a picture of a saw is among the crows."""
+    for name, colour in COLOURS.items():
+        for number in range(1, 5):
+            picture(photos / "photos" / name / f"{number}.png", colour, seed=number)
+    wrong = picture(photos / "photos" / "crow" / "wrong.png", COLOURS["saw"], seed=9)
+    files = sorted((photos / "new").iterdir())
+    model = deepcopy(small_model)  # that of noise does not tell colours apart
+    model.base_mean += encode_files(model, files).mean(0)
+    do, visit = Handlers(Desk(model, SupportFolder(photos / "photos"))), Visit()
+    do.take(visit, files)
+    return do, do.attempt(do.suggest, visit, 1, Options()).visit, wrong
+
+
+def suspects(seen):
+    return [value for _, value in seen.suspects]
+
+
+def test_a_suspected_label_is_accepted_and_undone(mixed, photos):
+    do, visit, wrong = mixed
+    seen = do.attempt(do.look, visit, 1, Options())
+    assert suspects(seen) == [str(wrong)]
+    assert seen.suspects[0][0] == "crow/wrong.png: saw?"
+    seen = do.attempt(do.accept, visit, 1, Options(), str(wrong))
+    assert suspects(seen) == []
+    assert "No label looks wrong" in seen.advice
+    assert (photos / "photos" / "saw" / "wrong.png").exists()
+    assert not wrong.exists()
+    assert "expected one of the labels to check" in do.attempt(do.accept, visit, 1, Options(), str(wrong))
+    seen = do.attempt(do.back, seen.visit, 1, Options())
+    assert wrong.exists()
+    assert "moved to" in seen.said
+    assert suspects(seen) == [str(wrong)]
+
+
+def test_a_refused_suspect_is_not_shown_again_unless_undone(mixed, photos):
+    do, visit, wrong = mixed
+    supports = do.desk.supports()
+    seen = do.attempt(do.refuse, visit, 1, Options(), str(wrong))
+    assert wrong.exists()
+    assert suspects(seen) == []
+    assert suspects(do.attempt(do.suggest, seen.visit, 1, Options())) == []  # nor if asked again
+    assert do.desk.supports() is supports  # nothing is computed again
+    other = Visit()
+    do.take(other, visit.files)
+    assert suspects(do.attempt(do.suggest, other, 1, Options())) == []  # nor on another page
+    assert "is right" in do.attempt(do.back, seen.visit, 1, Options()).said
+    assert suspects(do.attempt(do.look, seen.visit, 1, Options())) == [str(wrong)]
+    do.attempt(do.refuse, visit, 1, Options(), str(wrong))
+    wrong.rename(photos / "elsewhere.png")
+    picture(wrong, COLOURS["gull"], seed=10)  # another picture in the same place
+    do.desk.folder.changes += 1
+    assert suspects(do.attempt(do.suggest, visit, 1, Options())) == [str(wrong)]
+
+
+def test_answers_are_computed_once_per_change(do, photos, monkeypatch):
+    visit, asked = Visit(), []
+    answer = do.desk.answer
+    monkeypatch.setattr(Desk, "answer", lambda self, *given: (asked.append(given), answer(*given))[1])
+    do.take(visit, sorted((photos / "new").iterdir()))
+    for step in ((do.look,), (do.look,), (do.turn, 2), (do.suggest,)):
+        visit = do.attempt(step[0], visit, 1, Options(), *step[1:]).visit
+    assert len(asked) == 1
+    visit = do.attempt(do.look, visit, 1, Options(joint=True)).visit
+    visit = do.attempt(do.new_class, visit, 1, Options(joint=True), "heron").visit
+    assert len(asked) == 3
+
+
+def test_only_a_page_of_classes_and_of_answers_is_shown(do, photos, monkeypatch):
+    monkeypatch.setattr(render, "PER_PAGE", 2)
+    monkeypatch.setattr(render, "CLASSES_PER_PAGE", 2)
+    visit = Visit()
+    do.take(visit, sorted((photos / "new").iterdir()))
+    first, last = (do.attempt(do.turn, visit, page, Options(), page) for page in (1, 2))
+    assert [place for _, place in first.asked] == [0, 1]
+    assert [place for _, place in last.asked] == [2]
+    assert ("crow" in first.table, "saw" in first.table) == (True, False)
+    assert ("crow" in last.table, "saw" in last.table) == (False, True)
+    assert "classes 3 to 3 of 3" in last.table
+    assert last.answers.count("<img") == 1
 
 
 def test_why_names_every_class(do, photos):

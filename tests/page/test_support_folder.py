@@ -32,6 +32,23 @@ def test_each_step_can_be_undone(tmp_path):
     assert folder.undo() is None
 
 
+def test_moving_into_another_class_is_one_step(tmp_path):
+    folder = SupportFolder(tmp_path)
+    for name in ("crow", "gull"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes(name.encode())
+    before = everything(tmp_path)
+    moved = folder.move(tmp_path / "crow" / "1.png", "gull")
+    assert moved == tmp_path / "gull" / "1-2.png"  # nothing is overwritten
+    assert moved.read_bytes() == b"crow"
+    with pytest.raises(InputError, match="class: expected one of crow, gull, got 'owl'"):
+        folder.move(moved, "owl")
+    with pytest.raises(InputError, match="picture: expected one of a class here"):
+        folder.confirm(tmp_path / "crow" / "1.png")
+    assert folder.undo() == "'1.png' moved to 'gull'"
+    assert everything(tmp_path) == before
+
+
 @pytest.mark.parametrize(
     ("typed", "safe"),
     [

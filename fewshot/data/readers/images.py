@@ -46,7 +46,12 @@ class TooLarge(Exception):
 
 
 def decode(
-    content: Content, name: str, channels: int, size: int | None = None, largest: int | None = None
+    content: Content,
+    name: str,
+    channels: int,
+    size: int | None = None,
+    largest: int | None = None,
+    rough: bool = False,
 ) -> np.ndarray:
     """An image as uint8 ``[C, H, W]``.
 
@@ -59,6 +64,8 @@ def decode(
         size: the shorter side is resized to this (antialiased) and the centre is cropped to a square; None
             keeps the image's own height and width.
         largest: the most pixels per side of an image that keeps its own; default None: any.
+        rough: whether a JPEG file may be decoded at a smaller scale that still has ``size`` pixels, which is
+            several times faster and good enough to look at; default False.
 
     Raises:
         TooLarge: see ``largest``.
@@ -72,6 +79,8 @@ def decode(
     view = content if isinstance(content, View) else View(content)
     data = view.content
     opened = _opened(data, name)
+    if rough and size is not None and view.box is None:
+        opened.draft(None, (size, size))
     with _PIXELS.taking(opened.width * opened.height):
         try:
             ImageOps.exif_transpose(opened, in_place=True)

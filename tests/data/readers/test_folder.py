@@ -212,6 +212,18 @@ def test_grey_16_bit_transparent_and_turned_images() -> None:
     assert decode(buffer.getvalue(), "turned", channels=3).shape == (3, 8, 4)
 
 
+def test_a_rough_look_at_a_photograph_is_nearly_the_same() -> None:
+    y, x = np.mgrid[:480, :640]
+    photograph = np.stack([y // 2, x // 3, (x + y) // 5], -1).astype(np.uint8)
+    buffer = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(photograph).save(buffer, "JPEG", quality=95, exif=exif)
+    exact, rough = (decode(buffer.getvalue(), "photo", 3, 48, rough=rough) for rough in (False, True))
+    assert rough.shape == exact.shape
+    assert abs(rough.astype(int) - exact).max() < 6
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
