@@ -15,10 +15,11 @@ def names(folder: Path, *, model: str | None = None) -> None:
     Example: fewshot names photos/
 
     Args:
-        folder: With one folder per class.
+        folder: With one folder per class, which may be empty.
         model: A checkpoint or a ready model (imagenet), to choose senses by what the classes look like, too.
     """
-    from fewshot.model.folder_relations import own_table
+    from fewshot.core.class_names import Meaning
+    from fewshot.model.folder_relations import folder_relations, own_table
     from fewshot.model.image_files import class_folders
     from fewshot.model.names import meanings
 
@@ -27,10 +28,15 @@ def names(folder: Path, *, model: str | None = None) -> None:
         found = meanings(classes, table=own_table(folder, classes)[1])
     else:
         from fewshot.evaluation.inputs import load_model
-        from fewshot.model.predict import read_supports
+        from fewshot.model.image_files import cache_for, encode_support, support_files
+        from fewshot.model.predict import class_prototypes
 
-        supports = read_supports(load_model(model), folder)
-        found = {name: supports.meaning(name) for name in supports.names}
+        loaded, files = load_model(model), support_files(folder, zero_shot=True)
+        features, mask = encode_support(loaded, files, cache_for(loaded))
+        looks = class_prototypes(loaded, features, mask)
+        related = folder_relations("names", folder, list(files), loaded.known, looks)
+        given = {} if related is None else related.meanings
+        found = {name: given.get(name, Meaning()) for name in files}
     rows = [
         (
             name,

@@ -88,7 +88,7 @@ def graph(checkpoint: str, *, support: Path, out: Path, relations: str = "names"
 
     Args:
         checkpoint: What fewshot train wrote, or a ready model (imagenet).
-        support: A folder with one folder per class, each with at least one image.
+        support: A folder with one folder per class; an empty one is a class that is known by its name alone.
         out: The file; its ending decides the format: .png, .html, .graphml or .json.
         relations: To known classes: by the classes' names (or names.csv in the folder), none, or FILE.csv.
     """

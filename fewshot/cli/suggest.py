@@ -9,7 +9,13 @@ from fewshot.core.files import write_csv
 
 
 def suggest(
-    checkpoint: str, *, support: Path, pool: list[Path], count: int = 20, csv: Path | None = None
+    checkpoint: str,
+    *,
+    support: Path,
+    pool: list[Path],
+    count: int = 20,
+    relations: str = "names",
+    csv: Path | None = None,
 ) -> None:
     """Say which support labels look wrong, and which images of a pool to label next.
 
@@ -20,9 +26,10 @@ def suggest(
 
     Args:
         checkpoint: What fewshot train wrote, or a ready model (imagenet).
-        support: A folder with one folder per class, each with at least one image.
+        support: A folder with one folder per class; an empty one is a class that is known by its name alone.
         pool: Image files without labels, or folders of them.
         count: How many images to label, at most.
+        relations: To known classes: by the classes' names (or names.csv in the folder), none, or FILE.csv.
         csv: Also write both lists to this file: suggestion (check or label), file, class, looks_like,
             probability.
     """
@@ -30,7 +37,7 @@ def suggest(
     from fewshot.model import suggest as own
 
     check_outputs(csv)
-    suspects, candidates = own.suggest(load_model(checkpoint), support, pool, count)
+    suspects, candidates = own.suggest(load_model(checkpoint), support, pool, count, relations)
     if suspects:
         print("Labels to check:")
         rows = [(str(s.file), s.name, s.looks_like, f"{s.probability:.2f}") for s in suspects]

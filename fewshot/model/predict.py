@@ -248,7 +248,8 @@ def _relations(
         if not files and (related is None or related.rows[place].isnan().any()):
             raise InputError(
                 f"support: class {name!r} has no image in {Path(support) / name}, and no relations: its name "
-                "was not found among those that the model can use"
+                "was not found among those that the model can use; put an image there, or what it is called "
+                "into names.csv"
             )
     return related
 

@@ -104,6 +104,8 @@ def _opened(data: bytes | np.ndarray, name: str) -> Image.Image:
             if isinstance(data, np.ndarray)
             else Image.open(io.BytesIO(data), formats=FORMATS)
         )
+    except Image.DecompressionBombError:  # beyond Pillow's own limit, which is larger
+        raise InputError(f"{name}: expected an image of at most {LARGEST:,} pixels, got more") from None
     except Exception as error:
         reason = "not an image" if isinstance(error, OSError) and "identify" in str(error) else cause(error)
         reason = HTML if isinstance(data, bytes) and is_html(data) else reason
