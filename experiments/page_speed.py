@@ -47,7 +47,7 @@ def write_pictures(home: Path, model: GraphFewShot, classes: int, shots: int, qu
     names = list(numbers)[:: len(numbers) // classes][:classes]
     centres = model.known.prototypes[[numbers[name] for name in names]]
     places = [(c, home / "photos" / names[c] / f"{k}.jpg") for c in range(classes) for k in range(shots)]
-    new = [(n % classes, home / "new" / f"{n:05}.jpg") for n in range(queries)]
+    new = [(c, home / "new" / f"{n:05}.jpg") for n, c in enumerate(rng.integers(classes, size=queries))]
     for start in range(0, len(places + new), 500):
         some = (places + new)[start : start + 500]
         for label, file in some:
@@ -95,6 +95,7 @@ def measure(home: Path, model: GraphFewShot, new: list[Path]) -> dict[str, dict[
     timed("turn a page of classes", *(step(do.turn, page) for page in (2, 3, 1)))
     timed("turn a page of answers", *(step(do.look, page=page) for page in (2, 3, 4)))
     timed("a class absent", *(step(do.look, options=Options(absent=(name,))) for name in names[:REPEATS]))
+    timed("a group present", step(do.look, options=Options(present=("bird",))))
     timed("joint", step(do.look, options=Options(joint=True)))
     timed("joint, equal shares", step(do.look, options=Options(joint=True, equal=True)))
     timed("without names", step(do.look, options=Options(names=False)))
