@@ -28,6 +28,8 @@ STYLE = """
 .fs table, .fs tr, .fs td, .fs th { border: 0 !important; }
 .fs tr { border-bottom: 1px solid #8884 !important; }
 .fs td, .fs th { padding: .25rem .6rem; text-align: left; }
+.fs { overflow-x: auto; }
+#pictures, #folder { max-height: 24rem; overflow-y: auto !important; }
 .fs img { display: inline-block !important; width: 2.8rem; min-width: 2.8rem; height: 2.8rem; }
 .fs img { object-fit: cover; border-radius: 4px; margin: 1px; }
 .fs .soft { opacity: .65; }
