@@ -136,7 +136,14 @@ def main() -> None:
         model = load_model("imagenet")
         new = write_pictures(Path(folder), model, **shape)
         seconds = measure(Path(folder), model, new)
-    found = {"machine": machine(), "model": "imagenet", **shape, "median_seconds": seconds}
+    threads = torch.get_num_threads()
+    found = {
+        "machine": machine(),
+        "threads": threads,
+        "model": "imagenet",
+        **shape,
+        "median_seconds": seconds,
+    }
     write_text(arguments.out, json.dumps(found, indent=2) + "\n")
     slowest = max(seconds, key=lambda action: seconds[action]["wall"])
     print(f"slowest: {slowest}, {seconds[slowest]['wall']:.2f} s")

@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import RLock
 
 import numpy as np
+import scipy.optimize  # noqa: F401 (which the first answer for given shares would wait for)
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -150,13 +151,15 @@ class Desk:
             shots=supports.shots,
             related=supports.related is not None,
         )
+        paths = [supports.meaning(name).path for name in names]
         groups: dict[tuple[str, ...], str] = {}
         answers = []
         for file, row, own, place, unknown in zip(files, found, sets, chosen.tolist(), none, strict=True):
             some = own.nonzero()[0]
             sure = tuple(names[i] for i in some[np.argsort(-row[some], kind="stable")])
             if sure not in groups:
-                group = nearest_group([supports.meaning(name).path for name in sure])
+                own_paths = [paths[i] for i in some]
+                group = nearest_group([min(own_paths), max(own_paths)])  # all others are between these
                 groups[sure] = group[-1].replace("_", " ") if group else ""
             changed = earlier.get(file, names[place]) != names[place]
             probability = float(row[place])
