@@ -5,7 +5,8 @@
 The ready model `imagenet`, 200 folders named like classes of ImageNet with five small pictures each, 5,000
 pictures to classify. Features are put into the cache beforehand, the known class of that name with noise, so
 nothing is encoded. Each action is a call of `fewshot.page.handlers` without a browser; the median of
-three calls, in seconds and in seconds of the processor. Writes ``experiments/results/page_speed.json``.
+three calls, in seconds and in seconds of the processor, which other programs disturb less (the load average
+of the last minute is reported as well). Writes ``experiments/results/page_speed.json``.
 """
 
 import argparse
@@ -136,10 +137,10 @@ def main() -> None:
         model = load_model("imagenet")
         new = write_pictures(Path(folder), model, **shape)
         seconds = measure(Path(folder), model, new)
-    threads = torch.get_num_threads()
     found = {
         "machine": machine(),
-        "threads": threads,
+        "threads": torch.get_num_threads(),
+        "load_average": round(os.getloadavg()[0], 1),
         "model": "imagenet",
         **shape,
         "median_seconds": seconds,
