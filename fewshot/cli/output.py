@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NewType
 
 from fewshot.core.errors import InputError
 from fewshot.core.escape import printable
 from fewshot.core.files import is_stream, say, tell
 
+OutputFile = NewType("OutputFile", Path)  # an option of that type is read by `output_file`
 LISTED = 15  # how many classes of an evaluation are printed; --json writes all
 
 
@@ -120,6 +122,19 @@ def print_info(content: Mapping[str, Any]) -> None:
     splits = content["splits"]
     names = list(next(iter(splits.values())))
     print_table(("split", *names), [(split, *values.values()) for split, values in splits.items()])
+
+
+def output_file(text: str | Path) -> OutputFile:
+    """The path of a file to write, unless its text can only mean a folder, which a `Path` no longer shows.
+
+    >>> output_file("scores.csv/")
+    Traceback (most recent call last):
+    ...
+    argparse.ArgumentTypeError: expected a file to write, got 'scores.csv/', a folder
+    """
+    if os.path.basename(text) in ("", os.curdir, os.pardir):
+        raise ArgumentTypeError(f"expected a file to write, got {text!r}, a folder")
+    return OutputFile(Path(text))
 
 
 def check_outputs(*paths: Path | None, inputs: Sequence[Path] = ()) -> None:

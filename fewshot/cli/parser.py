@@ -14,6 +14,7 @@ from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 import docstring_parser
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
+from fewshot.cli.output import OutputFile, output_file
 from fewshot.core.escape import printable
 
 Command = Callable[..., None]
@@ -26,6 +27,12 @@ class Formatter(DefaultHelpFormatter):
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return "\n".join(indent + line for line in text.splitlines())
+
+    def _get_type_str(self, action: argparse.Action) -> str | None:
+        if action.type is output_file:
+            return "Path"
+        text = super()._get_type_str(action)
+        return text and re.sub(r"<class '(\w+)'>", r"\1", text)
 
 
 class Parser(ArgumentParser):
@@ -49,6 +56,7 @@ PLAINER = [  # patterns of jsonargparse's messages, and the wording that this pa
     (r"Expected a typing\.Literal\[(.*?)\]\. Got value: ", r"expected one of \1, got "),
     (r'expected "[\w.]*subcommand" to be one of {(.*)}, but it was not provided\.', r"expected one of \1"),
     (r"the following arguments are required: \w+\.(\w+)", r"\1: expected --\1"),
+    (r"^argument --(\S+): (?=expected)", r"\1: "),
     (r"argument COMMAND: invalid choice: (\S+) \(choose from (.*)\)", r"expected one of \2, got \1"),
 ]
 
@@ -136,6 +144,8 @@ def _add(parser: Parser, parameter: Parameter, hint: Any, about: str) -> None:
         parser.add_argument(option, dest=parameter.name, action="store_true", help=about)
         return
     options: dict[str, Any] = {"type": hint, "required": True} if required else {"type": hint}
+    if OutputFile in (hint, *get_args(hint)):
+        options["type"] = output_file
     if get_origin(hint) is list:
         options |= {"type": get_args(hint)[0], "nargs": "+", "action": "extend"}
     if not required:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fewshot.cli.output import check_outputs, print_table
+from fewshot.cli.output import OutputFile, check_outputs, print_table
 from fewshot.core.files import write_csv
 
 
 def suggest(
-    checkpoint: str, *, support: Path, pool: list[Path], count: int = 20, csv: Path | None = None
+    checkpoint: str, *, support: Path, pool: list[Path], count: int = 20, csv: OutputFile | None = None
 ) -> None:
     """Say which support labels look wrong, and which images of a pool to label next.
 
