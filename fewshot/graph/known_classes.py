@@ -86,9 +86,10 @@ class KnownClasses:
         tensor([[0.7071, 0.7071, 0.0000],
                 [0.0000, 0.0000, 1.0000]])
         """
-        if features.dim() != 2 or not features.is_floating_point():
+        if not isinstance(features, Tensor) or features.dim() != 2 or not features.is_floating_point():
             raise InputError(f"features: expected floats [n, D], got {_kind(features)}")
-        if labels.dtype != torch.int64 or labels.shape != features.shape[:1] or not len(labels):
+        whole = isinstance(labels, Tensor) and labels.dtype == torch.int64
+        if not whole or labels.shape != features.shape[:1] or not len(labels):
             raise InputError(f"labels: expected int64 [{len(features)}], got {_kind(labels)}")
         counts = torch.bincount(labels) if int(labels.min()) >= 0 else labels.new_zeros(1)
         if not counts.all():
