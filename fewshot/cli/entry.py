@@ -79,8 +79,6 @@ def main(words: Sequence[str] | None = None) -> int:
         _close_output()
         complain("fewshot", f"standard output: cannot be written ({error.strerror or error})")
         return 2
-    except KeyboardInterrupt:
-        return 130
 
 
 def _run(words: Sequence[str] | None) -> int:

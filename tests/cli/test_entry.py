@@ -565,14 +565,6 @@ def test_every_file_to_write_is_an_option_that_knows_folders():
     assert set(with_type(Path)) - read == folders
 
 
-def test_interrupt(monkeypatch, checkpoint):
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(GraphFewShot, "load", interrupted)
-    assert run("evaluate", checkpoint) == 130
-
-
 def test_a_reader_that_goes_away_is_no_error(letters, tmp_path):
     assert run("data", "pack", f"folder:{letters}", "--out", tmp_path / "pack", "--size", 16) == 0
     command = [sys.executable, "-m", "fewshot", "data", "info", f"packed:{tmp_path / 'pack'}"]

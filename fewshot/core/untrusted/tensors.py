@@ -7,7 +7,7 @@ import struct
 import warnings
 import zipfile
 from collections.abc import Mapping
-from io import BufferedIOBase
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,7 @@ def check_state(state: Any, where: str | Path, name: str = "state") -> dict[str,
     return state
 
 
-def _loaded(file: BufferedIOBase) -> Any:
+def _loaded(file: BufferedReader) -> Any:
     """The content of a file of torch's; torch's own messages are pages of advice to trust the file."""
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
@@ -111,7 +111,7 @@ def _loaded(file: BufferedIOBase) -> Any:
         raise ValueError(f"it holds {asked[1]}" if asked else "it is damaged") from error
 
 
-def _check_stored(file: BufferedIOBase) -> None:
+def _check_stored(file: BufferedReader) -> None:
     """That nothing in a file of torch's is compressed, so that it cannot grow."""
     if not zipfile.is_zipfile(file):
         raise ValueError("it is not what torch.save writes, or its end is missing")
