@@ -18,7 +18,7 @@ from fewshot.cli.output import OutputFile, output_file
 from fewshot.core.escape import printable
 
 Command = Callable[..., None]
-LONGEST = 10_000  # characters of a message
+LONGEST = 2000  # characters of a message
 LEFT_OUT = "left_out"  # the option that `--meta null` becomes
 
 
@@ -53,7 +53,11 @@ class Parser(ArgumentParser):
 PLAINER = [  # patterns of jsonargparse's messages, and the wording that this package uses
     (r'^Parser key "([\w.]+)"(?: element \d+)?: ', r"\1: "),
     (r"Expected a <class '(\w+)'>\. Got value: ", r"expected \1, got "),
-    (r"Expected a typing\.Literal\[(.*?)\]\. Got value: ", r"expected one of \1, got "),
+    (r"Expected a typing\.Literal\[(.*?)\]\. Got value: ?", r"expected one of \1, got "),
+    (
+        r"Does not validate against any of the Union subtypes .*?Expected a <class '(\w+)'>.* Given value: ?",
+        r"expected \1, got ",
+    ),
     (r'expected "[\w.]*subcommand" to be one of {(.*)}, but it was not provided\.', r"expected one of \1"),
     (r"the following arguments are required: \w+\.(\w+)", r"\1: expected --\1"),
     (r"^argument --(\S+): (?=expected)", r"\1: "),

@@ -15,8 +15,8 @@ def main() -> int:
         from fewshot.cli import entry
 
         return entry.main()
-    except KeyboardInterrupt:
-        _report()
+    except KeyboardInterrupt as error:
+        _report(*map(str, error.args))
         return STATUS
     finally:
         if signal.getsignal(signal.SIGINT) is _interrupt:
@@ -38,8 +38,8 @@ def _leave(*_: object) -> None:
     os._exit(STATUS)
 
 
-def _report() -> None:
+def _report(*hints: str) -> None:
     try:
-        os.write(2, b"fewshot: interrupted\n")
+        os.write(2, "; ".join(["fewshot: interrupted", *hints]).encode() + b"\n")
     except OSError:  # closed by whoever started it
         return

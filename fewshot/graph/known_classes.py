@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,9 @@ class KnownClasses:
         if not x.isfinite().all():
             raise InputError("prototypes: expected finite numbers, got nan or infinity")
         object.__setattr__(self, "prototypes", normalize(x.detach()))
+        for argument in ("names", "paths"):
+            if isinstance(getattr(self, argument), str | Mapping):
+                raise InputError(f"{argument}: expected one per class, got {getattr(self, argument)!r:.60}")
         names = tuple(map(str, range(len(x)) if self.names is None else self.names))
         object.__setattr__(self, "names", names)
         if self.paths is not None:

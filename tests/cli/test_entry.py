@@ -537,6 +537,8 @@ def test_train_passes_its_options_on(tmp_path, monkeypatch, capsys):
          "fewshot graph: error: out: expected a file to write, got 'z.html/', a folder"),
         (["compare", "x", "--episodes-out=z/."],
          "fewshot compare: error: episodes-out: expected a file to write, got 'z/.', a folder"),
+        (["predict", "x", "--support", "y", "--query", "z", "--sure", "much"],
+         "fewshot predict: error: sure: expected float, got much"),
         (["data", "info", "nothing"],
          "fewshot data info: error: data: expected "),
     ],
