@@ -5,6 +5,7 @@ import csv
 import pytest
 from coloured_pictures import COLOURS, picture
 
+from fewshot.core.errors import InputError
 from fewshot.model.predict import predict
 from fewshot.page.answers import Desk, Options
 from fewshot.page.handlers import Handlers, View, Visit
