@@ -234,8 +234,8 @@ def how_to_report() -> str:
         f"in random order ({one['episodes']:,} episodes, fingerprint {one['fingerprint']} of fewshot "
         f"{__version__}), on frozen features of a resnet12, the class graph reaches {figures[0]} % "
         f"inductively and {figures[1]} % in joint (transductive) mode with unknown class proportions, "
-        f"which is {gains[0]} and {gains[1]} points above prototypes on the same episodes (means with 95 % confidence "
-        "intervals over episodes, differences paired)."
+        f"which is {gains[0]} and {gains[1]} points above prototypes on the same episodes (means with 95 % "
+        "confidence intervals over episodes, differences paired)."
     )
     return textwrap.fill(text, 120, initial_indent="> ", subsequent_indent="> ")
 
