@@ -147,6 +147,9 @@ def check_outputs(*paths: Path | None, inputs: Sequence[Path] = ()) -> None:
         InputError: the path is a folder or an input, or its folder is not a directory or not writable.
     """
     for path in filter(None, paths):
+        if not os.path.exists(path):
+            check_writable(path)
+            continue
         if path.is_dir():
             raise InputError(f"{path}: expected a file to write, got a folder")
         if is_stream(path):
@@ -154,10 +157,9 @@ def check_outputs(*paths: Path | None, inputs: Sequence[Path] = ()) -> None:
                 raise InputError(f"{path}: cannot be written")
             continue
         check_writable(path)
-        if path.exists() and any(other.exists() and path.samefile(other) for other in inputs):
+        if any(other.exists() and path.samefile(other) for other in inputs):
             raise InputError(f"{path}: expected a file to write, got what the command reads")
-        if path.exists():
-            tell(f"{path} exists and will be replaced")
+        tell(f"{path} exists and will be replaced")
 
 
 def plus_minus(value: float | None, half: float | None, form: str = ".2f") -> str:
