@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fewshot.cli.output import check_outputs, print_checks
+from fewshot.cli.output import OutputFile, check_outputs, print_checks
 from fewshot.core.files import tell, write_json
 
 
@@ -14,7 +14,7 @@ def audit(
     features: Path | None = None,
     data: str | None = None,
     seed: int = 0,
-    json: Path | None = None,
+    json: OutputFile | None = None,
 ) -> int:
     """Check that results do not depend on what a method must not see, such as the order of the queries.
 

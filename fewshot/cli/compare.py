@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fewshot.cli.options import EpisodeOptions, KnowledgeOptions
-from fewshot.cli.output import check_outputs, print_compared, print_seen, print_unknown
+from fewshot.cli.output import OutputFile, check_outputs, print_compared, print_seen, print_unknown
 from fewshot.core.files import say, tell, write_json
 
 
@@ -19,9 +19,9 @@ def compare(
     mode: Literal["all", "inductive", "joint"] = "all",
     proportions: Literal["both", "unknown", "known"] = "both",
     reference: str = "prototypes",
-    json: Path | None = None,
-    episodes_out: Path | None = None,
-    out: Path | None = None,
+    json: OutputFile | None = None,
+    episodes_out: OutputFile | None = None,
+    out: OutputFile | None = None,
 ) -> None:
     """Score methods on the very same episodes, with the difference of each from prototypes (ProtoNet).
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fewshot.cli.output import check_outputs, print_info
+from fewshot.cli.output import OutputFile, check_outputs, print_info
 from fewshot.core.errors import InputError
 from fewshot.core.files import say, write_json
 
@@ -29,7 +29,7 @@ def pack(
     print_info(data.info(splits))
 
 
-def info(spec: str, *, json: Path | None = None) -> None:
+def info(spec: str, *, json: OutputFile | None = None) -> None:
     """Describe a data set: its splits, classes and images.
 
     Example: fewshot data info glyphs

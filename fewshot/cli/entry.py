@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -79,8 +80,6 @@ def main(words: Sequence[str] | None = None) -> int:
         _close_output()
         complain("fewshot", f"standard output: cannot be written ({error.strerror or error})")
         return 2
-    except KeyboardInterrupt:
-        return 130
 
 
 def _run(words: Sequence[str] | None) -> int:
@@ -109,9 +108,11 @@ def _close_output() -> None:
 
 def _line(error: Exception) -> str:
     """What is wrong; of what should not have happened, what to do about it."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
     if isinstance(error, InputError | OSError):
         return str(error)
-    if isinstance(error, MemoryError) or "not enough memory" in str(error):
+    if isinstance(error, MemoryError) or re.search("not enough memory|can't allocate", str(error)):
         return "there is not enough memory for that"
     kind, text = type(error).__name__, str(error)[:300]
     return f"unexpected {kind}: {text} ({TRACEBACK}=1 shows where; please report it)"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from fewshot.cli.output import check_outputs, print_table
+from fewshot.cli.output import OutputFile, check_outputs, print_table
 from fewshot.core.files import write_json
 
 PACKAGES = (
@@ -13,7 +11,7 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def env(*, json: Path | None = None) -> None:
+def env(*, json: OutputFile | None = None) -> None:
     """Print the processor, precision, memory layout, versions and cache folder: what to paste into an issue.
 
     Precision and layout are measured if they are not known yet, which takes less than a second.

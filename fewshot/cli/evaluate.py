@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fewshot.cli.options import EpisodeOptions, KnowledgeOptions
-from fewshot.cli.output import check_outputs, print_classes, print_rows, print_seen, print_unknown
+from fewshot.cli.output import OutputFile, check_outputs, print_classes, print_rows, print_seen, print_unknown
 from fewshot.core.files import tell, write_json
 from fewshot.core.modes import Inference
 
@@ -29,7 +29,7 @@ def evaluate(
     knowledge: KnowledgeOptions,
     mode: Inference = "inductive",
     proportions: Literal["unknown", "known"] = "unknown",
-    json: Path | None = None,
+    json: OutputFile | None = None,
 ) -> None:
     """Score a checkpoint on episodes, and prototypes on the same backbone and the very same episodes.
 

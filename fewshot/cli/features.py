@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fewshot.cli.output import check_outputs
+from fewshot.cli.output import OutputFile, check_outputs
 from fewshot.core.errors import InputError
 from fewshot.core.files import say, tell
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fewshot.model.few_shot import GraphFewShot
 
 
-def features(source: str, *, data: str, out: Path, devices: str | None = None) -> None:
+def features(source: str, *, data: str, out: OutputFile, devices: str | None = None) -> None:
     """Write the features of a data set, with the classes' names and paths, for fewshot compare.
 
     Your own network is FILE.py:NAME, a function (or a module) from float images [n, C, H, W] to features

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NewType
 
 from fewshot.core.errors import InputError
 from fewshot.core.escape import printable
-from fewshot.core.files import is_stream, say, tell
+from fewshot.core.files import check_writable, is_stream, say, tell
 
+OutputFile = NewType("OutputFile", Path)  # an option of that type is read by `output_file`
 LISTED = 15  # how many classes of an evaluation are printed; --json writes all
 
 
@@ -122,6 +123,19 @@ def print_info(content: Mapping[str, Any]) -> None:
     print_table(("split", *names), [(split, *values.values()) for split, values in splits.items()])
 
 
+def output_file(text: str | Path) -> OutputFile:
+    """The path of a file to write, unless its text can only mean a folder, which a `Path` no longer shows.
+
+    >>> output_file("scores.csv/")
+    Traceback (most recent call last):
+    ...
+    argparse.ArgumentTypeError: expected a file to write, got 'scores.csv/', a folder
+    """
+    if os.path.basename(text) in ("", os.curdir, os.pardir):
+        raise ArgumentTypeError(f"expected a file to write, got {text!r}, a folder")
+    return OutputFile(Path(text))
+
+
 def check_outputs(*paths: Path | None, inputs: Sequence[Path] = ()) -> None:
     """Before the work: refuse files that cannot be written, and report those that will be replaced.
 
@@ -133,26 +147,19 @@ def check_outputs(*paths: Path | None, inputs: Sequence[Path] = ()) -> None:
         InputError: the path is a folder or an input, or its folder is not a directory or not writable.
     """
     for path in filter(None, paths):
-        try:
-            found = path.stat()
-        except FileNotFoundError:
-            found = None
-        except OSError as error:  # links in a circle, a name that is too long
-            raise InputError(f"{path}: cannot be written ({error.strerror})") from None
-        if found is not None and stat.S_ISDIR(found.st_mode):
+        if not os.path.exists(path):
+            check_writable(path)
+            continue
+        if path.is_dir():
             raise InputError(f"{path}: expected a file to write, got a folder")
         if is_stream(path):
             if not os.access(path, os.W_OK):
                 raise InputError(f"{path}: cannot be written")
             continue
-        if found is not None and any(other.exists() and path.samefile(other) for other in inputs):
+        check_writable(path)
+        if any(other.exists() and path.samefile(other) for other in inputs):
             raise InputError(f"{path}: expected a file to write, got what the command reads")
-        target = Path(os.path.realpath(path))
-        home = next(folder for folder in target.parents if folder.exists())
-        if not home.is_dir() or not os.access(home, os.W_OK):
-            raise InputError(f"{path}: cannot be written, because {home} is not a writable directory")
-        if found is not None:
-            tell(f"{path} exists and will be replaced")
+        tell(f"{path} exists and will be replaced")
 
 
 def plus_minus(value: float | None, half: float | None, form: str = ".2f") -> str:

@@ -14,10 +14,11 @@ from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 import docstring_parser
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
+from fewshot.cli.output import OutputFile, output_file
 from fewshot.core.escape import printable
 
 Command = Callable[..., None]
-LONGEST = 10_000  # characters of a message
+LONGEST = 2000  # characters of a message
 LEFT_OUT = "left_out"  # the option that `--meta null` becomes
 
 
@@ -26,6 +27,12 @@ class Formatter(DefaultHelpFormatter):
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return "\n".join(indent + line for line in text.splitlines())
+
+    def _get_type_str(self, action: argparse.Action) -> str | None:
+        if action.type is output_file:
+            return "Path"
+        text = super()._get_type_str(action)
+        return text and re.sub(r"<class '(\w+)'>", r"\1", text)
 
 
 class Parser(ArgumentParser):
@@ -46,9 +53,14 @@ class Parser(ArgumentParser):
 PLAINER = [  # patterns of jsonargparse's messages, and the wording that this package uses
     (r'^Parser key "([\w.]+)"(?: element \d+)?: ', r"\1: "),
     (r"Expected a <class '(\w+)'>\. Got value: ", r"expected \1, got "),
-    (r"Expected a typing\.Literal\[(.*?)\]\. Got value: ", r"expected one of \1, got "),
+    (r"Expected a typing\.Literal\[(.*?)\]\. Got value: ?", r"expected one of \1, got "),
+    (
+        r"Does not validate against any of the Union subtypes .*?Expected a <class '(\w+)'>.* Given value: ?",
+        r"expected \1, got ",
+    ),
     (r'expected "[\w.]*subcommand" to be one of {(.*)}, but it was not provided\.', r"expected one of \1"),
     (r"the following arguments are required: \w+\.(\w+)", r"\1: expected --\1"),
+    (r"^argument --(\S+): (?=expected)", r"\1: "),
     (r"argument COMMAND: invalid choice: (\S+) \(choose from (.*)\)", r"expected one of \2, got \1"),
 ]
 
@@ -136,6 +148,8 @@ def _add(parser: Parser, parameter: Parameter, hint: Any, about: str) -> None:
         parser.add_argument(option, dest=parameter.name, action="store_true", help=about)
         return
     options: dict[str, Any] = {"type": hint, "required": True} if required else {"type": hint}
+    if OutputFile in (hint, *get_args(hint)):
+        options["type"] = output_file
     if get_origin(hint) is list:
         options |= {"type": get_args(hint)[0], "nargs": "+", "action": "extend"}
     if not required:

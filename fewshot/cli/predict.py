@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fewshot.cli.output import check_outputs, print_table
+from fewshot.cli.output import OutputFile, check_outputs, print_table
 from fewshot.core.files import say, tell, write_csv
 from fewshot.core.modes import Inference
 
@@ -22,7 +22,7 @@ def predict(
     none: bool = False,
     sure: float | None = None,
     without_known: Path | None = None,
-    csv: Path | None = None,
+    csv: OutputFile | None = None,
 ) -> None:
     """Classify your own images by a few labelled ones.
 
@@ -81,7 +81,7 @@ def predict(
         write_csv(csv, [header, *rows])
 
 
-def graph(checkpoint: str, *, support: Path, out: Path, relations: str = "names") -> None:
+def graph(checkpoint: str, *, support: Path, out: OutputFile, relations: str = "names") -> None:
     """Draw or export the class graph of your own classes.
 
     Example: fewshot graph runs/glyphs/checkpoint.pt --support letters/ --out letters.html

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fewshot.cli.output import check_outputs, print_table
+from fewshot.cli.output import OutputFile, check_outputs, print_table
 from fewshot.core.files import write_csv
 
 
@@ -15,7 +15,7 @@ def suggest(
     pool: list[Path],
     count: int = 20,
     relations: str = "names",
-    csv: Path | None = None,
+    csv: OutputFile | None = None,
 ) -> None:
     """Say which support labels look wrong, and which images of a pool to label next.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fewshot.cli.output import check_outputs, print_rows
+from fewshot.cli.output import OutputFile, check_outputs, print_rows
 from fewshot.cli.parser import LEFT_OUT
 from fewshot.core.files import say, write_json
 from fewshot.core.results_file import read_results
@@ -20,7 +20,7 @@ def train(
     seed: int | None = None,
     devices: str = "auto",
     logger: str = "csv",
-    json: Path | None = None,
+    json: OutputFile | None = None,
     **overrides: Any,
 ) -> None:
     """Train a model according to a config, and score it on the test classes.

@@ -14,6 +14,7 @@ from fewshot.core.taxonomy import Path, similarity
 from fewshot.core.wordnet import WNID, plain, wordnet
 
 Looks = Callable[[Sequence[Path], Sequence[int]], Float[Tensor, " S"]]
+LONGEST, WORDS = 10, 100  # words of a phrase of WordNet, and of a name, that are considered
 MOST = 12  # senses of a name that are considered
 # What a sense's rank among the senses of its name counts, its nearness to the nearest known classes, to the
 # other classes, and what the supports look like; the first three chosen on the names of CIFAR-100 and of
@@ -82,7 +83,7 @@ def look_up(name: str) -> Found:
     for whole in dict.fromkeys(_wholes(name)):
         if found := _entry(whole):
             return found
-    tokens = [word for word in plain(_apart(name)).split() if not word.isdigit()]
+    tokens = [word for word in plain(_apart(name)).split() if not word.isdigit()][:WORDS]
     cut = next((place for place, word in enumerate(tokens) if place and word in BETWEEN), len(tokens))
     for part in (tokens[:cut], tokens[cut + 1 :]):
         for phrase in _parts(part):
@@ -164,8 +165,8 @@ def _apart(name: str) -> str:
 
 
 def _parts(words: Sequence[str]) -> Iterator[str]:
-    """The parts of a phrase, the longest first and those of one length from the right."""
-    for length in range(len(words), 0, -1):
+    """The parts of a phrase that WordNet may have, the longest first, those of one length from the right."""
+    for length in range(min(len(words), LONGEST), 0, -1):
         for start in range(len(words) - length, -1, -1):
             yield " ".join(words[start : start + length])
 

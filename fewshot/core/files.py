@@ -77,6 +77,26 @@ def writing(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
+def check_writable(path: Path) -> None:
+    """Raise an InputError unless a file or folder can be made or replaced there, or the system knows better.
+
+    >>> check_writable(Path("/dev/null/scores.csv"))
+    Traceback (most recent call last):
+    ...
+    fewshot.InputError: /dev/null/scores.csv: cannot be written, because /dev/null is not a writable directory
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:  # links in a circle, a name that is too long
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+    target = Path(os.path.realpath(path))
+    home = next(folder for folder in target.parents if folder.exists())
+    if not home.is_dir() or not os.access(home, os.W_OK):
+        raise InputError(f"{path}: cannot be written, because {home} is not a writable directory")
+
+
 def unfinished(path: Path) -> Path:
     """A name next to a path for what is not yet finished, with the path's suffix, which some writers need.
 
@@ -137,8 +157,7 @@ def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
     """Write rows as CSV, atomically; text that a spreadsheet would take for a formula is quoted."""
     stream = io.StringIO(newline="")
     csv.writer(stream).writerows([cell(value) for value in row] for row in rows)
-    with replacing(path) as temporary:
-        temporary.write_bytes(stream.getvalue().encode("utf-8", "backslashreplace"))
+    write_bytes(path, stream.getvalue().encode("utf-8", "backslashreplace"))
 
 
 def write_tensors(path: Path, content: Any) -> None:
@@ -148,8 +167,13 @@ def write_tensors(path: Path, content: Any) -> None:
     # In memory first: if the disk is full, torch's own writer raises errors that do not say so.
     stream = io.BytesIO()
     torch.save(content, stream)
+    write_bytes(path, stream.getbuffer())
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write bytes atomically."""
     with replacing(path) as temporary:
-        temporary.write_bytes(stream.getbuffer())
+        temporary.write_bytes(content)
 
 
 def write_array(path: Path, array: Any) -> None:

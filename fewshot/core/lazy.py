@@ -3,9 +3,7 @@
 import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from importlib.util import spec_from_loader
 from types import ModuleType
 from typing import Any
 
@@ -40,8 +38,11 @@ def face(name: str, homes: Mapping[str, str], modules: Sequence[str] = ()) -> Fa
     return get, names
 
 
-class Aliases(MetaPathFinder, Loader):
+class Aliases:
     """Finds modules that have no file: other names of modules, and collections of names from several.
+
+    It has the methods of a finder and of a loader, but not their base classes, whose import takes longer than
+    all else that the command line needs before it can be interrupted.
 
     Args:
         modules: for each name, absolute, the module it stands for, or the `homes` of its `face`.
@@ -58,7 +59,8 @@ class Aliases(MetaPathFinder, Loader):
             sys.meta_path.append(self)
 
     def find_spec(self, fullname: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
-        return spec_from_loader(fullname, self) if fullname in self.modules else None
+        loader: Any = self
+        return ModuleSpec(fullname, loader) if fullname in self.modules else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         target = self.modules[spec.name]

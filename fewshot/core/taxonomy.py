@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 Path = tuple[str, ...]
+LONGEST = 100  # names of a path; WordNet's have about 20 at most
 
 
 def as_path(path: Any) -> Path:
@@ -37,14 +38,16 @@ def as_path(path: Any) -> Path:
         path: names joined by ``/``, or a sequence of names; empty or None: unknown.
 
     Raises:
-        InputError: neither text nor a sequence of texts.
+        InputError: neither text nor a sequence of texts, or more than 100 names.
 
     >>> as_path("entity/animal/crane"), as_path(["entity", " animal ", "crane"]), as_path(None)
     (('entity', 'animal', 'crane'), ('entity', 'animal', 'crane'), ())
     """
-    names = path.split("/") if isinstance(path, str) else () if path is None else path
+    names = path.split("/", LONGEST + 1) if isinstance(path, str) else () if path is None else path
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
         raise InputError(f"path: expected names joined by '/', or a sequence of names, got {path!r:.80}")
+    if len(names) > LONGEST:
+        raise InputError(f"path: expected at most {LONGEST} names from the root to the class, got more")
     return tuple(name.strip() for name in names if name.strip())
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fewshot.core.errors import InputError
 from fewshot.core.untrusted.arrays import Header, read_npy, read_npz
+from fewshot.core.untrusted.guard import reading
 from fewshot.data.class_columns import check_columns, described, numbered
 
 SPLITS = ("train", "val", "test")
@@ -244,5 +245,9 @@ def _check_shapes(arrays: Mapping[str, Header | np.ndarray], path: Path) -> None
 def _checked(arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
     """The arrays of a features file, after a check of their shapes."""
     _check_shapes(arrays, path)
+    for name, array in arrays.items():
+        if array.dtype.kind == "S":
+            with reading(path, f"{name} in UTF-8"):
+                arrays[name] = np.char.decode(array, "utf-8")
     check_columns(arrays, path)
     return arrays

@@ -22,6 +22,7 @@ from fewshot.methods.shared.call import FewShotCall
 
 Predict = Callable[[Episode], Tensor]
 Gather = Callable[[Any], list[Any]]  # from what this process has to what all of them have
+MOST = 10_000  # classes that episodes are drawn from
 MODES = {mode.value: (mode.joint, mode.known) for mode in Mode}  # the flags of each `Mode`, by name
 
 
@@ -199,16 +200,17 @@ def evaluate(
     (100.0, 0.0, {'ant': 100.0, 'bee': 100.0, 'cat': 100.0})
     """
     if sampler.episodes is None:
-        raise InputError("sampler: expected a number of episodes to evaluate on, got an endless one (None)")
-    data = sampler.data
+        raise InputError("sampler: expected a number of episodes to evaluate on, got an endless one")
+    data, size, sampler = sampler.data, sampler.data.num_classes, copy.copy(sampler)
+    if size > MOST:  # confusions are counted per pair of classes
+        raise InputError(f"sampler: expected at most {MOST:,} classes, got {size:,}")
     fingerprint, parts = Fingerprint(), []
-    sampler = copy.copy(sampler)
     sampler.reuse = True  # memory that is still in the processor's cache
     for episode in sampler:
         logits = predict(episode)
         check_logits(logits, episode, method)
         fingerprint.update(episode)
-        parts.append(answers(logits, episode, data.num_classes))
+        parts.append(answers(logits, episode, size))
     found = joined(parts)
     if gather is not None:
         everything = gather((fingerprint, found))
@@ -220,13 +222,11 @@ def evaluate(
     _, per_episode, _, confidences, hits, losses, pairs = found
     if confidences.isnan().any():
         raise InputError(f"{method}: expected logits that are numbers, got nan")
-    size = data.num_classes
     confusion = torch.bincount(pairs, minlength=size * size).view(size, size)
     accuracy, ci95 = interval95(per_episode)
     aurc, risk = risk_curve(confidences, hits)
     seen = confusion.sum(dim=1)  # queries of each class
-    # The fingerprint of a share is also that of all episodes, which have to be drawn for it.
-    partial = sampler.world > 1 and gather is None
+    partial = sampler.world > 1 and gather is None  # then all episodes have to be drawn for the fingerprint
     shares = 100.0 * confusion.diagonal() / seen
     return Scores(
         method=method,

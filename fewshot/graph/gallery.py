@@ -16,6 +16,7 @@ from fewshot.core.errors import InputError
 from fewshot.core.files import replacing, write_array, write_text
 from fewshot.core.untrusted.arrays import read_npy
 from fewshot.core.untrusted.documents import read_json
+from fewshot.core.untrusted.guard import cause
 from fewshot.graph.half_rows import HalfRows
 from fewshot.graph.nearest import MANY, InvertedIndex, Nearest, exact, faiss
 from fewshot.graph.vectors import normalize
@@ -160,8 +161,10 @@ class Gallery:
         shot = np.arange(count.max(initial=1))
         mask = shot < count[..., None]
         rows = np.where(mask, self._start[places][..., None] + shot, 0)
-        found = self._rows.take(rows.ravel()).reshape(*rows.shape, self.size)
-        return torch.from_numpy(found).float(), torch.from_numpy(mask)
+        found = torch.from_numpy(self._rows.take(rows.ravel())).float()
+        if not found.sum().isfinite():  # of normalised vectors; a file may hold others
+            raise InputError(f"{self._rows.path}: expected finite vectors, got nan or infinity")
+        return found.view(*rows.shape, self.size), torch.from_numpy(mask)
 
     def prototypes(self, index: Int64[Tensor, " c"]) -> Float[Tensor, "c D"]:
         """The normalised sum of the supports of each class."""
@@ -265,17 +268,30 @@ class Gallery:
         folder = Path(folder)
         try:
             header = read_json(folder / HEADER, "the header of a gallery", LARGEST)
-            gallery = cls(int(header["size"]))
-            gallery._rows = HalfRows(gallery.size, folder / Path(header["vectors"]).name, int(header["rows"]))
+            _check_header(header)
+            gallery = cls(header["size"])
+            gallery._rows = HalfRows(gallery.size, folder / Path(header["vectors"]).name, header["rows"])
             gallery._start, gallery._count = (np.array(header[key], np.int64) for key in ("start", "count"))
-            gallery.labels = list(header["labels"])
+            gallery.labels = header["labels"]
             gallery._centres = gallery._lists(folder / LISTS)
             gallery._places = {x: place for place, x in enumerate(gallery.labels) if x is not None}
-            start, end = gallery._start, gallery._start + gallery._count
-            whole = gallery.size > 0 and len(start) == len(gallery.labels) and header["format"] == FORMAT
-            if not (whole and (start >= 0).all() and (start <= end).all() and (end <= header["rows"]).all()):
-                raise ValueError("classes without rows, or another format")
         except (InputError, OSError, ValueError, KeyError, TypeError) as error:
-            reason = " ".join(str(error).split()[:20])
-            raise InputError(f"{folder}: expected a gallery of classes ({reason})") from error
+            raise InputError(f"{folder}: expected a gallery of classes ({cause(error)})") from error
         return gallery
+
+
+def _check_header(header: Any) -> None:
+    """Raise a ValueError unless these are labels, each with rows that there are, of a gallery."""
+    size, rows, labels = (header[key] for key in ("size", "rows", "labels"))
+    numbers = [size, rows, *header["start"], *header["count"]]
+    if not all(type(number) is int and 0 <= number < 2**48 for number in numbers) or not size:
+        raise ValueError("numbers out of range")
+    kinds = {type(label) for label in labels}
+    used = [label for label in labels if label is not None]
+    if not isinstance(labels, list) or not kinds <= {str, int, type(None)} or len(set(used)) < len(used):
+        raise ValueError("labels that are no texts or numbers, or not distinct")
+    spans = list(zip(labels, header["start"], header["count"], strict=True))
+    if any(start + count > rows or (label is None) != (count == 0) for label, start, count in spans):
+        raise ValueError("classes without rows")
+    if header["format"] != FORMAT:
+        raise ValueError("another format")

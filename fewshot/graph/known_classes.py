@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,9 @@ class KnownClasses:
         if not x.isfinite().all():
             raise InputError("prototypes: expected finite numbers, got nan or infinity")
         object.__setattr__(self, "prototypes", normalize(x.detach()))
+        for argument in ("names", "paths"):
+            if isinstance(getattr(self, argument), str | Mapping):
+                raise InputError(f"{argument}: expected one per class, got {getattr(self, argument)!r:.60}")
         names = tuple(map(str, range(len(x)) if self.names is None else self.names))
         object.__setattr__(self, "names", names)
         if self.paths is not None:
@@ -86,9 +89,10 @@ class KnownClasses:
         tensor([[0.7071, 0.7071, 0.0000],
                 [0.0000, 0.0000, 1.0000]])
         """
-        if features.dim() != 2 or not features.is_floating_point():
+        if not isinstance(features, Tensor) or features.dim() != 2 or not features.is_floating_point():
             raise InputError(f"features: expected floats [n, D], got {_kind(features)}")
-        if labels.dtype != torch.int64 or labels.shape != features.shape[:1] or not len(labels):
+        whole = isinstance(labels, Tensor) and labels.dtype == torch.int64
+        if not whole or labels.shape != features.shape[:1] or not len(labels):
             raise InputError(f"labels: expected int64 [{len(features)}], got {_kind(labels)}")
         counts = torch.bincount(labels) if int(labels.min()) >= 0 else labels.new_zeros(1)
         if not counts.all():

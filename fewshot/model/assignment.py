@@ -128,6 +128,7 @@ def given_shares(proportions: Any, names: Iterable[Any]) -> Float[np.ndarray, " 
         shares = np.array([proportions[name] for name in names], float)
     except (TypeError, ValueError):
         shares = np.array([np.nan])
-    if not (np.isfinite(shares).all() and (shares >= 0).all() and shares.sum() > 0):
+    if not (np.isfinite(shares).all() and (shares >= 0).all() and shares.max(initial=0) > 0):
         raise InputError("proportions: expected numbers from 0 up, not all of them 0")
+    shares /= shares.max()  # their sum might be larger than any number
     return shares / shares.sum()

@@ -27,15 +27,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise InputError(f"checkpoint: expected a file that `fewshot train` wrote, got {path}")
-    try:
-        content = read_tensors(path, "tensors and plain values")
-    except InputError as error:
-        raise InputError(f"{path}: not a checkpoint of fewshot, or a truncated one ({error})") from error
+    content = read_tensors(path, "a checkpoint of fewshot")
     if not isinstance(content, dict) or content.get("format") != "fewshot":
-        raise InputError(f"{path}: not a checkpoint of fewshot")
+        raise InputError(f"{path}: expected a checkpoint of fewshot (it holds something else)")
     if content.get("version") != FORMAT:
         raise InputError(
-            f"{path}: expected a checkpoint of format {FORMAT}, got {content.get('version')}; "
+            f"{path}: expected a checkpoint of format {FORMAT}, got {brief(content.get('version'))}; "
             "train it again, or use the version of fewshot that wrote it"
         )
     _check_fields(content, path)

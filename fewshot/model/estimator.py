@@ -22,7 +22,7 @@ from fewshot.model.calibration import Calibration
 from fewshot.model.estimator_inputs import check_parameters, encoded, own_graph
 from fewshot.model.estimator_large import NEAREST, ManyClasses, spread
 from fewshot.model.relations import fitting, labels_in, rows
-from fewshot.model.supports import content_keys, dense, device_of, kept, named, padded
+from fewshot.model.supports import check_labels, content_keys, dense, device_of, kept, named, padded
 from fewshot.model.sure_sets import check_level
 
 MANY = 1000  # classes; beyond this number, each listens to its nearest only
@@ -136,9 +136,9 @@ class FewShotClassifier(ManyClasses, ClassifierMixin, BaseEstimator):
         Raises:
             ValueError: as for ``fit``, or features of another size or labels of another kind than before.
         """
-        return self._learn(
-            X, y, [] if classes is None else [np.asarray(classes)], not hasattr(self, "classes_")
-        )
+        check_labels("classes", classes)
+        columns = [] if classes is None else [np.asarray(classes)]
+        return self._learn(X, y, columns, restart=not hasattr(self, "classes_"))
 
     def predict(self, X: Any) -> Shaped[np.ndarray, " M"]:
         """The label of each query: features **[M, D]**, or with a model images **[M, C, H, W]**."""
@@ -207,6 +207,7 @@ class FewShotClassifier(ManyClasses, ClassifierMixin, BaseEstimator):
 
     def _learned(self, X: Any, y: Any, classes: list[np.ndarray], restart: bool) -> FewShotClassifier:
         check_parameters(self.get_params(deep=False), self._known_classes())
+        check_labels("y", y)
         with named("X, y"):
             X, y = self._validated(X, y, reset=restart)
             check_classification_targets(y)
@@ -221,8 +222,7 @@ class FewShotClassifier(ManyClasses, ClassifierMixin, BaseEstimator):
             columns = unique_labels(y, *classes)  # refuses a mix of text and numbers
         order = kept(np.searchsorted(columns, labels), keys, self.shots)
         # Only supports that are new and kept are encoded.
-        old = 0 if restart else len(self.supports_)
-        fresh = order >= old
+        fresh = order >= (old := 0 if restart else len(self.supports_))
         features = encoded(self.model, X[order[fresh] - old], None if restart else self.supports_.shape[1])
         supports = np.empty((len(order), features.shape[1]), features.dtype)
         supports[fresh] = features
@@ -252,7 +252,7 @@ class FewShotClassifier(ManyClasses, ClassifierMixin, BaseEstimator):
             kinds = [np.float64, np.float32] if reset else self.supports_.dtype
             return validate_data(self, X, *y, reset=reset, dtype=kinds)
         X = np.asarray(X)
-        if X.dtype != np.uint8 or X.ndim != 4:
+        if X.dtype != np.uint8 or X.ndim != 4 or 0 in X.shape[1:]:
             raise InputError(f"X: expected images uint8 [n, C, H, W], got {X.dtype} {list(X.shape)}")
         return validate_data(self, X, *y, reset=reset, dtype=None, allow_nd=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from fewshot.core import results_file
 from fewshot.core.errors import InputError
-from fewshot.core.files import remove, sweep, unfinished, write_text, writing
+from fewshot.core.files import check_writable, remove, sweep, unfinished, write_text, writing
 from fewshot.core.modes import check_inference
 from fewshot.model.backbones.layers import in_channels
 from fewshot.model.few_shot import GraphFewShot
@@ -101,7 +102,7 @@ def export_model(
     >>> sorted(file.name for file in folder.iterdir())
     ['README.md', 'backbone.pt2', 'graph.pt2']
     """
-    folder = Path(folder).resolve()
+    folder = Path(os.path.realpath(folder))
     check_target(folder, format, mode)
     image = _image_shape(model)
     parts = _parts(model, mode, image)
@@ -123,6 +124,7 @@ def check_target(folder: Path, format: str, mode: str) -> None:
     check_inference(mode)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(f"out: expected a new or an empty folder, got {folder}, which is neither")
+    check_writable(folder)
     missing = [name for name in ONNX if importlib.util.find_spec(name) is None] if format == "onnx" else []
     if missing:
         raise InputError(

@@ -192,6 +192,7 @@ class GraphFewShot(nn.Module):
                 activations stay in its cache.
             device: where to compute (the model moves there); default is the model's device.
         """
+        check_images("images", data.items, "n C H W")
         if device is not None:
             self.to(device)
         here = self.base_mean.device

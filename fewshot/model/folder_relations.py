@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,7 +100,7 @@ def folder_relations(
 
 def own_table(support: str | Path, classes: Sequence[str]) -> tuple[Path | None, ClassTable]:
     """The table in a support folder; else the paths of the benchmark whose classes these are, if any."""
-    file = next((file for name in TABLES if (file := Path(support) / name).is_file()), None)
+    file = next((file for name in TABLES if os.path.lexists(file := Path(support) / name)), None)
     if file is not None:
         return file, read_class_table(file, classes)
     found = find_paths(classes) or [""] * len(classes)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from fewshot.model.few_shot import GraphFewShot
 from fewshot.model.preprocess import LARGEST_SIDE
 
 BATCH, LARGEST_BATCH = 256, 2**25  # images, and pixels, decoded at a time
+MOST = 10**6  # files below a folder
 
 
 def class_folders(folder: str | Path) -> list[Path]:
@@ -178,13 +180,7 @@ def _existing(argument: str, path: str | Path) -> Path:
 
 def _images_below(folder: Path) -> list[Path]:
     """All image files below a folder, by path; hidden ones are left out."""
-    return sorted(
-        file
-        for file in folder.rglob("*")
-        if file.suffix.lower() in EXTENSIONS
-        and file.is_file()
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-    )
+    return sorted(file for file in _files_below(folder) if file.suffix.lower() in EXTENSIONS)
 
 
 def _content(file: Path) -> bytes:
@@ -193,4 +189,24 @@ def _content(file: Path) -> bytes:
 
 def _is_empty(folder: Path) -> bool:
     """Whether a folder holds no file but hidden ones."""
-    return not any(file.is_file() and not file.name.startswith(".") for file in folder.rglob("*"))
+    return next(_files_below(folder), None) is None
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """All files below a folder that are not hidden; links to folders are not followed.
+
+    Raises:
+        InputError: a folder that cannot be read, or so many files that it cannot be meant.
+    """
+    seen = 0
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"{error.filename}: cannot be read ({error.strerror})")
+
+    for home, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if (seen := seen + len(folders) + len(files)) > MOST:
+            raise InputError(f"{folder}: expected a folder of images, got more than {MOST:,} files")
+        for name in files:
+            if not name.startswith(".") and (file := Path(home, name)).is_file():
+                yield file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from fewshot.core.errors import InputError
+from fewshot.core.files import write_bytes
 
 Format = Literal["onnx", "torch"]
 Inputs = tuple[Tensor, ...]
@@ -45,6 +47,8 @@ def write_part(part: Part, path: Path, format: Format) -> float:
             for node in program.graph.nodes:
                 node.meta.pop("stack_trace", None)  # paths of this machine
             run = _save_onnx(part, program, shapes, path) if format == "onnx" else _save_torch(program, path)
+    except InputError:  # a full disk
+        raise
     except Exception as error:  # tracing, translating and serialising each raise their own
         cause: BaseException = error
         while cause.__cause__:  # it is more specific than the exporter's own error
@@ -80,7 +84,9 @@ def _save_onnx(part: Part, program: ExportedProgram, shapes: dict[str, Any], pat
 
 
 def _save_torch(program: ExportedProgram, path: Path) -> Run:
-    torch.export.save(program, path)
+    stream = io.BytesIO()  # if the disk is full, torch's own writer raises errors that do not say so
+    torch.export.save(program, stream)
+    write_bytes(path, stream.getbuffer())
     module = torch.export.load(path).module()
 
     def run(inputs: Inputs) -> list[Tensor]:

@@ -1,5 +1,6 @@
 """Which supports of each class are kept, and their order, independently of the order in which they came."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -65,13 +66,46 @@ def places(index: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
     return np.arange(len(index)) - np.searchsorted(index, index)
 
 
+def check_labels(argument: str, labels: Any) -> None:
+    """Raise an InputError if a label is missing: None, NaN, or pandas' NA or NaT.
+
+    >>> check_labels("y", ["heron", None])
+    Traceback (most recent call last):
+    ...
+    fewshot.InputError: y: expected a label for each row, got None in row 1
+    """
+    if labels is None:  # scikit-learn's own message, or an option that was left out
+        return
+    if isinstance(labels, list | tuple):  # as an array of text, NaN would become a word
+        values = np.empty(len(labels), object)
+        values[:] = labels
+    else:
+        values = np.asarray(labels)
+    if values.dtype.kind not in "OmM":  # scikit-learn finds NaN among numbers
+        return
+    for row, value in enumerate(values.ravel()):
+        if _is_missing(value):
+            raise InputError(f"{argument}: expected a label for each row, got {value} in row {row}")
+
+
+def _is_missing(value: Any) -> bool:
+    try:
+        return value is None or bool(value != value)
+    except TypeError:  # of pandas' NA, which is neither equal to itself nor not
+        return True
+    except Exception:  # of an array
+        return False
+
+
 @contextmanager
 def named(arguments: str) -> Iterator[None]:
     """Report what scikit-learn or torch cannot take for an array as an error of these arguments."""
     try:
         yield
-    except (TypeError, AttributeError, RuntimeError) as error:
-        if "argument must be a string" in str(error):  # what scikit-learn asks its estimators to raise
+    except (TypeError, AttributeError, RuntimeError, ValueError) as error:
+        if isinstance(error, ValueError) and "could not convert" not in str(error):  # it names the argument
+            raise
+        if re.search("argument must be a string.*dict", str(error)):  # what scikit-learn's checks expect
             raise
         raise InputError(f"{arguments}: expected arrays of numbers and labels ({cause(error)})") from error
 

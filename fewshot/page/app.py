@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -157,8 +158,9 @@ def serve(
         The page and its address.
 
     Raises:
-        InputError: the port is taken, or the folder cannot be used.
+        InputError: the port is taken, the host is no address of this machine, or the folder cannot be used.
     """
+    _check_address(host, port)
     page = build(model, support, name)
     # Fonts of the system, since the default theme's would be loaded from elsewhere.
     theme = gr.themes.Default(
@@ -184,6 +186,18 @@ def serve(
         print(address, flush=True)
         page.block_thread()
     return page, address
+
+
+def _check_address(host: str, port: int | None) -> None:
+    """Raise an InputError unless a server can listen there."""
+    if port is not None and not 1 <= port <= 65535:
+        raise InputError(f"port: expected a number from 1 to 65535, got {port}")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.bind((address[0], 0, *address[2:]))  # any port
+    except (OSError, UnicodeError) as error:
+        raise InputError(f"host: expected an address of this machine, got {host!r:.80}") from error
 
 
 def _options(joint: bool, names: bool, equal: bool, absent: list[str], present: list[str]) -> Options:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import time
@@ -15,7 +16,7 @@ from fewshot.data.readers.source import EXTENSIONS
 from fewshot.page.features import State, state
 
 TRASH = ".fewshot-trash"  # in the support folder; hidden, so that no class
-LONGEST = 80  # characters of a name
+LONGEST, BYTES = 80, 200  # characters and bytes of a name
 
 
 class SupportFolder:
@@ -70,14 +71,13 @@ class SupportFolder:
         """Copy a picture into a class; returns its new place.
 
         Raises:
-            InputError: no such class, no such file, or no picture by its name.
+            InputError: no such class, or a link to elsewhere; no such file, or no picture by its name.
         """
         file = Path(file)
         if file.suffix.lower() not in EXTENSIONS:
             raise InputError(f"picture: expected {', '.join(sorted(EXTENSIONS))}, got {file.name!r:.80}")
         with self._lock:
-            home = self._class(name)
-            target = _free(home / f"{safe_name(file.stem)}{file.suffix.lower()}")
+            target = _free(self._home(name, file.name) / f"{safe_name(file.stem)}{file.suffix.lower()}")
             self._write(lambda: shutil.copyfile(file, target))
             self._did(f"picture to {name!r}", lambda: self._to_trash(target))
         return target
@@ -101,7 +101,7 @@ class SupportFolder:
         """
         with self._lock:
             file = self._picture(picture)
-            target = _free(self._class(name) / file.name)
+            target = _free(self._home(name, file.name) / file.name)
             self._write(lambda: shutil.move(file, target))
             self._did(
                 f"{file.name!r} moved to {name!r}",
@@ -136,6 +136,15 @@ class SupportFolder:
             self.changes += changes
             return what
 
+    def _holds(self, file: Path) -> bool:
+        """Whether a path is that of a file of a class here, and of none that a link leads to."""
+        path, root = file.absolute(), Path(os.path.realpath(self.folder))
+        if ".." in file.parts or not path.is_relative_to(self.folder):
+            return False
+        parts, home = path.relative_to(self.folder).parts, Path(os.path.realpath(path.parent))
+        visible = len(parts) > 1 and not any(part.startswith(".") for part in parts)
+        return visible and home != root and home.is_relative_to(root)
+
     def _class(self, name: str) -> Path:
         if name not in self.classes():
             raise InputError(f"class: expected one of {', '.join(self.classes())}, got {name!r:.80}")
@@ -143,15 +152,23 @@ class SupportFolder:
 
     def _picture(self, picture: str | Path) -> Path:
         file = Path(picture)
-        inside = file.absolute().is_relative_to(self.folder) and ".." not in file.parts
-        if not inside or not file.is_file() or TRASH in file.parts:
+        if not self._holds(file) or not file.is_file():
             raise InputError(f"picture: expected one of a class here, got {str(picture)!r:.120}")
         return file
 
+    def _home(self, name: str, file: str) -> Path:
+        """The folder of a class that a picture may go to."""
+        home = self._class(name)
+        if not self._holds(home / file):
+            raise InputError(f"class: expected a folder of its own, got the link {name!r:.80}")
+        return home
+
     def _to_trash(self, path: Path) -> Path:
-        target = _free(self.folder / TRASH / f"{time.time_ns()}-{path.name}")
+        target = _free(self.folder / TRASH / f"{time.time_ns()}-{_cut(path.stem)}{path.suffix[:10]}")
 
         def move() -> None:
+            if target.parent.is_symlink():
+                raise InputError(f"support: expected {TRASH} to be a folder, got a link")
             target.parent.mkdir(exist_ok=True)
             shutil.move(path, target)
 
@@ -182,17 +199,22 @@ def safe_name(name: str) -> str:
     text = "".join(" " if unicodedata.category(letter)[0] in "CZ" else letter for letter in text)
     text = re.sub(r'[/\\:*?"|]+', " ", text)
     text = re.sub(r"(^|\s)\.+(?=\s|$)", " ", text).strip(" .")
-    text = re.sub(r"\s+", " ", text)[:LONGEST].strip(" .")
+    text = _cut(re.sub(r"\s+", " ", text)[:LONGEST]).strip(" .")
     if not text:
         raise InputError(f"name: expected letters or digits, got {name!r:.80}")
     return text
 
 
+def _cut(name: str) -> str:
+    """The beginning of a name, so short that something can be put before and after it."""
+    return os.fsencode(name)[:BYTES].decode(errors="ignore")
+
+
 def _free(path: Path) -> Path:
-    """The path, or one like it where nothing is yet."""
+    """The path, or one like it where nothing is yet, not even a link to nowhere."""
     number = 1
     free = path
-    while free.exists():
+    while os.path.lexists(free):
         number += 1
         free = path.with_name(f"{path.stem}-{number}{path.suffix}")
     return free

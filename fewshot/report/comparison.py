@@ -40,8 +40,10 @@ class Comparison(list[Compared]):
         Raises:
             ImportError: pandas is not installed.
         """
-        import pandas
-
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError("to_pandas: expected pandas (pip install pandas), got none") from error
         return pandas.DataFrame([row.row() for row in self])
 
     def draw(self, path: str | Path, title: str = "") -> Path:

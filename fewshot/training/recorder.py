@@ -127,7 +127,8 @@ class Display:
                 for key, value in row.items()
                 if key.startswith("val_")
             )
-            loss = f"loss {self._last['loss']:.3f}, {self._rate}, " if "loss" in self._last else ""
+            rate = f"{self._rate}, " if self._rate else ""
+            loss = f"loss {self._last['loss']:.3f}, {rate}" if "loss" in self._last else ""
             self.say(f"{row['stage']} step {row['step']}: {loss}validation {scores} ({row['seconds']:.0f} s)")
 
     def say(self, text: str) -> None:

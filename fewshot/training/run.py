@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -14,6 +13,7 @@ from lightning.fabric import Fabric
 from torch import nn
 
 from fewshot.core.errors import InputError
+from fewshot.core.files import check_writable
 from fewshot.core.untrusted.guard import reading
 from fewshot.core.untrusted.tensors import check_state, field
 from fewshot.data.loading import load
@@ -69,12 +69,13 @@ def train(
         KeyboardInterrupt: on SIGINT, with the state saved.
     """
     check_names(loggers)
+    path = named(out or Path("runs") / config.name)
+    check_writable(path)
     fabric = launch(devices)
     splits = _loaded(config, fabric)
     here = replace(splits, train=resident(splits.train, fabric.device))
     workers = workers_of(fabric)
     plan = planned(config, here, workers)
-    path = named(out or Path("runs") / config.name)
     config = replace(config, precision=_precision(config, path, resume, fabric))
     model = build(config, splits)
     if config.compile:
@@ -102,8 +103,7 @@ def train(
                 write_outcome(config, splits, model, plan.final, scores, folder, recorder)
         fabric.barrier()
     except KeyboardInterrupt:
-        print("interrupted; the same command with --resume continues from here", file=sys.stderr)
-        raise
+        raise KeyboardInterrupt("the same command with --resume continues from here") from None
     finally:
         if folder is not None:
             folder.close()

@@ -5,6 +5,8 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
+from typing import get_args, get_type_hints
 
 import matplotlib
 import numpy as np
@@ -13,7 +15,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from fewshot import backbones
-from fewshot.cli.entry import main
+from fewshot.cli.entry import COMMANDS, main
+from fewshot.cli.output import OutputFile
 from fewshot.core.errors import InputError
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.methods import catalogue
@@ -530,6 +533,12 @@ def test_train_passes_its_options_on(tmp_path, monkeypatch, capsys):
          "fewshot evaluate: error: checkpoint: expected a file that `fewshot train` wrote, got /no/file"),
         (["graph", "x", "--support", "y", "--out", "z.gif"],
          "fewshot graph: error: out: expected a file that ends in .png, .html, .graphml, .json, got 'z.gif'"),
+        (["graph", "x", "--support", "y", "--out", "z.html/"],
+         "fewshot graph: error: out: expected a file to write, got 'z.html/', a folder"),
+        (["compare", "x", "--episodes-out=z/."],
+         "fewshot compare: error: episodes-out: expected a file to write, got 'z/.', a folder"),
+        (["predict", "x", "--support", "y", "--query", "z", "--sure", "much"],
+         "fewshot predict: error: sure: expected float, got much"),
         (["data", "info", "nothing"],
          "fewshot data info: error: data: expected "),
     ],
@@ -542,12 +551,20 @@ def test_what_is_wrong_is_one_line(arguments, message, capsys):
     assert shown.err.startswith(message)
 
 
-def test_interrupt(monkeypatch, checkpoint):
-    def interrupted(*_):
-        raise KeyboardInterrupt
+def test_every_file_to_write_is_an_option_that_knows_folders():
+    def with_type(kind):
+        return [
+            name
+            for command in [*COMMANDS.values(), *COMMANDS["data"].values()]
+            if callable(command)
+            for name, hint in get_type_hints(command).items()
+            if kind in (hint, *get_args(hint))
+        ]
 
-    monkeypatch.setattr(GraphFewShot, "load", interrupted)
-    assert run("evaluate", checkpoint) == 130
+    assert Counter(with_type(OutputFile)) == {"json": 6, "out": 3, "csv": 2, "episodes_out": 1}
+    read = {"features", "folder", "password", "pool", "query", "support", "without_known"}
+    folders = {"out", "to"}  # of a run, an export, a pack, downloads
+    assert set(with_type(Path)) - read == folders
 
 
 def test_a_reader_that_goes_away_is_no_error(letters, tmp_path):

@@ -33,6 +33,11 @@ def test_names_that_wordnet_lacks(name: str) -> None:
     assert choose([look_up(name)], KNOWN)[0].path == ()
 
 
+def test_a_name_of_very_many_words() -> None:
+    assert look_up("qwrtz " * 30_000).senses == ()
+    assert look_up("qwrtz " * 90 + "great blue heron").phrase == "great blue heron"
+
+
 @pytest.mark.parametrize(
     ("name", "others", "above"),
     [

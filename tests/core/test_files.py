@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fewshot.core.errors import InputError
-from fewshot.core.files import HOST, MARK, replacing, write_csv, write_json, write_tensors
+from fewshot.core.files import HOST, MARK, check_writable, replacing, write_csv, write_json, write_tensors
 
 
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -121,3 +121,16 @@ def test_a_kept_mode_and_swept_leftovers(tmp_path):
 def test_another_error_in_the_block_stays_what_it_is(tmp_path):
     with pytest.raises(FileNotFoundError), replacing(tmp_path / "a.txt"):
         (tmp_path / "missing").read_text()
+
+
+def test_where_nothing_can_be_made_is_known_before(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").touch()
+    check_writable(tmp_path / "new" / "a.csv")
+    for path, reason in (
+        ("loop", r"Too many levels of symbolic links"),
+        ("a" * 300, "File name too long"),
+        ("file/a.csv", "file is not a writable directory"),
+    ):
+        with pytest.raises(InputError, match=f": cannot be written.*{reason}"):
+            check_writable(tmp_path / path)

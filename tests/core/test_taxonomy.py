@@ -153,6 +153,11 @@ def test_embeddings_are_compared_by_cosine() -> None:
             "paths: expected a sequence of paths, got one text, 'a/b'",
         ),
         (lambda: taxonomy.similarity(["a"], [3]), "known_paths: expected names joined by '/'"),
+        (
+            lambda: taxonomy.similarity(["a/" * 10**6], ["a"]),
+            "paths: expected at most 100 names from the root",
+        ),
+        (lambda: taxonomy.as_path(["a"] * 101), "path: expected at most 100 names from the root"),
         (lambda: taxonomy.cut(["a"], 0), "names: expected at least 1, got 0"),
         (lambda: taxonomy.shuffled(1), "n: expected at least 2 rows"),
         (lambda: taxonomy.shuffled(3, -1), "seed: expected at least 0, got -1"),

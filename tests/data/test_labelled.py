@@ -53,6 +53,20 @@ def test_npz_by_class_and_by_item_give_the_same_set(tmp_path: Path) -> None:
         assert sorted(ours.tolist()) == sorted(theirs.tolist())
 
 
+def test_texts_as_bytes_are_texts(tmp_path: Path) -> None:
+    arrays = {
+        "features": np.eye(3),
+        "labels": np.array(["dög", "cat", "dög"]),
+        "split": np.array(["test"] * 3),
+    }
+    as_bytes = {name: np.char.encode(arrays[name], "utf-8") for name in ("labels", "split")}
+    np.savez(tmp_path / "f.npz", **(arrays | as_bytes))
+    assert FeatureSet.from_npz(tmp_path / "f.npz").class_names == ("cat", "dög")
+    np.savez(tmp_path / "f.npz", **(arrays | {"labels": np.array([b"\xff", b"a", b"b"])}))
+    with pytest.raises(InputError, match=r"f\.npz: expected labels in UTF-8 \("):
+        FeatureSet.from_npz(tmp_path / "f.npz")
+
+
 def test_mean_of_the_train_split_is_the_base_mean(tmp_path: Path) -> None:
     features = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
     np.savez(tmp_path / "f.npz", features=features, wnids=["a", "b"], split=["train", "test"])

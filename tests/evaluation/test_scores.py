@@ -13,6 +13,7 @@ from fewshot.core.errors import InputError
 from fewshot.data.labelled import FeatureSet
 from fewshot.episodes.episode import Episode
 from fewshot.episodes.sampler import EpisodeSampler
+from fewshot.evaluation import scores
 from fewshot.evaluation.answers import risks
 from fewshot.evaluation.scores import as_predict, evaluate, hardest_pairs, interval95, paired_difference
 from fewshot.methods.prototypes import prototypes
@@ -177,7 +178,7 @@ def test_paired_difference_leaves_out_what_episodes_share():
     assert paired_difference(low, low) == (0.0, 0.0)
 
 
-def test_refusals():
+def test_refusals(monkeypatch):
     one, other = (evaluate(given, Fixed([random_batch(0, way=n)]), method=f"m{n}") for n in (3, 4))
     same = (
         f"expected m3 and m4 on the same episodes, got fingerprints {one.fingerprint} and {other.fingerprint}"
@@ -194,6 +195,9 @@ def test_refusals():
         evaluate(given, endless, method="m")
     with pytest.raises(InputError, match="at least 1 episode"):
         evaluate(given, Fixed([]), method="m")
+    monkeypatch.setattr(scores, "MOST", 2)
+    with pytest.raises(InputError, match=r"sampler: expected at most 2 classes, got \d"):
+        evaluate(given, Fixed([random_batch(0)]), method="m")
 
 
 def test_hardest_pairs_are_symmetric_and_sorted():

@@ -140,10 +140,24 @@ def test_what_is_no_gallery_is_refused(tmp_path: Path):
     gallery, _ = filled()
     gallery.save(tmp_path)
     header = json.loads((tmp_path / HEADER).read_text())
-    for change in ({"rows": 999}, {"size": 0}, {"format": 2}, {"start": [-1] * 30}, {"count": [99] * 30}):
+    inf = float("inf")
+    for change in (
+        *({"rows": rows} for rows in (999, -1, 0, 2**60, 2**70, inf, "61", None)),
+        *({"size": size} for size in (0, -8, 2**70, 8.5, True, inf, "8")),
+        *({"start": [start] * 30} for start in (-1, 2**62, 2**70, 0.5, "0", True, None, [0])),
+        *({"count": [count] * 30} for count in (-1, 0, 99, 2**63 - 1)),
+        *({"labels": labels} for labels in (["a"] * 30, [0.5] * 30, [None] * 30, "a" * 30, {}, [["a"]] * 30)),
+        *({"format": value} for value in (2, None)),
+        *({"vectors": name} for name in ("", "\0", "../x", "a" * 5000, 5, HEADER)),
+    ):
         (tmp_path / HEADER).write_text(json.dumps(header | change))
         with pytest.raises(InputError, match="expected a gallery of classes"):
             Gallery.open(tmp_path)
+    (tmp_path / HEADER).write_text(json.dumps(header))
+    size = (tmp_path / header["vectors"]).stat().st_size
+    (tmp_path / header["vectors"]).write_bytes(b"\xff" * size)  # rows of NaN
+    with pytest.raises(InputError, match=r"vectors-1\.f16: expected finite vectors, got nan or infinity"):
+        Gallery.open(tmp_path).nearest(vectors(1), 2)
     gallery.add(vectors(1), [("a", "b")])
     with pytest.raises(InputError, match=r"^labels: expected texts or whole numbers only, to be saved$"):
         gallery.save()

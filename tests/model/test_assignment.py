@@ -82,3 +82,5 @@ def test_what_are_no_shares_is_refused(given, message: str) -> None:
 def test_shares() -> None:
     assert given_shares(None, "ab") is given_shares("unknown", "ab") is None
     assert given_shares("equal", "abcd").tolist() == [0.25] * 4
+    assert given_shares({"a": 1e308, "b": 1e308, "c": 0}, "abc").tolist() == [0.5, 0.5, 0]
+    assert given_shares({"a": 5e-324, "b": 5e-324}, "ab").tolist() == [0.5, 0.5]

@@ -17,6 +17,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import fewshot
 from fewshot import ClassGraph, FewShotClassifier, GraphFewShot, InputError, backbones
+from fewshot.data.labelled import LabelledSet
 from fewshot.data.synthetic import made_up_features, made_up_images
 from fewshot.model import estimator
 from fewshot.model.supports import content_keys
@@ -350,7 +351,6 @@ def test_a_refused_fit_leaves_the_estimator_as_it_was():
 @pytest.mark.parametrize(
     ("X", "y"),
     [
-        (np.eye(3), ["a", None, "b"]),
         (torch.eye(3, dtype=torch.bfloat16), [0, 1, 2]),
         (torch.eye(3, requires_grad=True), [0, 1, 2]),
         (None, [0, 1, 2]),
@@ -359,6 +359,57 @@ def test_a_refused_fit_leaves_the_estimator_as_it_was():
 def test_what_is_no_array_is_refused(X, y):
     with pytest.raises(ValueError, match=r"."):
         FewShotClassifier().fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        ["a", None, "b"],
+        ["a", np.nan, "b"],
+        [0, None, 1],
+        np.array(["a", np.nan, "b"], dtype=object),
+        np.array(["2026-01-01", "NaT", "2026-01-02"], dtype="datetime64[D]"),
+    ],
+    ids=str,
+)
+def test_a_missing_label_is_named(y):
+    clf = FewShotClassifier()
+    with pytest.raises(InputError, match=r"^y: expected a label for each row, got (None|nan|NaT) in row 1$"):
+        clf.fit(np.eye(3), y)
+    with pytest.raises(InputError, match=r"^classes: expected a label for each row, got "):
+        clf.partial_fit(np.eye(3), [0, 1, 2], classes=y)
+
+
+def test_missing_values_of_pandas_are_named():
+    pd = pytest.importorskip("pandas")
+    X, clf = np.eye(3), FewShotClassifier()
+    for kind in ("string", "category", "Int64", "boolean", object):
+        y = pd.Series([True, False, pd.NA] if kind == "boolean" else [1, 2, pd.NA], dtype=kind)
+        with pytest.raises(ValueError, match=r"^y: .*got .* in row 2$|Input y contains NaN"):
+            clf.fit(X, y)
+    frame = pd.DataFrame(X).astype("Float64")
+    assert clf.fit(frame, pd.Series([0, 1, 2], dtype="Int64")).predict(frame).tolist() == [0, 1, 2]
+    frame.iloc[0, 1] = pd.NA
+    for wrong in (frame, frame.astype(object), frame.to_numpy(object)):
+        with pytest.raises(ValueError, match=r"X contains NaN|^X, y: expected arrays of numbers and labels"):
+            clf.fit(wrong, [0, 1, 2])
+        with pytest.raises(ValueError, match=r"X contains NaN|^X: expected arrays of numbers and labels"):
+            clf.predict(wrong)
+
+
+def test_text_among_numbers_is_named():
+    with pytest.raises(InputError, match=r"^X, y: expected arrays .*could not convert string to float: 'a'"):
+        FewShotClassifier().fit(np.array([[1.0, "a"], [0.0, 1.0]], dtype=object), [0, 1])
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 0, 0), (2, 1, 0, 8), (2, 1, 8, 0), (2, 0, 8, 8)])
+def test_images_without_pixels_are_refused(model: GraphFewShot, shape):
+    images = np.zeros(shape, np.uint8)
+    with pytest.raises(InputError, match=r"^X: expected images uint8 \[n, C, H, W\], got uint8 \[2, "):
+        FewShotClassifier(model).fit(images, [0, 1])
+    data = LabelledSet(torch.from_numpy(images), torch.tensor([0, 1]), ("a", "b"))
+    with pytest.raises(InputError, match=r"^images: expected uint8 \[n, C, H, W\], got uint8 \[2, "):
+        model.features(data)
 
 
 def test_a_module_without_the_graphs_call_is_refused():

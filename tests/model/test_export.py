@@ -20,8 +20,10 @@ from torch import Tensor, nn
 from fewshot import FewShotClassifier, backbones
 from fewshot.cli.entry import main
 from fewshot.core.errors import InputError
+from fewshot.core.files import writing
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.graph.known_classes import KnownClasses
+from fewshot.model import runtimes
 from fewshot.model.export import export_model
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.model.predict import predict
@@ -282,3 +284,16 @@ def test_model_without_a_size_is_refused(tmp_path) -> None:
     model = GraphFewShot(backbones.conv4(width=4), ClassGraph())
     with pytest.raises(InputError, match=r"^model: expected one whose preprocessing gives the images' size"):
         export_model(model, tmp_path / "out", format="torch")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a system without /dev/full")
+def test_a_full_disk_is_named(tmp_path, monkeypatch):
+    def full(path, content):
+        with writing(path):
+            Path("/dev/full").write_bytes(content)
+
+    monkeypatch.setattr(runtimes, "write_bytes", full)
+    small = GraphFewShot(backbones.conv4(width=4), ClassGraph(), preprocess=Preprocess(16, 3)).eval()
+    with pytest.raises(InputError, match=r"backbone.pt2: cannot be written \(No space left on device\)"):
+        export_model(small, tmp_path / "out", format="torch")
+    assert list(tmp_path.iterdir()) == []

@@ -2,12 +2,14 @@
 
 import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 import torch
 
 from fewshot import backbones
 from fewshot.graph.class_graph import ClassGraph
+from fewshot.model import feature_cache
 from fewshot.model.feature_cache import FILE, FeatureCache, fingerprint
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.model.preprocess import Preprocess
@@ -75,3 +77,38 @@ def test_where_nothing_can_be_kept_nothing_is_found(tmp_path, broken):
     cache = FeatureCache(model(), folder)
     cache.put([b"one"], torch.ones(1, 2))
     assert cache.get([b"one"]) == {}
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["x'00'", "x'00000000'", "zeroblob(40)", "zeroblob(2000000)", "'text'", "5", "substr(value, 1, 12)",
+     "CAST(value || x'00000000' AS BLOB)"],
+)  # fmt: skip
+def test_what_was_changed_is_not_found(tmp_path, value):
+    cache = FeatureCache(model(), tmp_path)
+    cache.put([b"one"], torch.randn(1, 8))
+    with closing(sqlite3.connect(tmp_path / FILE)) as base, base:
+        base.execute(f"UPDATE features SET value = {value}")
+    assert cache.get([b"one"]) == {}
+
+
+def test_a_database_that_never_ends_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(feature_cache, "SLOW", 0.01)
+    cache = FeatureCache(model(), tmp_path)
+    cache.put([b"one"], torch.randn(1, 8))
+    endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x, 1, x FROM c"
+    with closing(sqlite3.connect(tmp_path / FILE)) as base, base:
+        base.execute("DROP TABLE features")
+        base.execute(f"CREATE VIEW features (key, used, value) AS {endless}")
+    assert cache.get([b"one"]) == {}
+
+
+def test_one_that_is_locked_is_waited_for_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(feature_cache, "WAIT", 0.01)
+    cache = FeatureCache(model(), tmp_path)
+    cache.put([b"one"], torch.randn(1, 8))
+    with closing(sqlite3.connect(tmp_path / FILE)) as base:
+        base.execute("BEGIN EXCLUSIVE")
+        assert cache.get([b"one"]) == {}
+    assert cache.get([b"one"]) == {}  # no longer tried
+    assert sorted(FeatureCache(model(), tmp_path).get([b"one"])) == [0]

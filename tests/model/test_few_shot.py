@@ -178,11 +178,11 @@ def test_a_file_that_is_not_a_checkpoint_is_refused(model, tmp_path):
     whole = path.read_bytes()
     for broken in (b"", b"GIF89a", whole[: len(whole) // 2], whole[:-1]):
         path.write_bytes(broken)
-        with pytest.raises(InputError, match="not a checkpoint of fewshot, or a truncated one") as error:
+        with pytest.raises(InputError, match=r": expected a checkpoint of fewshot \(") as error:
             GraphFewShot.load(path)
         assert "\n" not in str(error.value)
     torch.save({"state_dict": {}}, path)
-    with pytest.raises(InputError, match=r"not a checkpoint of fewshot$"):
+    with pytest.raises(InputError, match=r": expected a checkpoint of fewshot \(it holds something else\)$"):
         GraphFewShot.load(path)
     torch.save({"format": "fewshot", "version": 99}, path)
     with pytest.raises(InputError, match="expected a checkpoint of format 3, got 99"):
@@ -195,7 +195,7 @@ def test_loading_executes_nothing(tmp_path):
             return (open, (str(tmp_path / "owned"), "w"))
 
     torch.save({"format": "fewshot", "version": 2, "extra": Evil()}, tmp_path / "evil.pt")
-    with pytest.raises(InputError, match="not a checkpoint"):
+    with pytest.raises(InputError, match=r"expected a checkpoint of fewshot \(it holds io.open\)"):
         GraphFewShot.load(tmp_path / "evil.pt")
     assert not (tmp_path / "owned").exists()
 

@@ -1,5 +1,6 @@
 """Relations of a support folder's classes: from names, from tables, and what is wrong with these."""
 
+import os
 import shutil
 
 import pytest
@@ -74,6 +75,18 @@ def test_texts_of_a_table_come_with_those_of_the_known_classes(table, tmp_path):
 def test_what_cannot_be_used_is_named(table, tmp_path, text, known, message):
     with pytest.raises(InputError, match=message):
         folder_relations(table(text), tmp_path, CLASSES, known)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without FIFOs")
+def test_a_table_in_the_support_folder_that_is_no_file_is_named(tmp_path):
+    file = tmp_path / "names.csv"
+    file.symlink_to("names.csv")
+    with pytest.raises(InputError, match=r"names\.csv: cannot be read \(Too many levels of symbolic links\)"):
+        folder_relations("names", tmp_path, CLASSES, KNOWN)
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(InputError, match=r"names\.csv: expected a plain file"):
+        folder_relations("names", tmp_path, CLASSES, KNOWN)
 
 
 def test_other_options_are_refused(tmp_path):

@@ -16,6 +16,7 @@ from fewshot.data.readers.benchmark import read_benchmark
 from fewshot.data.readers.images import decode
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.graph.known_classes import KnownClasses
+from fewshot.model import image_files
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.model.image_files import encode_files, encode_support, query_files, support_files
 from fewshot.model.predict import classify, predict
@@ -316,3 +317,24 @@ def test_what_names_were_taken_for_is_reported(model, folders):
         "names: guesses: 'red_crow' as crow",
     ]
     assert lines[2].startswith("names: senses: 'crane' as ")
+
+
+def test_a_folder_that_cannot_be_meant_is_refused(tmp_path, monkeypatch):
+    for number in range(5):
+        (tmp_path / f"{number}.txt").touch()
+    monkeypatch.setattr(image_files, "MOST", 4)
+    with pytest.raises(InputError, match="expected a folder of images, got more than 4 files"):
+        query_files(tmp_path)
+    monkeypatch.setattr(image_files, "MOST", 5)
+    with pytest.raises(InputError, match="query: no image in"):
+        query_files(tmp_path)
+
+
+def test_a_folder_that_cannot_be_read_is_named(folders, monkeypatch):
+    def unreadable(path, onerror):
+        onerror(PermissionError(13, "Permission denied", f"{path}/inside"))
+        return iter(())
+
+    monkeypatch.setattr(image_files.os, "walk", unreadable)
+    with pytest.raises(InputError, match=r"A/inside: cannot be read \(Permission denied\)"):
+        support_files(folders / "support")

@@ -64,7 +64,7 @@ def test_what_is_a_name_and_what_a_file(tmp_path, monkeypatch):
     assert is_ready("imagenet")
     assert not is_ready("./imagenet")
     assert not is_ready(tmp_path / "imagenet")
-    with pytest.raises(InputError, match="not a checkpoint"):
+    with pytest.raises(InputError, match="expected a checkpoint of fewshot"):
         fewshot.GraphFewShot.load("./imagenet")
 
 

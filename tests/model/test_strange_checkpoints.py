@@ -1,5 +1,6 @@
 """Checkpoints whose fields hold anything: refused by name in one line, before memory is taken."""
 
+import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -151,3 +152,32 @@ def test_weights_of_an_old_torch_are_read(tmp_path: Path) -> None:
     torch.save(other.state_dict(), tmp_path / "w.pt", _use_new_zipfile_serialization=False)
     load_weights(backbone, tmp_path / "w.pt")
     assert torch.equal(backbone.conv1.weight, other.conv1.weight)
+
+
+def test_what_is_no_checkpoint_is_one_short_line(tmp_path: Path) -> None:
+    path = tmp_path / "other.pt"
+
+    def message() -> str:
+        with pytest.raises(InputError) as caught:
+            GraphFewShot.load(path)
+        text = str(caught.value)
+        assert text.startswith(f"{path}: expected a checkpoint of fewshot (")
+        return text.removeprefix(f"{path}: expected a checkpoint of fewshot ")
+
+    torch.save(torch.nn.Linear(2, 2), path)
+    assert message() == "(it holds torch.nn.modules.linear.Linear)"
+    torch.save(torch.nn.Linear(2, 2).state_dict(), path)
+    assert message() == "(it holds something else)"
+    whole = path.read_bytes()
+    for content in (b"", b"a text\n", b"{}", b"\0" * 1000, pickle.dumps({"a": 1}), whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        assert message() == "(it is not what torch.save writes, or its end is missing)"
+    for members in ({}, {"a/b.png": b"x"}, {"a.npy": b"x"}, {"a/data.pkl": b"x", "a/version": b"3"}):
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+        assert message() == "(it is damaged)"
+    torch.save({"format": "fewshot", "version": "3" * 10**6}, path)
+    with pytest.raises(InputError, match=r"expected a checkpoint of format 3, got '333") as caught:
+        GraphFewShot.load(path)
+    assert len(str(caught.value)) < 300

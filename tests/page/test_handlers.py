@@ -6,6 +6,7 @@ from copy import deepcopy
 import pytest
 from coloured_pictures import COLOURS, picture
 
+from fewshot.core.errors import InputError
 from fewshot.model.image_files import encode_files
 from fewshot.model.predict import predict
 from fewshot.page import render
@@ -198,3 +199,21 @@ def test_why_names_every_class(do, photos):
     assert all(name in text for name in COLOURS)
     assert do.explain(visit, None, True) == ""
     assert "iframe" in do.graph(True)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "message"),
+    [
+        ("127.0.0.1", 99999, "port: expected a number from 1 to 65535, got 99999"),
+        ("127.0.0.1", 0, "port: expected a number from 1 to 65535, got 0"),
+        ("a" * 70, 7860, "host: expected an address of this machine, got 'aaa"),
+        ("192.0.2.1", 7860, r"host: expected an address of this machine, got '192\.0\.2\.1'"),  # an example's
+    ],
+)
+def test_where_nothing_can_listen(small_model, tmp_path, host, port, message) -> None:
+    pytest.importorskip("gradio", reason="the extra `page` is not installed")
+    from fewshot.page import app
+
+    with pytest.raises(InputError, match=message):
+        app.serve(small_model, tmp_path / "photos", "imagenet", host=host, port=port, wait=False)
+    assert not (tmp_path / "photos").exists()

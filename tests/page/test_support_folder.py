@@ -60,6 +60,7 @@ def test_moving_into_another_class_is_one_step(tmp_path):
         ("~", "~"),
         ("<img src=x onerror=alert(1)>", "<img src=x onerror=alert(1)>"),
         ("é" * 200, "é" * 80),
+        ("\N{BIRD}" * 200, "\N{BIRD}" * 50),  # of four bytes each
         ("CON.", "CON"),
     ],
 )
@@ -90,3 +91,37 @@ def test_what_is_refused(tmp_path):
         with pytest.raises(InputError, match="picture: expected one of a class here"):
             folder.take_out(path)
     assert outside.exists()
+
+
+def test_what_links_lead_to_stays(tmp_path):
+    outside = tmp_path / "elsewhere"
+    outside.mkdir()
+    (outside / "own.png").write_bytes(b"own")
+    folder = SupportFolder(tmp_path / "photos")
+    (folder.folder / "crow").symlink_to(outside)
+    (folder.folder / "owl").mkdir()
+    (folder.folder / "owl" / "inner").symlink_to(outside)
+    (folder.folder / "owl" / "own.png").symlink_to(tmp_path / "later.png")  # to what is not there
+    (folder.folder / "names.csv").write_text("class\n")
+    with pytest.raises(InputError, match="class: expected a folder of its own, got the link 'crow'"):
+        folder.add_picture("crow", outside / "own.png")
+    for path in ("crow/own.png", "owl/inner/own.png", "names.csv"):
+        with pytest.raises(InputError, match="picture: expected one of a class here"):
+            folder.take_out(folder.folder / path)
+    assert folder.add_picture("owl", outside / "own.png").name == "own-2.png"
+    (folder.folder / TRASH).symlink_to(outside)
+    with pytest.raises(InputError, match="to be a folder, got a link"):
+        folder.take_out(folder.folder / "owl" / "own-2.png")
+    assert [path.name for path in outside.iterdir()] == ["own.png"]
+    assert not (tmp_path / "later.png").exists()
+
+
+def test_a_picture_with_a_name_as_long_as_names_can_be(tmp_path):
+    folder = SupportFolder(tmp_path)
+    folder.add_class("crow")
+    picture = tmp_path / "crow" / ("c" * 251 + ".png")
+    picture.write_bytes(b"picture")
+    folder.take_out(picture)
+    assert not picture.exists()
+    folder.undo()
+    assert picture.read_bytes() == b"picture"

@@ -24,7 +24,7 @@ def test_tables_are_not_empty() -> None:
     for of_page in tables.PAGES.values():
         for table in of_page.values():
             parts = [part for part in table().split("\n\n") if part.startswith("|")]
-            assert parts
+            assert parts or table().startswith("> ")  # a sentence with figures
             for part in parts:
                 header, rule, *rows = part.splitlines()
                 assert rows

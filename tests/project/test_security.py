@@ -42,7 +42,7 @@ def test_pickle(trap: Trap) -> None:
 
 def test_checkpoint(trap: Trap, tmp_path: Path) -> None:
     torch.save({"format": "fewshot", "version": 2, "state": trap}, tmp_path / "checkpoint.pt")
-    with pytest.raises(fewshot.InputError, match="not a checkpoint of fewshot"):
+    with pytest.raises(fewshot.InputError, match="expected a checkpoint of fewshot"):
         fewshot.GraphFewShot.load(tmp_path / "checkpoint.pt")
     assert not trap.file.exists()
 

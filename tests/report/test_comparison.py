@@ -1,5 +1,6 @@
 """`fewshot.compare`: the same rows whatever the data come as, differences from any method, files."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -103,10 +104,27 @@ def test_rows_become_a_picture_a_file_and_a_table(features: FeatureSet, tmp_path
     table = str(rows).splitlines()
     assert len({line.index(mode) for line, mode in zip(table[1:], ("ind", "ind", "joint"), strict=True)}) == 1
     assert f"{rows[1].accuracy:.2f} ± {rows[1].ci95:.2f}" in table[2]
+
+
+def test_rows_are_a_data_frame(features: FeatureSet) -> None:
     pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    rows = fewshot.compare(features, [median, shared], **SMALL)
     frame = rows.to_pandas()
     assert isinstance(frame, pandas.DataFrame)
-    assert frame["method"].tolist() == [row.name for row in rows]
+    assert list(frame.columns) == list(rows[0].row())
+    assert frame["method"].tolist() == ["prototypes", "median", "shared"]
+    assert frame["accuracy"].tolist() == [row.row()["accuracy"] for row in rows]
+    assert frame["difference"].isna().tolist() == [True, False, False]  # the reference has none from itself
+    assert frame["fingerprint"].unique().tolist() == [rows.fingerprint]
+
+
+def test_without_pandas_one_line_says_what_is_missing(
+    features: FeatureSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = fewshot.compare(features, [median], **SMALL)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r"^to_pandas: expected pandas \(pip install pandas\), got none$"):
+        rows.to_pandas()
 
 
 def test_images_are_encoded_by_a_model_or_a_network() -> None:

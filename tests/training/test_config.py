@@ -101,6 +101,9 @@ def test_bad_files(tmp_path):
     (tmp_path / "torn.yaml").write_text("meta: {steps: [")
     with pytest.raises(InputError, match=r"torn\.yaml: not YAML: .*line [12]"):
         config.read(tmp_path / "torn.yaml")
+    (tmp_path / "twice.yaml").write_text("seed: 1\nmeta: {steps: 1}\nseed: 2\n")
+    with pytest.raises(InputError, match=r"twice\.yaml: line 3: expected each key once, got 'seed' again"):
+        config.read(tmp_path / "twice.yaml")
     (tmp_path / "list.yaml").write_text("- 1")
     with pytest.raises(InputError, match="expected keys and values, got list"):
         config.read(tmp_path / "list.yaml")

@@ -44,15 +44,15 @@ def read_yaml(path: Path) -> Any:
     """The content of a YAML file; by libyaml if it is there, which is ten times as fast.
 
     Raises:
-        InputError: not a plain file of at most 4 MiB, not YAML, nested too deeply, or with aliases that stand
-            for too much.
+        InputError: not a plain file of at most 4 MiB, not YAML, nested too deeply, with a key twice, or with
+            aliases that stand for too much.
     """
     import yaml
 
     text = read_plain(path, LARGEST_YAML)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        _check_size(text, loader, path)
+        _check_events(text, loader, path)
         return yaml.load(text, Loader=loader)
     except InputError:
         raise
@@ -60,20 +60,26 @@ def read_yaml(path: Path) -> Any:
         raise InputError(f"{path}: not YAML: {cause(error, 400)}") from error
 
 
-def _check_size(text: bytes, loader: Any, path: Path) -> None:
-    """Count values as they are after aliases have been replaced; nothing is built."""
+def _check_events(text: bytes, loader: Any, path: Path) -> None:
+    """Count values as they are after aliases have been replaced, and find keys twice; nothing is built."""
     import yaml
 
     counts, anchors = [0], [""]  # of the collections that are open, the outermost first
+    keys: list[_Keys | None] = [None]  # likewise; None: not a mapping
     known: dict[str, int] = {}
     for event in yaml.parse(text, Loader=loader):
+        if isinstance(event, yaml.events.NodeEvent) and (open_keys := keys[-1]) is not None:
+            line = event.start_mark.line + 1 if event.start_mark else 0
+            open_keys.see(getattr(event, "value", None), f"{path}: line {line}")
         if isinstance(event, yaml.events.CollectionStartEvent):
             counts.append(1)
             anchors.append(event.anchor or "")
+            keys.append(_Keys() if isinstance(event, yaml.events.MappingStartEvent) else None)
             if len(counts) > DEEPEST:
                 raise InputError(f"{path}: expected at most {DEEPEST} lists and mappings in each other")
         elif isinstance(event, yaml.events.CollectionEndEvent):
             count = counts.pop()
+            keys.pop()
             known[anchors.pop()] = count
             counts[-1] += count
         elif isinstance(event, yaml.events.ScalarEvent):
@@ -85,3 +91,20 @@ def _check_size(text: bytes, loader: Any, path: Path) -> None:
             counts[-1] += known.get(event.anchor or "", 1)
         if counts[-1] > MOST:
             raise InputError(f"{path}: expected at most {MOST:,} values")
+
+
+class _Keys:
+    """The keys of a mapping whose keys and values come one after the other."""
+
+    def __init__(self) -> None:
+        self.found: set[str] = set()
+        self.is_key = False
+
+    def see(self, text: str | None, where: str) -> None:
+        """The next key or value; None if it is not a scalar."""
+        self.is_key = not self.is_key
+        if not self.is_key or text is None:
+            return
+        if text in self.found:
+            raise InputError(f"{where}: expected each key once, got {text!r:.60} again")
+        self.found.add(text)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import warnings
 import zipfile
 from collections.abc import Mapping
-from io import BufferedIOBase
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def read_tensors(path: Path, expected: str, legacy: bool = False) -> Any:
         if not legacy or zipfile.is_zipfile(file):
             _check_stored(file)
         file.seek(0)
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        content = _loaded(file)
         _check_values(content)
     return content
 
@@ -99,8 +100,21 @@ def check_state(state: Any, where: str | Path, name: str = "state") -> dict[str,
     return state
 
 
-def _check_stored(file: BufferedIOBase) -> None:
+def _loaded(file: BufferedReader) -> Any:
+    """The content of a file of torch's; torch's own messages are pages of advice to trust the file."""
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    except Exception as error:
+        asked = re.search(r"GLOBAL ([\w.]{1,80})", str(error))
+        raise ValueError(f"it holds {asked[1]}" if asked else "it is damaged") from error
+
+
+def _check_stored(file: BufferedReader) -> None:
     """That nothing in a file of torch's is compressed, so that it cannot grow."""
+    if not zipfile.is_zipfile(file):
+        raise ValueError("it is not what torch.save writes, or its end is missing")
     with zipfile.ZipFile(file) as archive:
         for entry in archive.infolist():
             if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
