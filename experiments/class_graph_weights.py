@@ -14,8 +14,10 @@ and for false relations below none, the worst condition once more. Then cross-en
 and binary cross-entropy the scalars of "none of these" (``weights/calibration.py``).
 
 The weights go to ``--out``, which is not the folder of the shipped ones. ``--rounds 0`` searches nothing and
-measures the shipped weights and the constructor's values. Moves, objectives, conditions and figures on the
-val classes, by which nothing is chosen here, go to ``--results``. No test split is read.
+measures the shipped weights and the constructor's values; ``--temperatures`` fits the temperatures of the
+shipped weights again, and nothing else, on classes that no backbone saw: of the folds, and the val classes.
+Moves, objectives, conditions and figures on the val classes, by which nothing else is chosen, go to
+``--results``. No test split is read.
 """
 
 import argparse
@@ -28,9 +30,9 @@ from pathlib import Path
 import torch
 from main_job import RESULTS, machine
 from weights.calibration import fit_none_of_these, fit_temperatures
-from weights.conditions import CONDITIONS, draw
+from weights.conditions import CALIBRATED, CONDITIONS, draw
 from weights.search import measure, objective, search
-from weights.sources import sources
+from weights.sources import features, sources
 
 from fewshot.core.files import write_json
 from fewshot.evaluation.inputs import ScoredData, open_source
@@ -47,6 +49,9 @@ VAL = (  # shots, queries, share of wrong labels
 )
 TOLD = (("none", None), ("taxonomy", None), ("taxonomy", 1.0), ("shuffled", None))
 STRANGERS = 5
+LETTERS = (
+    3  # times that their conditions count where temperatures are fitted, next to five sets of photographs
+)
 
 
 def val_rows(graph: ClassGraph, kind: str, source: ScoredData, episodes: int, seed: int) -> Iterator[dict]:
@@ -88,6 +93,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--letters", type=Path, required=True, help="checkpoint, or .npz with train and val")
     add("--photographs", type=Path, required=True, help=".npz of features with train and val")
     add("--rounds", type=int, default=3, help="of the search; 0: measure the shipped weights only")
+    add("--temperatures", action="store_true", help="fit only these, of the shipped weights")
     add(
         "--episodes", type=int, default=60, help="5-way episodes per condition and source, or as many queries"
     )
@@ -102,6 +108,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     torch.manual_seed(options.seed)
+    if options.temperatures:
+        fit_again(options)
+        return
     found = list(sources(options.folds, options.letters, options.seed))
     drawn = [
         draw(source, condition, options.episodes, options.seed)
@@ -147,14 +156,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
 
 
+def fit_again(options: argparse.Namespace) -> None:
+    """The temperatures of the shipped weights, on classes that no backbone saw: of the folds, and val."""
+    data = {"photographs": open_source(options.photographs), "letters": open_source(options.letters)}
+    found = [source for source in sources(options.folds, options.letters, options.seed) if source.relations]
+    found += [features("val", kind, source, "val", options.seed) for kind, source in data.items()]
+    drawn = [
+        draw(source, condition, options.episodes, options.seed)
+        for source in found
+        for condition in CALIBRATED
+        if 2 * source.data.num_classes >= condition.options["way"]
+        for _ in range(1 if source.kind == "photographs" else LETTERS)
+    ]
+    graph = ClassGraph.pretrained()
+    loss = fit_temperatures(graph, drawn, options.steps, options.seed)
+    graph.save_pretrained(options.out)
+    what = {"command": command(options), "seed": options.seed, "machine": machine()}
+    write_json(options.out / "temperatures.json", {**what, "loss": loss})
+
+
 def command(options: argparse.Namespace) -> str:
     """As it was given, without this machine's paths."""
     folds = " ".join(f"FOLDS{i + 1}" for i in range(len(options.folds)))
     letters = "LETTERS.npz" if options.letters.suffix == ".npz" else "CHECKPOINT"
+    only = " --temperatures" if options.temperatures else ""
     return (
         f"python experiments/class_graph_weights.py --folds {folds} --letters {letters} --photographs "
         f"FEATURES.npz --rounds {options.rounds} --episodes {options.episodes} --steps {options.steps} "
-        f"--val-episodes {options.val_episodes} --seed {options.seed}"
+        f"--val-episodes {options.val_episodes} --seed {options.seed}{only}"
     )
 
 

@@ -1,4 +1,4 @@
-"""What is fitted by likelihood: the temperatures, and "none of these" with half of the classes hidden."""
+"""What is fitted to probabilities: the temperatures, and "none of these" with half of the classes hidden."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -6,32 +6,83 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
-from weights.conditions import BOTH, NONE, TRUE, Condition, Drawn, draw
+from weights.conditions import BOTH, KNOWN, NONE, TRUE, Condition, Drawn, draw
 from weights.sources import Source
 
 from fewshot.graph.class_graph import ClassGraph
+from fewshot.graph.looks import Looks
+from fewshot.graph.temperature import Temperature
 
 RATE = 0.03  # of Adam; it falls to 0
 SHOTS, HIDDEN = (1, 2, 5, 10), 5
+GAP = 10.0  # weight of the squared difference of confidence and accuracy, next to the cross-entropy
 Losses = Iterator[Tensor]
 
 
 def fit_temperatures(graph: ClassGraph, drawn: Sequence[Drawn], steps: int, seed: int) -> dict[str, float]:
-    """Adam on the temperatures alone; returns the cross-entropy before and after."""
+    """Fit the temperatures alone; returns the loss before and after.
+
+    The loss of a batch of episodes is their cross-entropy, and the square of the difference of their mean
+    largest probability and their accuracy: each condition is to be calibrated, not only all of them together.
+    First L-BFGS on all batches at once, where the temperature is the last step; then Adam with shares given,
+    where an assignment follows it.
+    """
     work = [
         (one, mode, given)
         for one in drawn
         for mode in one.condition.modes
         for given in one.condition.given
         if given.kind not in ("shuffled", "partly wrong")
+        if given.kind == "none" or one.source.relations
     ]
 
     def losses(cells: Sequence[tuple]) -> Losses:
         for one, mode, given in cells:
             for out, episode in one.answers(graph, mode, given):
-                yield cross_entropy(out.logits.mT, episode.query_labels)
+                yield miscalibration(out.logits, episode.query_labels)
 
-    return _fit(graph, graph.temperature, work, losses, steps, seed)
+    before = _mean(losses(work))
+    _fit_at_once(graph, [cell for cell in work if cell[1] != KNOWN])
+    _fit(graph, graph.temperature, [cell for cell in work if cell[1] == KNOWN], losses, steps, seed)
+    return {"before": round(before, 4), "after": round(_mean(losses(work)), 4)}
+
+
+def miscalibration(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy, and the squared difference of confidence and accuracy."""
+    surest, chosen = logits.softmax(-1).max(-1)
+    gap = surest.mean() - (chosen == labels).to(surest.dtype).mean()
+    return cross_entropy(logits.mT, labels) + GAP * gap.square()
+
+
+class Recording(Temperature):
+    """In place of the temperature: leaves the logits as they are, and keeps what it was asked with."""
+
+    def forward(
+        self, looks: Looks, mode: str, others: Tensor | None = None, agreement: Tensor | None = None
+    ) -> Tensor:
+        self.asked = looks, mode, others, agreement
+        return torch.ones_like(looks.way)
+
+
+def _fit_at_once(graph: ClassGraph, work: Sequence[tuple]) -> None:
+    temperature, recording = graph.temperature, Recording()
+    graph.temperature, cells = recording, []
+    with torch.no_grad():
+        for one, mode, given in work:
+            for out, episode in one.answers(graph, mode, given):
+                cells.append((recording.asked, out.logits, episode.query_labels))
+    graph.temperature = temperature
+    optimizer = torch.optim.LBFGS(temperature.parameters(), max_iter=100, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        losses = [miscalibration(temperature(*asked)[..., None] * x, y) for asked, x, y in cells]
+        loss = torch.stack(losses).mean()
+        loss.backward()
+        return loss
+
+    temperature.requires_grad_(True)
+    optimizer.step(closure)
 
 
 def fit_none_of_these(

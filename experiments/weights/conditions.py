@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any, NamedTuple
 
 import torch
@@ -83,6 +84,11 @@ CLUSTERS = (
     Condition("20-way 5-shot, 5 queries", {"way": 20, "shot": 5, "query": 5}, weight=0.1),
     Condition("100-way 1-shot, 1 query", {"way": 100, "shot": 1, "query": 1}, weight=0.1),
     Condition("100-way 5-shot, 3 queries", {"way": 100, "shot": 5, "query": 3}, weight=0.1),
+)
+# Those in which probabilities are to be right, one by one; relations for photographs only.
+CALIBRATED = tuple(
+    Condition(f"{way}-way {shot}-shot, {n} queries", {"way": way, "shot": shot, "query": n}, given=TRUE)
+    for way, shot, n in product((5, 20), (1, 5), (1, 4, 15))
 )
 CONDITIONS = {"photographs": PHOTOGRAPHS, "letters": LETTERS, "clusters": CLUSTERS}
 

@@ -36,8 +36,8 @@ class Temperature(Operator):
 
     with r the share of known classes in the class sums, which make them surer, and f of the shots, how far
     the classes lie apart and how tight they are, the way, and in the joint modes also the queries per class
-    and how far the rounds agree with the first assignment. It is fitted by cross-entropy on classes that the
-    backbone did not see.
+    and how far the rounds agree with the first assignment. It is fitted by cross-entropy and by the gap of
+    confidence and accuracy, on classes that the backbone did not see.
 
     Shapes: `Looks`; others (queries per class that a query does not count itself) and agreement **[B, 1]** or
     None; **[B, 1]**.
