@@ -6,7 +6,7 @@ Labels: 20-way (or as many classes as there are), one support per class, a pool 
 class; the images to label are chosen at once, and 5, 10 and 20 of them get their true label. Accuracy is that
 of 15 other queries per class, inductive; the differences from labels chosen at random are paired by episode.
 Suspected labels: 10, 20 and 40 % of the supports of each class are of other classes of the episode. What is
-chosen and how was decided on the validation classes; the test classes were scored once. Writes
+chosen and how was decided on the validation classes (the scale of the doubts also on base classes). Writes
 ``experiments/results/suggest.json``.
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from fewshot.model.image_files import cache_for, encode_files, query_files
 from fewshot.model.predict import Supports, classify, read_supports
 
 SHARPNESS = 5.0  # of the similarity exp(SHARPNESS (cos - 1)); 3 and 10 do as well, on validation classes
+ROUNDS = 4  # in which labels are judged, after those of the graph
 WRONG = 0.5  # probability from which a label is suspected
 MOST = 4000  # images of a pool that are compared with each other, evenly spaced
 
@@ -45,10 +47,13 @@ class Candidate:
 def label_doubts(
     graph: ClassGraph, support: Float[Tensor, "B N K D"], mask: Bool[Tensor, "B N K"] | None = None
 ) -> tuple[Float[Tensor, "B N K"], Int64[Tensor, "B N K"]]:
-    """How probable it is that each support's label is wrong, and which other class it looks most like.
+    r"""How probable it is that each support's label is wrong, and which other class it looks most like.
 
     The probability is that of the graph's trust in labels (`fewshot.graph.trust.LabelTrust`): each support is
-    compared with the sums of all classes, itself left out. It is 0 for the only support of a class.
+    compared with the sums of all classes, itself left out. It is 0 for the only support of a class. The graph
+    is careful, as doubting a right label costs it more than trusting a wrong one; here the labels are judged
+    some rounds more, with a scale that is larger by a factor :math:`1.5 \max(1, N / 16)^{1/4}`, chosen on
+    base and validation classes.
 
     Args:
         graph: whose trust judges.
@@ -66,6 +71,10 @@ def label_doubts(
     judged = graph.trust(unit, mask, mask.any(-1), None)
     if judged.assignments is None:
         return torch.zeros(b, n, k), torch.zeros(b, n, k, dtype=torch.int64)
+    scale = graph.trust.log_scale + math.log(1.5 * max(1, n / 16) ** 0.25)
+    for _ in range(ROUNDS):
+        judged = graph.trust.judge(judged, scale)
+    assert judged.assignments is not None
     own = torch.eye(n, dtype=torch.bool, device=support.device)[None, :, None]
     wrong = (1 - (judged.assignments * own).sum(-1)).clamp(0, 1) * judged.judged
     return wrong, judged.assignments.masked_fill(own, -1.0).argmax(-1)
