@@ -35,13 +35,13 @@ except BaseException:
 
 def interrupted(*command: str, ignored: bool = False, times: int = 1) -> tuple[int, str]:
     """Exit status and standard error of Python, interrupted after its first line of output."""
-    start = (lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if ignored else None
+    given = signal.SIG_IGN if ignored else signal.SIG_DFL  # else as whoever runs the tests has it
     with subprocess.Popen(
         [sys.executable, *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=start,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, given),
     ) as process:
         for _ in range(times):
             assert process.stdout is not None
