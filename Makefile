@@ -54,8 +54,9 @@ lint: setup
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir build/docs
 
+# One process per core, each with one thread; the tests of a file share what they prepare.
 test: lint docs
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
 
 coverage: setup
 	@mkdir -p build

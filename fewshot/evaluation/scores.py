@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchmetrics.functional.classification import binary_calibration_error
 
 from fewshot.core.errors import InputError
+from fewshot.core.memory import kept
 from fewshot.core.modes import Mode
 from fewshot.episodes.episode import Episode
 from fewshot.episodes.fingerprint import Fingerprint
@@ -167,6 +168,7 @@ def in_mode(
 
 
 @torch.no_grad()
+@kept()
 def evaluate(
     predict: Predict,
     sampler: EpisodeSampler,

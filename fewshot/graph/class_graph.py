@@ -173,7 +173,8 @@ class ClassGraph(Pretrained):
             query_mask = finite_queries(query, query_mask)
             masks = (support_mask, class_mask, query_mask)
         kind = self.head.log_scale.dtype
-        support, support_mask, query, seen = prepare(support, query, *masks, kind)
+        inputs = prepare(support, query, *masks, kind, unit=joint or unknown)
+        support, support_mask, query, seen, length = inputs
         b, n, _, _ = support.shape
         classes = support_mask.any(-1)
         spoken, message, background = None, None, None
@@ -205,7 +206,8 @@ class ClassGraph(Pretrained):
         refine = partial(self.refine, messages=messages)
         tight = tightness(supports)
         prototypes, handicap = normalize(refine(sums)), self.handicap(tight)
-        cosines = query @ prototypes.transpose(1, 2) - handicap[:, None]
+        cosines = query @ prototypes.transpose(1, 2)
+        cosines = (cosines if length is None else cosines / length) - handicap[:, None]
         looks = look(supports, tight, facts.alive)
         scale = self.head.log_scale.exp() * self.sharpness(looks)  # [B, 1]
         odds = self.none_of_these(cosines, classes, support_mask, background) if unknown else None

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from fewshot.graph.vectors import normalize
+from fewshot.graph.vectors import EPSILON, normalize
 
 
 class Inputs(NamedTuple):
@@ -14,8 +14,9 @@ class Inputs(NamedTuple):
 
     support: Float[Tensor, "B N K D"]  # of length 1; zeros for padding
     mask: Bool[Tensor, "B N K"]  # supports of classes that take part
-    query: Float[Tensor, "B M D"]  # of length 1; zeros for padding
+    query: Float[Tensor, "B M D"]  # of length 1, or as they came; zeros for padding
     seen: Float[Tensor, "B M 1"]  # 0 for padding
+    length: Float[Tensor, "B M 1"] | None  # of the queries, if they are as they came
 
 
 def prepare(
@@ -25,6 +26,7 @@ def prepare(
     class_mask: Tensor | None,
     query_mask: Tensor | None,
     kind: torch.dtype,
+    unit: bool = True,
 ) -> Inputs:
     """Normalise, and take padding out: whatever it holds, even nan, must not matter.
 
@@ -32,6 +34,8 @@ def prepare(
         support, query: features **[B, N, K, D]** and **[B, M, D]**.
         support_mask, class_mask, query_mask: bool **[B, N, K]**, **[B, N]**, **[B, M]** or None.
         kind: the precision to compute in; cosines in half precision would be too coarse.
+        unit: whether to normalise the queries; where each is used once, dividing by their lengths afterwards
+            saves writing all of them once more.
 
     >>> inputs = prepare(torch.tensor([[[[3.0, 4.0]]]]), torch.ones(1, 2, 2), None, None, None, torch.float32)
     >>> inputs.support.flatten(), inputs.mask.flatten(), inputs.seen.flatten()
@@ -42,6 +46,7 @@ def prepare(
     if class_mask is not None:
         mask = mask & class_mask[..., None]
     support = normalize(support.masked_fill(~mask[..., None], 0.0))
-    query = normalize(query if query_mask is None else query.masked_fill(~query_mask[..., None], 0.0))
+    query = query if query_mask is None else query.masked_fill(~query_mask[..., None], 0.0)
     seen = query.new_ones(query.shape[:2]) if query_mask is None else query_mask.to(kind)
-    return Inputs(support, mask, query, seen[..., None])
+    length = None if unit else query.norm(dim=-1, keepdim=True).clamp_min(EPSILON)
+    return Inputs(support, mask, normalize(query) if unit else query, seen[..., None], length)
