@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from fewshot.core.errors import InputError
-from fewshot.graph.vectors import normalize
+from fewshot.graph.vectors import EPSILON, normalize
 
 SKEWED = 2.5  # mean skewness of the channels, above which features are transformed
 LOW = 0.01  # the quantile of a channel that becomes its zero
@@ -83,7 +83,14 @@ class PowerTransform(nn.Module):
         return self
 
     def forward(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
-        return self._root(x) - self.centre if self.fitted else x
+        if not self.fitted:
+            return x
+        if torch.compiler.is_compiling() or (torch.is_grad_enabled() and x.requires_grad):
+            return self._root(x) - self.centre
+        # The same with two arrays written instead of seven.
+        shifted = x - self.low
+        root = shifted.abs().sqrt_().copysign_(shifted)
+        return root.div_(root.norm(dim=-1, keepdim=True).clamp_min_(EPSILON)).sub_(self.centre)
 
     def _root(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
         return normalize(signed_power(x - self.low, 0.5))

@@ -83,3 +83,10 @@ def test_powers_multiply_and_roots_have_length_one_before_the_mean_is_taken_off(
 def test_features_of_another_form_are_named():
     with pytest.raises(InputError, match=r"base: expected features \[n, D\] with n >= 2, got \[1, 3\]"):
         PowerTransform().fit(torch.ones(1, 3))
+
+
+def test_it_is_the_same_with_a_gradient_and_leaves_its_input_alone():
+    transform, x = PowerTransform().fit(skewed(400)), skewed(7, seed=1)
+    with_gradient = transform(x.clone().requires_grad_())
+    torch.testing.assert_close(transform(x), with_gradient)
+    assert torch.equal(x, skewed(7, seed=1))
