@@ -62,15 +62,26 @@ def fastest(
 
 
 def race(ways: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
-    """The least seconds of each way, after a call that is not counted; the ways take turns."""
-    for work in ways.values():
-        work()
+    """The least seconds of each way, after a call that is not counted; the ways take turns.
+
+    They run on one thread, whose processor time is counted: with several threads, which wait for each other,
+    other work on the machine would decide.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
     times: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(REPETITIONS):
-        for name, work in ways.items():
-            start = time.perf_counter()
+    torch.set_num_threads(1)
+    try:
+        for work in ways.values():
             work()
-            times[name].append(time.perf_counter() - start)
+        for _ in range(REPETITIONS):
+            for name, work in ways.items():
+                start = time.thread_time()
+                work()
+                times[name].append(time.thread_time() - start)
+    finally:
+        torch.set_num_threads(threads)
     return {name: min(found) for name, found in times.items()}
 
 
