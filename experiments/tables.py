@@ -18,6 +18,7 @@ import main_job
 import rivals
 import summary
 from main_job import RESULTS
+from measure import number
 
 from fewshot.core.version import __version__
 
@@ -90,6 +91,22 @@ def many_classes() -> str:
         cells += [f"{1e3 * point['seconds']['median']:.1f}", f"{point['resident']:.1f}"]
         accuracies = (point[name] for name in ("prototypes", "shortlist", "exact", "all"))
         lines.append(cells + ["" if x is None else f"{x:.1f}" for x in accuracies])
+    return _markdown(lines)
+
+
+def rehearsal() -> str:
+    """A training at miniImageNet's size, on processors and on a GPU."""
+    files = [result(f"benchmark/rehearsal{where}") for where in ("", "_gpu")]
+    machines = [file["machine"] for file in files]
+    names = [machine["gpu"] or f"{machine['cores']} cores of {machine['cpu']}" for machine in machines]
+    lines = [["work", *names], ["---"] * 3]
+    for rows in zip(*(file["rows"] for file in files), strict=True):
+        cells = []
+        for row in rows:
+            rate = row.get("images_a_second")
+            more = f" ({number(rate)} images/s)" if rate else ""
+            cells.append(number(row["ours_each"], row["unit"]) + more)
+        lines.append([rows[0]["work"], *cells])
     return _markdown(lines)
 
 
@@ -261,7 +278,12 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "dependencies": dependencies,
     },
     "docs/probabilities.md": {"prototype_scale": prototype_scale, "sure_sets": sure_sets},
-    "docs/speed.md": {"speed": summary.markdown, "growth": growth, "many_classes": many_classes},
+    "docs/speed.md": {
+        "speed": summary.markdown,
+        "growth": growth,
+        "many_classes": many_classes,
+        "rehearsal": rehearsal,
+    },
 }
 
 

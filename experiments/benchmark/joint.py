@@ -17,6 +17,7 @@ from materials import Features, features
 from measure import Floor, Line, conclude, parser, race
 from torch import Tensor
 
+from fewshot.core.memory import kept
 from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.evaluation.scores import interval95
 from fewshot.graph.class_graph import ClassGraph
@@ -67,9 +68,11 @@ def measure(given: Features, options: argparse.Namespace) -> list[Line]:
     graph = Transformed(transform, ClassGraph.pretrained())
     labels = torch.cat([episode.query_labels for episode in episodes])
 
+    @kept()  # as `evaluate` does
     def inductive() -> Tensor:
         return torch.cat([graph(e.support, e.query).logits.argmax(-1) for e in episodes])
 
+    @kept()
     def joint() -> Tensor:
         outputs = (graph(e.support, e.query, joint=True, proportions=e.proportions) for e in episodes)
         return torch.cat([output.logits.argmax(-1) for output in outputs])
