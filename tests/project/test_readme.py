@@ -46,3 +46,19 @@ def test_the_graph_has_as_many_scalars_as_the_page_says(page: str) -> None:
     assert f"Without known classes the graph has {every} scalars; those of the edges" in text
     by_hand = [name for name in start if "conv." in name or name.split(".")[-1] == "message"]
     assert all(torch.equal(shipped[name], start[name]) for name in by_hand)
+
+
+@pytest.mark.parametrize("config", ["glyphs", "tiny-imagenet-fs"])
+def test_the_expected_figures_of_a_config_are_those_of_its_result_file(config: str) -> None:
+    header = (ROOT / "configs" / f"{config}.yaml").read_text().split("\nname: ")[0]
+    found = re.findall(r"(\d+\.\d) ± (\d\.\d)", header)
+    rows = [row for row in tables.result(config)["rows"] if row["way"] == 5 and row["relations"] == "none"]
+    kept = {
+        (row["method"], row["mode"], row["shot"]): (f"{row['accuracy']:.1f}", f"{row['ci95']:.1f}")
+        for row in rows
+    }
+    modes = [
+        ("prototypes", "inductive"),
+        *(("class-graph", m) for m in ("inductive", "joint", "joint-known")),
+    ]
+    assert found == [kept[method, mode, shot] for method, mode in modes for shot in (1, 5)]
