@@ -28,8 +28,8 @@ def names(folder: Path, *, model: str | None = None) -> None:
         found = meanings(classes, table=own_table(folder, classes)[1])
     else:
         from fewshot.evaluation.inputs import load_model
+        from fewshot.model.folder_supports import class_prototypes
         from fewshot.model.image_files import cache_for, encode_support, support_files
-        from fewshot.model.predict import class_prototypes
 
         loaded, files = load_model(model), support_files(folder, zero_shot=True)
         features, mask = encode_support(loaded, files, cache_for(loaded))

@@ -93,7 +93,7 @@ def graph(checkpoint: str, *, support: Path, out: OutputFile, relations: str = "
         relations: To known classes: by the classes' names (or names.csv in the folder), none, or FILE.csv.
     """
     from fewshot.evaluation.inputs import load_model
-    from fewshot.model.predict import read_supports
+    from fewshot.model.folder_supports import read_supports
     from fewshot.report import class_graph as drawing
     from fewshot.report.example import class_picture
 

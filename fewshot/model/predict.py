@@ -3,67 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from fewshot.core.class_names import Meaning
 from fewshot.core.errors import InputError
 from fewshot.core.modes import check_inference
 from fewshot.graph.class_graph import GraphOutput
-from fewshot.graph.vectors import normalize
 from fewshot.model.assignment import labels_of, read_shares
 from fewshot.model.domain import WHOLE, domain_fit, followed
 from fewshot.model.evidence import Evidence, evidence
 from fewshot.model.few_shot import GraphFewShot
-from fewshot.model.folder_relations import FolderRelations, class_paths, folder_relations
-from fewshot.model.image_files import cache_for, encode_files, encode_support, query_files, support_files
+from fewshot.model.folder_relations import FolderRelations, class_paths
+from fewshot.model.folder_supports import Supports, read_supports, relations_of
+from fewshot.model.image_files import cache_for, encode_files, query_files, support_files
 from fewshot.model.names import remarks
 from fewshot.model.prediction import Prediction, check_class_names, predictions
 from fewshot.model.sure_sets import check_level
 
 SHOWN = 96  # pixels of a class's image in a picture
-
-
-@dataclass(frozen=True, eq=False)
-class Supports:
-    """The classes of a support folder, encoded.
-
-    Args:
-        files: per class, by name.
-        features, mask: as `encode_support` gives them.
-        related: the classes' relations to the model's known classes; None: there are none.
-    """
-
-    files: dict[str, list[Path]]
-    features: Float[Tensor, "1 N K D"]
-    mask: Bool[Tensor, "1 N K"]
-    related: FolderRelations | None = None
-
-    @property
-    def names(self) -> list[str]:
-        """The classes."""
-        return list(self.files)
-
-    @property
-    def paths(self) -> dict[str, str]:
-        """The classes' paths in the known classes' taxonomy, as far as they were found."""
-        meanings = {} if self.related is None else self.related.meanings
-        return {name: "/".join(found.path) for name, found in meanings.items() if found.path}
-
-    @property
-    def shots(self) -> Int[np.ndarray, " N"]:
-        """How many images each class has."""
-        return self.mask[0].sum(-1).numpy()
-
-    def meaning(self, name: str) -> Meaning:
-        """What a class was taken for."""
-        return self.related.meanings.get(name, Meaning()) if self.related is not None else Meaning()
 
 
 def predict(
@@ -115,7 +77,7 @@ def predict(
     check_inference(mode)
     classes = support_files(support, zero_shot=True)
     # Both are checked before images are encoded, and found again once it is seen what the classes look like.
-    knowledge(list(classes), _relations(model, relations, support, classes), absent, present)
+    knowledge(list(classes), relations_of(model, relations, support, classes), absent, present)
     check_class_names(classes, sets=sure is not None)
     shares = read_shares(proportions, list(classes), mode)
     if sure is not None:
@@ -148,28 +110,6 @@ def predict(
         )
         paths = supports.paths or class_paths(relations, support, list(classes))
     return predictions(files, list(classes), rows, chosen, unknown, sets, paths)
-
-
-def read_supports(
-    model: GraphFewShot,
-    support: str | Path,
-    relations: str | Path = "names",
-    encode: Callable[[Sequence[Path]], Float[Tensor, "n D"]] | None = None,
-) -> Supports:
-    """The classes of a support folder, encoded, with their relations.
-
-    Args:
-        model: whose features and known classes they are.
-        support, relations: as `predict` takes them.
-        encode: what gives the features of files; default None: `encode_files`, with the cache.
-
-    Raises:
-        InputError: as of `predict`.
-    """
-    classes = support_files(support, zero_shot=True)
-    features, mask = encode_support(model, classes, cache_for(model) if encode is None else None, encode)
-    prototypes = class_prototypes(model, features, mask)
-    return Supports(classes, features, mask, _relations(model, relations, support, classes, prototypes))
 
 
 def answer(
@@ -224,34 +164,6 @@ def knowledge(
     """What is known of the query set, see `fewshot.model.evidence.evidence`."""
     paths = {} if related is None else {name: meaning.path for name, meaning in related.meanings.items()}
     return evidence(names, absent, present, paths)
-
-
-def class_prototypes(
-    model: GraphFewShot, features: Float[Tensor, "1 N K D"], mask: Bool[Tensor, "1 N K"]
-) -> Float[Tensor, "N D"]:
-    """The normalised means of the classes' normalised features after the transform; NaN without images."""
-    units = normalize(model.transform(features[0].to(model.device)).cpu()) * mask[0, ..., None]
-    seen = mask[0].any(1, keepdim=True)
-    return normalize(units.sum(1)).where(seen, torch.nan)
-
-
-def _relations(
-    model: GraphFewShot,
-    relations: str | Path,
-    support: str | Path,
-    classes: dict[str, list[Path]],
-    prototypes: Float[Tensor, "N D"] | None = None,
-) -> FolderRelations | None:
-    """The classes' relations, which a class without images needs."""
-    related = folder_relations(relations, support, list(classes), model.known, prototypes)
-    for place, (name, files) in enumerate(classes.items()):
-        if not files and (related is None or related.rows[place].isnan().any()):
-            raise InputError(
-                f"support: class {name!r} has no image in {Path(support) / name}, and no relations: its name "
-                "was not found among those that the model can use; put an image there, or what it is called "
-                "into names.csv"
-            )
-    return related
 
 
 @torch.no_grad()

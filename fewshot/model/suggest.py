@@ -15,8 +15,9 @@ from fewshot.core.errors import InputError
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.graph.vectors import normalize
 from fewshot.model.few_shot import GraphFewShot
+from fewshot.model.folder_supports import Supports, read_supports
 from fewshot.model.image_files import cache_for, encode_files, query_files
-from fewshot.model.predict import Supports, classify, read_supports
+from fewshot.model.predict import classify
 
 SHARPNESS = 5.0  # of the similarity exp(SHARPNESS (cos - 1)); 3 and 10 do as well, on validation classes
 ROUNDS = 4  # in which labels are judged, after those of the graph

@@ -18,7 +18,8 @@ from fewshot.graph.class_graph import ClassGraph, GraphOutput
 from fewshot.graph.why import why
 from fewshot.model.assignment import given_shares, labels_of
 from fewshot.model.few_shot import GraphFewShot
-from fewshot.model.predict import Supports, answer, knowledge, read_supports
+from fewshot.model.folder_supports import Supports, read_supports
+from fewshot.model.predict import answer, knowledge
 from fewshot.model.suggest import Candidate, Suspect, suggestions
 from fewshot.page.features import Features
 from fewshot.page.support_folder import SupportFolder
