@@ -40,6 +40,7 @@ class Stage:
         validate: scores on the validation classes; the weights with the highest ``"val_accuracy"`` are kept.
         validate_every: steps between two validations.
         rate: what one step processes, for the progress: (480, "images").
+        device: where the module trains, on this process alone; default None: where the others do.
         calibrated: a context in which the module is validated, and copied if it is the best so far. Inside,
             the module may differ, such as by batch norm's statistics of clean images; afterwards it is as it
             was. Default: as it is.
@@ -54,6 +55,7 @@ class Stage:
     validate: Callable[[], dict[str, float]]
     validate_every: int
     rate: tuple[int, str]
+    device: torch.device | None = None
     calibrated: Callable[[], AbstractContextManager[object]] = nullcontext
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torchmetrics.functional.classification import binary_calibration_error
 
 from fewshot.core.errors import InputError
 from fewshot.core.memory import kept
@@ -17,7 +16,7 @@ from fewshot.core.modes import Mode
 from fewshot.episodes.episode import Episode
 from fewshot.episodes.fingerprint import Fingerprint
 from fewshot.episodes.sampler import EpisodeSampler
-from fewshot.evaluation.answers import BINS, answers, calibration, check_logits, in_order, joined, risk_curve
+from fewshot.evaluation.answers import answers, calibration, check_logits, in_order, joined, risk_curve
 from fewshot.evaluation.relations import Knowledge
 from fewshot.methods.shared.call import FewShotCall
 
@@ -226,6 +225,7 @@ def evaluate(
         raise InputError(f"{method}: expected logits that are numbers, got nan")
     confusion = torch.bincount(pairs, minlength=size * size).view(size, size)
     accuracy, ci95 = interval95(per_episode)
+    ece, bins = calibration(confidences, hits)
     aurc, risk = risk_curve(confidences, hits)
     seen = confusion.sum(dim=1)  # queries of each class
     partial = sampler.world > 1 and gather is None  # then all episodes have to be drawn for the fingerprint
@@ -239,11 +239,11 @@ def evaluate(
         ci95=ci95,
         episodes=len(per_episode),
         fingerprint=sampler.fingerprint() if partial else fingerprint.hexdigest(),
-        ece=binary_calibration_error(confidences, hits.int(), n_bins=BINS).item(),
+        ece=ece,
         nll=losses.mean().item(),
         aurc=aurc,
         risk=risk,
-        calibration=calibration(confidences, hits),
+        calibration=bins,
         per_class={data.class_names[c]: shares[c].item() for c in seen.nonzero().flatten().tolist()},
         confusion=confusion,
         per_episode=per_episode,

@@ -105,7 +105,10 @@ def train_stages(
         current = stage.begin(model)
         if state is None:
             recorder.save(stage.name, None)
-        fit(current, fabric, recorder, state, save_every)
+        kind = (current.device or fabric.device).type
+        on = fabric if kind == fabric.device.type else Fabric(accelerator=kind, devices=1)
+        fit(current, on, recorder, state, save_every)
+        model.to(fabric.device)
         state = None
     if left or saved is None:
         if plan.graph is None:  # which would have done it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -59,22 +60,27 @@ class GraphTraining:
         """The stage, on the model's graph; the model learns its base mean and its transform before."""
         options = self.options
         features = self.base.learn(model)
+        # Tensors of a few thousand numbers, and thousands of operators: a GPU takes longer for them.
+        device = torch.device("cpu") if self.workers.world == 1 else model.device
+        features = replace(features, items=features.items.to(device))
         val = encoded(model, self.val, self.workers)
         validated_on = [drawn_from(sampler, val) for sampler in self.validation_samplers]
-        module = GraphLoss(model.graph)
+        model.transform.to(device)
+        module = GraphLoss(model.graph.to(device))
         optimizer = torch.optim.AdamW(
             module.parameters(), options.lr, weight_decay=options.weight_decay, fused=True
         )
         return Stage(
             name=self.name,
             module=module,
-            batches=lambda start: self._batches(features, model.device, start),
+            batches=lambda start: self._batches(features, device, start),
             steps=options.steps,
             optimizer=optimizer,
             warmup=options.warmup,
             validate=lambda: _scores(model, validated_on, self.workers),
             validate_every=options.validate_every,
             rate=(options.batch, "episodes"),
+            device=device,
         )
 
     def _batches(self, features: FeatureSet, device: torch.device, start: int) -> Iterator[Batch]:
