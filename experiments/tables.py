@@ -110,6 +110,25 @@ def rehearsal() -> str:
     return _markdown(lines)
 
 
+def gpu() -> str:
+    """Training on a GPU, compared with learn2learn."""
+    file = result("benchmark/training_gpu")
+    heads = [f"{file['machine']['gpu']}: training", "ours", "learn2learn", "ratio", "images/s"]
+    lines = [heads, ["---"] * len(heads)]
+    for row in file["rows"]:
+        times = [number(row[whose], row["unit"]) for whose in ("ours_each", "theirs_each")]
+        lines.append([row["work"], *times, number(row["ratio"]), number(row["images_a_second"])])
+    return _markdown(lines)
+
+
+def pretraining() -> str:
+    """Ways to pretrain, the cheapest first."""
+    lines = [["way", "work", "1-shot", "5-shot"], ["---"] * 4]
+    for row in sorted(result("pretraining"), key=lambda row: (round(row["cost"], 1), -row["1-shot"])):
+        lines.append([row["way"], f"{row['cost']:.2f}", *(f"{row[f'{k}-shot']:.1f}" for k in (1, 5))])
+    return _markdown(lines)
+
+
 def relations() -> str:
     """Points over prototypes with relations to known classes, true and false, for each condition."""
     conditions = result("relations")["conditions"]
@@ -283,7 +302,9 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "growth": growth,
         "many_classes": many_classes,
         "rehearsal": rehearsal,
+        "gpu": gpu,
     },
+    "docs/training.md": {"pretraining": pretraining},
 }
 
 

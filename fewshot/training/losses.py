@@ -38,7 +38,9 @@ class CosineClassifier(nn.Module):
 
 
 class ImageLoss(nn.Module):
-    """Cross-entropy of images against the base classes.
+    r"""Cross-entropy of images against the base classes; of mixed images, against the classes of both.
+
+    .. math:: \lambda \, \ell(x, y) + (1 - \lambda) \, \ell(x, y')
 
     Args:
         backbone: images to features.
@@ -59,12 +61,19 @@ class ImageLoss(nn.Module):
         self.label_smoothing, self.precision = label_smoothing, precision
 
     def forward(
-        self, x: Float[Tensor, "n C H W"], labels: Int64[Tensor, " n"]
+        self,
+        x: Float[Tensor, "n C H W"],
+        labels: Int64[Tensor, " n"],
+        others: Int64[Tensor, " n"] | None = None,
+        share: float = 1.0,
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         with autocast(x.device, self.precision):
             features = self.backbone(x)
         scores = self.classifier(features.float())
         loss = cross_entropy(scores, labels, label_smoothing=self.label_smoothing)
+        if others is not None:
+            mixed_in = cross_entropy(scores, others, label_smoothing=self.label_smoothing)
+            loss = share * loss + (1 - share) * mixed_in
         return loss, _accuracy(scores, labels)
 
 

@@ -87,6 +87,7 @@ class Pretrain(Section):
     warmup: float = 0.15  # share of the steps before the highest rate
     weight_decay: float = 5e-4
     label_smoothing: float = 0.1
+    cutmix: float = 0.0  # share of the steps in which each image gets a box of another one (CutMix)
     validate_every: int = 1  # epochs
 
     _name: ClassVar[str] = "pretrain"
@@ -97,7 +98,7 @@ class Pretrain(Section):
         self._require("images", self.images is None or self.images >= self.batch, "null or at least a batch")
         self._positive("lr")
         self._not_negative("weight_decay")
-        self._share("warmup", "label_smoothing")
+        self._share("warmup", "label_smoothing", "cutmix")
 
 
 @dataclass(frozen=True)

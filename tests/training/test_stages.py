@@ -209,6 +209,7 @@ def test_every_stream_of_a_run_has_a_seed_of_its_own(model, data, monkeypatch):
         ("pretrain", "weights"),
         ("pretrain", "shuffle"),
         ("pretrain", "augment"),
+        ("pretrain", "cutmix"),
         ("meta", "episodes", "uniform"),
         ("meta", "episodes", "hard"),
         ("meta", "augment"),
@@ -217,3 +218,37 @@ def test_every_stream_of_a_run_has_a_seed_of_its_own(model, data, monkeypatch):
     assert {stream[0] for stream in values} == {CONFIG.seed}
     assert all(len(lines) == 1 for lines in places.values()), "a stream that two places draw from"
     assert len(set(values.values())) == len(values)
+
+
+def test_mixed_images_count_for_both_classes(model, data):
+    mixing = replace(CONFIG, pretrain=replace(CONFIG.pretrain, cutmix=1.0), meta=None, graph=None)
+    (training,) = planned(mixing, splits_of(data)).stages
+    stage = training.begin(model)
+    x, labels, others, share = next(stage.batches(0))
+    assert torch.equal(others, labels.roll(-1))
+    assert 0 <= share <= 1
+    (plain, _), (other, _) = (stage.module.eval()(x, y) for y in (labels, others))
+    loss, _ = stage.module(x, labels, others, share)
+    torch.testing.assert_close(loss, share * plain + (1 - share) * other)
+
+
+def test_two_processes_mix_the_images_of_the_whole_batch(model, data):
+    mixing = replace(CONFIG, pretrain=replace(CONFIG.pretrain, cutmix=1.0), meta=None, graph=None)
+
+    def first(workers):
+        (training,) = planned(mixing, splits_of(data), workers).stages
+        return next(training._batches(model, 0))
+
+    x, labels, others, share = first(ALONE)
+    for rank in range(2):
+        own = first(Workers(rank, 2))
+        torch.testing.assert_close(own[0], x[rank::2])
+        assert (own[1].tolist(), own[2].tolist()) == (labels[rank::2].tolist(), others[rank::2].tolist())
+        assert own[3] == share
+
+
+def test_some_steps_mix(model, data):
+    mixing = replace(CONFIG, pretrain=replace(CONFIG.pretrain, cutmix=0.5, epochs=20), meta=None, graph=None)
+    (training,) = planned(mixing, splits_of(data)).stages
+    lengths = [len(batch) for batch in training._batches(model, 0)]
+    assert 0.3 < lengths.count(4) / len(lengths) < 0.7

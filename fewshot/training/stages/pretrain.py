@@ -13,6 +13,7 @@ from fewshot.core.loop import Batch, Stage
 from fewshot.core.seeds import seed, seeded
 from fewshot.core.transfer import send
 from fewshot.data.augment import Augment
+from fewshot.data.cutmix import Box, draw_box
 from fewshot.data.labelled import LabelledSet
 from fewshot.data.packed import PackedDataset
 from fewshot.evaluation.scores import as_predict
@@ -94,14 +95,34 @@ class Pretraining:
         return (self.options.images or len(self.data)) // self.options.batch
 
     def _batches(self, model: GraphFewShot, start: int) -> Iterator[Batch]:
-        data, batch = self.data, self.options.batch
-        rows = torch.arange(batch)[self.workers.rank :: self.workers.world]
+        batch = self.options.batch
+        own = torch.arange(batch)[self.workers.rank :: self.workers.world]
         for step in range(start, self.options.epochs * self._epoch):
-            index = batch_indices(len(data), self._epoch * batch, batch, step, self.run_seed)[rows]
-            images = data.items[send(index, data.items.device)]
-            augment_seed = seed(self.run_seed, "pretrain", "augment", step)
-            x = augmented(model, self.augment, images, augment_seed, rows, batch)
-            yield x, send(data.labels[index], x.device)
+            x, labels = self._images(model, step, own)
+            box = self._box(step, *x.shape[2:])
+            if box is None:
+                yield x, labels
+                continue
+            if self.workers.world == 1:
+                others, other_labels = x.roll(-1, 0), labels.roll(-1)
+            else:  # the next image of the batch is another process's
+                others, other_labels = self._images(model, step, (own + 1) % batch)
+            yield box.paste(x, others), labels, other_labels, box.share
+
+    def _images(self, model: GraphFewShot, step: int, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The images and labels in some places of a step's batch."""
+        data, batch = self.data, self.options.batch
+        index = batch_indices(len(data), self._epoch * batch, batch, step, self.run_seed)[rows]
+        images = data.items[send(index, data.items.device)]
+        augment_seed = seed(self.run_seed, "pretrain", "augment", step)
+        x = augmented(model, self.augment, images, augment_seed, rows, batch)
+        return x, send(data.labels[index], x.device)
+
+    def _box(self, step: int, height: int, width: int) -> Box | None:
+        """The box of the next image that each image of a step gets, if any."""
+        generator = torch.Generator().manual_seed(seed(self.run_seed, "pretrain", "cutmix", step))
+        mixes = torch.rand((), generator=generator).item() < self.options.cutmix
+        return draw_box(height, width, generator) if mixes else None
 
 
 def batch_indices(images: int, epoch: int, batch: int, step: int, run_seed: int) -> Int64[Tensor, " batch"]:
