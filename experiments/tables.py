@@ -124,8 +124,10 @@ def gpu() -> str:
 def pretraining() -> str:
     """Ways to pretrain, the cheapest first."""
     lines = [["way", "work", "1-shot", "5-shot"], ["---"] * 4]
-    for row in sorted(result("pretraining"), key=lambda row: (round(row["cost"], 1), -row["1-shot"])):
-        lines.append([row["way"], f"{row['cost']:.2f}", *(f"{row[f'{k}-shot']:.1f}" for k in (1, 5))])
+    rows = sorted(result("pretraining"), key=lambda row: (round(row["cost"], 1), -row["1-shot"]))
+    lines += [
+        [row["way"], f"{row['cost']:.2f}", *(f"{row[f'{k}-shot']:.1f}" for k in (1, 5))] for row in rows
+    ]
     return _markdown(lines)
 
 
