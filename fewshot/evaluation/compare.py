@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -167,7 +167,7 @@ def compare(
             raise InputError(f"methods: {method.name} works on images, of which there are none")
         if method.needs != "features":
             progress(f"{method.name}: learning")
-        call = method.make(material)
+        call = method.make(replace(material, tell=lambda text: progress(f"{method.name}: {text}")))
         note = "" if given is None else f", relations: {given.kind}"
         its_own = [mode for mode in method.modes if mode in asked]
         if method is first and not its_own:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -121,7 +121,7 @@ def score_unknown(
     for method in rules:
         if method.needs != "features":
             progress(f"{method.name}: learning")
-        call = method.make(material)
+        call = method.make(replace(material, tell=_after(method.name, progress)))
         for mode in (mode for mode in method.modes if mode in wanted):
             for given in (None, relations)[: 2 if relations and method.relations != "no" else 1]:
                 kind = "none" if given is None else given.kind
@@ -129,6 +129,11 @@ def score_unknown(
                 answer = as_answer(call, joint=Mode(mode).joint, relations=given, belief=belief, unknown=True)
                 rows.append(OpenScores(method, mode, kind, sampler.unknown, *_scored(answer, sampler)))
     return rows
+
+
+def _after(name: str, progress: Callable[[str], None]) -> Callable[[str], None]:
+    """Lines that begin with a name."""
+    return lambda text: progress(f"{name}: {text}")
 
 
 @torch.no_grad()

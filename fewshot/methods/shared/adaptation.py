@@ -154,5 +154,6 @@ def parts(material: Material) -> tuple[GraphFewShot, Embedding, nn.Linear]:
 def meta_train(method: Adaptation, material: Material, **options: Any) -> Adaptation:
     """Train the starting point of the steps on episodes of the base classes' images."""
     assert material.images is not None
-    shape = {"way": material.way, "shot": material.shot, "seed": material.seed}
+    shape: dict[str, Any] = {"way": material.way, "shot": material.shot, "seed": material.seed}
+    shape["tell"] = material.tell
     return fit_on_episodes(method, material.images.train, material.images.val, **{**shape, **options})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -71,6 +72,23 @@ class Silent:
     def save(self, stage: str, state: dict[str, Any]) -> None: ...
 
 
+class Telling(Silent):
+    """A recorder that tells now and then how far a stage is.
+
+    Args:
+        tell: takes a line.
+        every: seconds between lines; default 10.
+    """
+
+    def __init__(self, tell: Callable[[str], None], every: float = 10.0) -> None:
+        self.tell, self.every, self.told = tell, every, time.monotonic()
+
+    def progress(self, stage: Stage, step: int) -> None:
+        if time.monotonic() - self.told > self.every:
+            self.tell(f"step {step} of {stage.steps}")
+            self.told = time.monotonic()
+
+
 def fit_on_episodes(
     module: M,
     train: LabelledSet,
@@ -89,6 +107,7 @@ def fit_on_episodes(
     val_episodes: int = 300,
     known: Float[Tensor, "C D"] | None = None,
     relations: Float[Tensor, "C C"] | None = None,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> M:
     """Train a method on base-class episodes; it ends with the weights that did best on validation classes.
 
@@ -110,6 +129,7 @@ def fit_on_episodes(
         val_episodes: number of validation episodes; default 300.
         known, relations: the base classes as known ones, and the relations among them, for a method that is
             given relations: those to the classes of an episode are hidden from it (NaN). Default None.
+        tell: called with one line every ten seconds; default: ignores it.
 
     Returns:
         The module, in eval mode.
@@ -153,7 +173,7 @@ def fit_on_episodes(
         rate=(batch, "episodes"),
     )
     with seeded(seed):
-        fit(stage, Fabric(accelerator=device.type, devices=1), Silent())
+        fit(stage, Fabric(accelerator=device.type, devices=1), Telling(tell))
     return module.eval()
 
 
@@ -183,5 +203,11 @@ def fit_on_features(material: Material, build: Callable[[int], M], **options: An
         raise InputError("features: expected some of the base classes for a method that learns, got none")
     with seeded(material.seed):
         module = build(material.train.items.shape[1])
-    shape = {"way": material.way, "shot": material.shot, "query": material.query, "seed": material.seed}
+    shape: dict[str, Any] = {
+        "way": material.way,
+        "shot": material.shot,
+        "query": material.query,
+        "seed": material.seed,
+    }
+    shape["tell"] = material.tell
     return fit_on_episodes(module, material.train, material.val, **{**shape, **options})

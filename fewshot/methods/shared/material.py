@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -31,6 +32,7 @@ class Material:
         known, known_relations: known classes, in the space after the graph's transform, and the relations
             among them [C, C], of the same kind as those to come; None without relations.
         scale: of the prototypes method, which calibrates its probabilities.
+        tell: called with one line from time to time while a method learns; default: ignores it.
     """
 
     way: int
@@ -46,6 +48,7 @@ class Material:
     known: KnownClasses | None = None
     known_relations: Float[Tensor, "C C"] | None = None
     scale: Scale = USUAL
+    tell: Callable[[str], None] = lambda text: None
 
     @property
     def transform(self) -> nn.Module:

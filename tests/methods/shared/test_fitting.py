@@ -4,6 +4,7 @@ import copy
 import io
 import pickle
 from importlib import import_module
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from fewshot.data.labelled import FeatureSet
 from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.evaluation.scores import as_predict, evaluate
 from fewshot.graph.class_graph import ClassGraph
+from fewshot.methods.shared import fitting
 from fewshot.methods.shared.fitting import EpisodicLoss, Silent, fit_on_episodes, fit_on_features
 from fewshot.methods.shared.material import Material
 
@@ -147,3 +149,10 @@ def test_what_was_trained_can_be_kept(module):
     again = pickle.load(io.BytesIO(pickle.dumps(fitted)))
     assert torch.equal(again.weight, fitted.weight)
     assert isinstance(Silent(), Recorder)
+
+
+def test_a_method_that_learns_tells_how_far_it_is(module, monkeypatch):
+    told, clock = [], iter(range(0, 1000, 6))
+    monkeypatch.setattr(fitting, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    fit_on_episodes(module, clusters(0), None, steps=7, lr=0.1, tell=told.append, **SHAPE)
+    assert told == ["step 2 of 7", "step 4 of 7", "step 6 of 7"]
