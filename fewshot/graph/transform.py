@@ -90,7 +90,8 @@ class PowerTransform(nn.Module):
         # The same with two arrays written instead of seven.
         shifted = x - self.low
         root = shifted.abs().sqrt_().copysign_(shifted)
-        return root.div_(root.norm(dim=-1, keepdim=True).clamp_min_(EPSILON)).sub_(self.centre)
+        length = root.norm(dim=-1, keepdim=True).clamp_min_(EPSILON)
+        return torch.addcdiv(-self.centre, root, length, out=root)
 
     def _root(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
         return normalize(signed_power(x - self.low, 0.5))
