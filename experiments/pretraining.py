@@ -45,7 +45,6 @@ WAYS: dict[str, dict[str, Any]] = {
     "15 epochs, batches of 64, rate 0.1": {"epochs": 15, "batch": 64, "lr": 0.1},
     "15 epochs, rotations told apart": {"epochs": 15, "rotation": "all"},
     "15 epochs, weight decay 1e-3, CutMix": {"epochs": 15, "decay": 1e-3, "cutmix": 0.5},
-    "20 epochs, weight decay 1e-3, CutMix": {"epochs": 20, "decay": 1e-3, "cutmix": 0.5},
     "20 epochs, from 24×24": {"epochs": 20, **AT_24},
     "20 epochs, from 24×24, half rotated": {"epochs": 20, "rotation": "half", **AT_24},
     "24 epochs, from 16×16": {"epochs": 24, **AT_16},
