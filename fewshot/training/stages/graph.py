@@ -60,13 +60,12 @@ class GraphTraining:
         """The stage, on the model's graph; the model learns its base mean and its transform before."""
         options = self.options
         features = self.base.learn(model)
+        val = encoded(model, self.val, self.workers)
+        validated_on = [drawn_from(sampler, val) for sampler in self.validation_samplers]
         # Tensors of a few thousand numbers, and thousands of operators: a GPU takes longer for them.
         device = torch.device("cpu") if self.workers.world == 1 else model.device
         features = replace(features, items=features.items.to(device))
-        val = encoded(model, self.val, self.workers)
-        validated_on = [drawn_from(sampler, val) for sampler in self.validation_samplers]
-        model.transform.to(device)
-        module = GraphLoss(model.graph.to(device))
+        module = GraphLoss(model.to(device).graph)
         optimizer = torch.optim.AdamW(
             module.parameters(), options.lr, weight_decay=options.weight_decay, fused=True
         )
