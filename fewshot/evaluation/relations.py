@@ -151,24 +151,32 @@ def relate(
 def with_paths(
     data: LabelledSet, known: KnownClasses | None, transform: nn.Module | None = None
 ) -> Relations | None:
-    """The relations that `relate` makes of the taxonomy, or None if they cannot be had.
+    """The relations that `relate` makes of the taxonomy; None if there are none, or none that tells anything.
+
+    Classes that are equally far from all known ones, as letters of another script, have nothing to hear of
+    them.
 
     Args:
         data: whose classes are scored.
         known: the known classes, in the space after ``transform``; None: there are none.
         transform: of features to that space; default none.
 
-    >>> data = LabelledSet(torch.zeros(2, 2), torch.arange(2), ("crane", "fox"))
+    >>> data = LabelledSet(torch.zeros(2, 2), torch.arange(2), ("crane", "fox"), paths=("bird/crane", "fox"))
     >>> with_paths(data, KnownClasses(torch.eye(2), ("heron", "wolf"))) is None
+    True
+    >>> trees = KnownClasses(torch.eye(2), ("oak", "elm"), (("tree", "oak"), ("tree", "elm")))
+    >>> with_paths(data, trees) is None
     True
     """
     if known is None or not (known.paths and all(known.paths) and data.paths and all(data.paths)):
         return None
-    return (
-        None
-        if set(known.names or ()) <= set(data.class_names)
-        else relate("taxonomy", data, known, 0, transform)
-    )
+    if set(known.names or ()) <= set(data.class_names):
+        return None
+    found = relate("taxonomy", data, known, 0, transform)
+    assert found is not None
+    assert found.rows is not None
+    tells = (found.rows.amax(1) > found.rows.amin(1)).any()
+    return found if tells else None
 
 
 def _check_paths(what: str, names: Sequence[str], paths: Sequence[object] | None) -> None:
