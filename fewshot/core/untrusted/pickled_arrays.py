@@ -7,15 +7,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
-from fewshot.core.errors import InputError
+from fewshot.core.untrusted.calls import Refused, Unfilled, encoded, ordered
 from fewshot.core.untrusted.guard import brief
 
 KINDS = r"[|<>=]?(b1|[iu][1248]|f[248]|[SU][1-9]\d{0,8}|O[48]?)"  # of arrays, as numpy writes them
-ONLY = "only numpy arrays, lists, dicts, numbers and text are read"
 
 
 @dataclass(eq=False)
@@ -35,30 +34,22 @@ def _dtype(code: str, order: str) -> np.dtype[Any]:
     return dtype.newbyteorder("<") if order == "<" else dtype.newbyteorder(">") if order == ">" else dtype
 
 
-@dataclass(eq=False)
-class Unfilled:
-    """An array whose content comes later, and where the program keeps it."""
-
-    places: list[int]
-
-
-def refuse(what: str) -> NoReturn:
-    """Say what the pickle asks for, and that it is not done."""
-    raise InputError(f"refused: the pickle asks for {what}; {ONLY}")
+class UnfilledArray(Unfilled):
+    """An array whose content comes later."""
 
 
 def type_of(code: Any, *_: Any) -> Type:
     """The call of ``numpy.dtype``; the flags after the code concern objects that are shared."""
     found = re.fullmatch(KINDS, code) if isinstance(code, str) else None
     if found is None:
-        refuse(f"arrays of the type {brief(code)}")
+        raise Refused(f"arrays of the type {brief(code)}")
     return Type(found[1], code[0] if code[0] in "<>" else "|")
 
 
 def order_of(state: tuple[Any, ...]) -> str:
     """The order of bytes, in the state of a type without parts or names."""
     if len(state) < 5 or state[1] not in ("<", ">", "|", "=") or state[2:5] != (None, None, None):
-        refuse(f"a type of arrays with the state {brief(state)}")
+        raise Refused(f"a type of arrays with the state {brief(state)}")
     return str(state[1])
 
 
@@ -67,30 +58,30 @@ def from_buffer(content: Any, kind: Any, shape: Any, order: Any, axes: Any = Non
     if order != "K":
         return array(content, kind, shape, order)
     if not isinstance(axes, tuple | list) or not all(type(axis) is int for axis in axes):
-        refuse(f"an array with the axes {brief(axes)}")
+        raise Refused(f"an array with the axes {brief(axes)}")
     return array(content, kind, shape, "C").transpose(axes)
 
 
 def scalar(kind: Any, content: Any) -> Any:
     """The call of ``scalar``."""
     if isinstance(kind, Type) and kind.code.startswith("O"):
-        refuse("a number that is an object")
+        raise Refused("a number that is an object")
     return array(content, kind, (), "C")[()]
 
 
 def array(content: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
     """An array from its bytes, or from a list of objects."""
     if not isinstance(kind, Type) or order not in ("C", "F"):
-        refuse(f"an array of {brief(kind)} in the order {brief(order)}")
+        raise Refused(f"an array of {brief(kind)} in the order {brief(order)}")
     if isinstance(shape, int):
         shape = (shape,)
     whole = isinstance(shape, tuple) and all(type(side) is int and 0 <= side < 2**60 for side in shape)
     if not whole or len(shape) > 32:
-        refuse(f"an array of the shape {brief(shape)}")
+        raise Refused(f"an array of the shape {brief(shape)}")
     count = math.prod(shape)
     if kind.code.startswith("O"):
         if not isinstance(content, list) or len(content) != count:
-            refuse(f"an array of {count} objects from another number of them")
+            raise Refused(f"an array of {count} objects from another number of them")
         objects = np.empty(count, object)
         for place, value in enumerate(content):
             objects[place] = value
@@ -100,54 +91,25 @@ def array(content: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
     dtype = kind.dtype()
     if not isinstance(content, bytes) or len(content) != count * dtype.itemsize:
         size = len(content) if isinstance(content, bytes) else type(content).__name__
-        refuse(f"an array of {count} x {dtype.itemsize} bytes from {size}")
+        raise Refused(f"an array of {count} x {dtype.itemsize} bytes from {size}")
     if not count:
         return np.empty(shape, dtype)
     found = np.frombuffer(content, dtype)
     if dtype.kind == "U" and found.view(dtype.byteorder.replace("|", "=") + "u4").max() > 0x10FFFF:
-        refuse("text with letters that do not exist")
+        raise Refused("text with letters that do not exist")
     if dtype.kind == "b":
         found = found.view("u1") != 0
     return found.reshape(shape, order=order)
 
 
-def fill(target: Any, values: list[Any]) -> None:
-    """Add keys and values, one after the other in a list, to a dict."""
-    if not isinstance(target, dict) or len(values) % 2:
-        raise TypeError("items for something that is not a dict")
-    for key, value in zip(values[::2], values[1::2], strict=True):
-        # Keys of which many could be made that share a hash would take very long.
-        if not (isinstance(key, str | bytes | np.str_) or (isinstance(key, int) and abs(key) < 2**60)):
-            refuse(f"a dict with the key {brief(key)}")
-        target[key] = value
-
-
-def _encoded(text: Any, encoding: Any) -> bytes:
-    """The call by which protocol 2 stores bytes."""
-    if encoding != "latin1" or not isinstance(text, str):
-        refuse(f"the encoding {brief(encoding)}")
-    return text.encode("latin-1")
-
-
-def _is_pair(value: Any) -> bool:
-    return isinstance(value, list | tuple) and len(value) == 2
-
-
-def _ordered(pairs: Any = ()) -> dict[Any, Any]:
-    """The call of ``OrderedDict``, with nothing or with a list of keys and values."""
-    if not isinstance(pairs, list | tuple) or not all(_is_pair(pair) for pair in pairs):
-        refuse("an OrderedDict of something that is not pairs")
-    found: dict[Any, Any] = {}
-    fill(found, [part for pair in pairs for part in pair])
-    return found
-
-
-CALLS: dict[str, Callable[..., Any]] = {
-    "dtype": type_of,
-    "_reconstruct": lambda *_: Unfilled([]),
-    "_frombuffer": from_buffer,
-    "scalar": scalar,
-    "encode": _encoded,
-    "OrderedDict": _ordered,
-    "bytes": lambda: b"",  # how protocol 2 stores no bytes at all
+CALLS: dict[str, Callable[..., Any] | None] = {
+    "numpy.ndarray": None,
+    "numpy.dtype": type_of,
+    "numpy.core.multiarray._reconstruct": lambda *_: UnfilledArray([]),
+    "numpy.core.multiarray.scalar": scalar,
+    "numpy.core.numeric._frombuffer": from_buffer,
+    "_codecs.encode": encoded,
+    "collections.OrderedDict": ordered,
+    "__builtin__.bytes": lambda: b"",  # how protocol 2 stores no bytes at all
+    "builtins.bytes": lambda: b"",
 }

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import re
 import struct
-import warnings
 import zipfile
 from collections.abc import Mapping
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from fewshot.core.errors import InputError
+from fewshot.core.untrusted.calls import Refused
 from fewshot.core.untrusted.guard import brief, reading
+from fewshot.core.untrusted.pickled_tensors import NUMBERS
 from fewshot.core.untrusted.plain import MIB, open_plain, read_plain
+from fewshot.core.untrusted.torch_files import check_zip, read_legacy, read_zip
 
-LARGEST_PROGRAM = 64 * MIB  # of what is not tensors in torch's files
 LONGEST_HEADER = 16 * MIB
 DEEPEST, MOST = 30, 2 * 10**6  # values in each other, and in all
 PLAIN = (bool, int, float, str, bytes, type(None))
@@ -38,12 +37,11 @@ def read_tensors(path: Path, expected: str, legacy: bool = False) -> Any:
     Raises:
         InputError: not a plain file of that kind, an incomplete one, or one with other tensors.
     """
-    with open_plain(path) as file, reading(path, expected), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns of files of other kinds
-        if not legacy or zipfile.is_zipfile(file):
-            _check_stored(file)
-        file.seek(0)
-        content = _loaded(file)
+    with open_plain(path) as file, reading(path, expected):
+        legacy = legacy and not zipfile.is_zipfile(file)
+        if not legacy:
+            check_zip(file)
+        content = _loaded(file, legacy)
         _check_values(content)
     return content
 
@@ -92,7 +90,7 @@ def check_state(state: Any, where: str | Path, name: str = "state") -> dict[str,
     if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
         raise InputError(f"{where}: {name}: expected tensors by name, got {brief(state)}")
     for key, tensor in state.items():
-        if not isinstance(tensor, Tensor) or tensor.is_complex():
+        if not isinstance(tensor, Tensor) or tensor.dtype not in NUMBERS:
             got = tensor.dtype if isinstance(tensor, Tensor) else brief(tensor)
             raise InputError(f"{where}: {name}: {key[:100]!r}: expected a tensor of real numbers, got {got}")
         if not tensor.isfinite().all():
@@ -100,37 +98,24 @@ def check_state(state: Any, where: str | Path, name: str = "state") -> dict[str,
     return state
 
 
-def _loaded(file: BufferedReader) -> Any:
-    """The content of a file of torch's; torch's own messages are pages of advice to trust the file."""
+def _loaded(file: BufferedReader, legacy: bool) -> Any:
+    """The content of a file of torch's, zip file or not."""
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
+        return read_legacy(file) if legacy else read_zip(file)
     except MemoryError:
         raise
+    except Refused as error:
+        raise ValueError(f"it holds {error}") from error
     except Exception as error:
-        asked = re.search(r"GLOBAL ([\w.]{1,80})", str(error))
-        raise ValueError(f"it holds {asked[1]}" if asked else "it is damaged") from error
-
-
-def _check_stored(file: BufferedReader) -> None:
-    """That nothing in a file of torch's is compressed, so that it cannot grow."""
-    if not zipfile.is_zipfile(file):
-        raise ValueError("it is not what torch.save writes, or its end is missing")
-    with zipfile.ZipFile(file) as archive:
-        for entry in archive.infolist():
-            if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
-                raise ValueError("it is compressed, which torch's files are not")
-            if entry.filename.endswith(".pkl") and entry.file_size > LARGEST_PROGRAM:
-                raise ValueError(f"{entry.file_size // MIB} MiB of values that are not tensors")
+        raise ValueError("it is damaged") from error
 
 
 def _check_values(content: Any) -> None:
-    """Tensors that are what they seem, and plain values; not too deep, and not too many."""
+    """Tensors and plain values; not too deep, and not too many."""
     left, waiting = MOST, [(content, DEEPEST)]
     while waiting:
         value, depth = waiting.pop()
-        if isinstance(value, Tensor):
-            _check_tensor(value)
-        elif isinstance(value, Mapping | list | tuple):
+        if isinstance(value, Mapping | list | tuple):
             inner = list(value.values() if isinstance(value, Mapping) else value)
             left -= len(inner)
             if depth == 0 or left < 0:
@@ -138,12 +123,5 @@ def _check_values(content: Any) -> None:
             if isinstance(value, Mapping) and not all(isinstance(key, str | int) for key in value):
                 raise ValueError("a key that is not text or a number")
             waiting += [(one, depth - 1) for one in inner]
-        elif not isinstance(value, PLAIN):
+        elif not isinstance(value, (Tensor, *PLAIN)):
             raise ValueError(f"a value of the type {type(value).__name__}")
-
-
-def _check_tensor(tensor: Tensor) -> None:
-    if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
-        raise ValueError(f"a tensor that is {tensor.layout}, on {tensor.device}, or quantised")
-    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        raise ValueError(f"a tensor of shape {list(tensor.shape)} that shares its numbers")

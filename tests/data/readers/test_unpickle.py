@@ -174,9 +174,68 @@ def test_small_pickles_take_little_memory(content: bytes) -> None:
 
 @pytest.mark.parametrize("content", [b"(" * 2000, b"]" * 2000, b"N" + b"\x94" * 2000, b"N" + b"\x85" * 2000])
 def test_what_costs_a_byte_and_takes_many_is_counted(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fewshot.core.untrusted.pickles.MOST_LARGE", 1000)
-    with pytest.raises(InputError, match="more lists, tuples and dicts than a file of its size can need"):
+    monkeypatch.setattr("fewshot.core.untrusted.program.ROOM", 2**16)
+    with pytest.raises(InputError, match="more memory than a file of its size can need"):
         unpickle(content, "x.pkl")
+
+
+SMALL_ROOM = 2**20
+MANY = 10**4  # bytes, or items
+TEXT = b"X" + struct.pack("<I", MANY) + b"a" * MANY
+BYTES = b"B" + struct.pack("<I", MANY) + b"a" * MANY
+PAIRS = b"(" + b"".join(b"J" + struct.pack("<i", key) + b"N\x86" for key in range(MANY // 10)) + b"l"
+SAME_PAIR = b"(K\0N\x86q\5" + b"h\5" * (MANY // 10) + b"l"
+
+
+def frombuffer(kind: bytes, content: bytes) -> tuple[bytes, bytes]:
+    """The start of a program, and an instruction that makes an array of the same content again."""
+    start = b"cnumpy.core.numeric\n_frombuffer\nq\0cnumpy\ndtype\nX\2\0\0\0" + kind + b"K\0K\1\x87Rq\1"
+    size = b"J" + struct.pack("<i", MANY) + b"q\3X\1\0\0\0Cq\4"
+    return start + content + b"q\2" + size, b"h\0(h\2h\1h\3h\4tR"
+
+
+@pytest.mark.parametrize(
+    ("start", "again"),
+    [
+        (b"c_codecs\nencode\nq\0" + TEXT + b"q\1X\6\0\0\0latin1q\2", b"h\0h\1h\2\x86R"),
+        (
+            b"cnumpy.core.multiarray\nscalar\nq\0cnumpy\ndtype\nX\6\0\0\0S10000K\0K\1\x87Rq\1"
+            + BYTES
+            + b"q\2",
+            b"h\0h\1h\2\x86R",
+        ),
+        frombuffer(b"u1", TEXT),
+        frombuffer(b"b1", BYTES),
+        frombuffer(b"O8", b"(" + b"N" * MANY + b"l"),
+        (b"ccollections\nOrderedDict\nq\0" + PAIRS + b"q\1", b"h\0h\1\x85R"),
+        (b"ccollections\nOrderedDict\nq\0" + SAME_PAIR + b"q\1", b"h\0h\1\x85R"),  # takes time alone
+        (b"cnumpy.core.multiarray\n_reconstruct\nq\0(" + b"N" * MANY + b"tq\1", b"h\0h\1R"),
+    ],
+    ids=["encode", "scalar", "text", "truth", "objects", "dict", "pairs", "arguments"],
+)
+def test_calls_with_the_same_large_arguments_are_paid_for(
+    start: bytes, again: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = b"\x80\x02" + start + b"(" + again * 1000 + b"t."
+    room = SMALL_ROOM + 100 * MANY  # what the arguments themselves may take
+    monkeypatch.setattr("fewshot.core.untrusted.program.ROOM", room)
+    tracemalloc.start()
+    try:
+        with pytest.raises(
+            InputError, match=r"x\.pkl: refused: it asks for more memory than a file of its size"
+        ):
+            unpickle(content, "x.pkl")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < room + 16 * len(content)
+
+
+def test_an_array_is_filled_once_wherever_it_is_kept() -> None:
+    array = np.arange(3)
+    found = unpickle(pickle.dumps([array, array], 2), "x.pkl")
+    assert found[0] is found[1]
+    assert found[0].tolist() == [0, 1, 2]
 
 
 def test_an_incomplete_pickle_is_named() -> None:
