@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fewshot.core.errors import InputError
+from fewshot.core.numerals import number
 from fewshot.core.untrusted.plain import read_plain
 
 TEXTS = ("name", "wnid", "path", "text")
@@ -132,10 +133,7 @@ def _columns(header: list[str], where: str, needs: Collection[str]) -> dict[str,
 def _share(cell: str, where: str) -> float | None:
     if not cell:
         return None
-    try:
-        share = float(cell)
-    except ValueError:
-        share = math.nan
+    share = number(cell)
     if not 0 <= share < math.inf:
         raise InputError(f"{where}: share: expected a number from 0 up, got {cell!r:.60}")
     return share

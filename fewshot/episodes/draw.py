@@ -16,6 +16,9 @@ from jaxtyping import Bool, Float, Int, Shaped
 from numpy import ndarray
 
 from fewshot.core.errors import InputError
+from fewshot.core.numerals import number
+
+LEAST_ALPHA, MOST_ALPHA = 1e-6, 1e6  # of Dirichlet distributions: beyond, shares are 0/0 or all the same
 
 
 @dataclass(frozen=True)
@@ -56,13 +59,13 @@ def dirichlet_parameter(queries: str) -> float | None:
     """
     if queries == "balanced":
         return None
-    scheme, _, number = queries.partition(":")
-    try:
-        alpha = float(number)
-    except ValueError:
-        alpha = np.nan
-    if scheme != "dirichlet" or not 0 < alpha < np.inf:
-        raise InputError(f'queries: expected "balanced" or "dirichlet:A" with A above 0, got {queries!r}')
+    scheme, _, parameter = queries.partition(":")
+    alpha = number(parameter)
+    if scheme != "dirichlet" or not LEAST_ALPHA <= alpha <= MOST_ALPHA:
+        raise InputError(
+            f'queries: expected "balanced" or "dirichlet:A" with A from {LEAST_ALPHA:f} to '
+            f"{MOST_ALPHA:,.0f}, got {queries!r:.60}"
+        )
     return alpha
 
 

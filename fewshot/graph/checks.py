@@ -1,11 +1,14 @@
 """Checks of what a class graph is given, which may be anything."""
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 import torch
 from jaxtyping import Int64
 from torch import Tensor
+
+from fewshot.core.errors import InputError
 
 
 def check_episodes(
@@ -100,6 +103,23 @@ def check_known(
     _check_rows("relations", relations)
 
 
+def check_graph(graph: Any) -> None:
+    """Raise an InputError unless the call of a class graph takes support and query.
+
+    >>> check_graph(torch.nn.Linear(2, 2))
+    Traceback (most recent call last):
+    ...
+    fewshot.InputError: graph: expected a module whose call takes support and query, got Linear
+    """
+    try:
+        signature(getattr(graph, "forward", graph)).bind_partial(None, None)
+    except TypeError:
+        kind = type(graph).__name__
+        raise InputError(f"graph: expected a module whose call takes support and query, got {kind}") from None
+    except ValueError:  # a call whose arguments cannot be seen
+        return
+
+
 def check_there(support_mask: Tensor | None, class_mask: Tensor | None, evidence: Tensor | None) -> None:
     """Raise a ValueError if an episode has no class with supports that may be there."""
     for name, given in (
@@ -126,6 +146,8 @@ def _check_tensors(given: Mapping[str, Any], support: Any) -> None:
     for name, x in given.items():
         if x is not None and not isinstance(x, Tensor):
             raise ValueError(f"{name}: expected a tensor, got {type(x).__name__}")
+        if x is not None and x.device.type == "meta":
+            raise ValueError(f"{name}: expected a tensor with numbers, got one on the device meta")
         if x is not None and (x.layout != torch.strided or x.device != support.device):
             kind = f"{str(x.layout).removeprefix('torch.')} on {x.device}"
             raise ValueError(f"{name}: expected a dense tensor on one device with support, got {kind}")

@@ -17,6 +17,7 @@ from fewshot.core.files import write_tensors
 from fewshot.core.memory import kept
 from fewshot.core.untrusted.guard import brief, cause
 from fewshot.data.labelled import FeatureSet, LabelledSet
+from fewshot.graph.checks import check_graph
 from fewshot.graph.class_graph import ClassGraph, GraphOutput
 from fewshot.graph.known_classes import KnownClasses
 from fewshot.graph.transform import PowerTransform, Transformed
@@ -73,6 +74,7 @@ class GraphFewShot(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone = backbone if isinstance(backbone, nn.Module) else Called(backbone)
+        check_graph(graph)
         self.graph = graph
         self.preprocess = preprocess or Preprocess.of(self.backbone, backbones.in_channels(self.backbone))
         if precision not in get_args(Precision):
@@ -82,6 +84,7 @@ class GraphFewShot(nn.Module):
         self.precision: Precision = precision
         self.known = known
         self.extra: dict[str, Any] = {}
+        self.where = ""  # for errors: "FILE: ", if it was loaded from one
         self.calibration = Calibration()
         self.transform = PowerTransform()  # none until training fits it
         # Empty until it is known, since D is known only once there are images.
@@ -175,10 +178,8 @@ class GraphFewShot(nn.Module):
         if not self.base_mean.numel():
             return features
         if features.shape[-1:] != self.base_mean.shape:
-            raise InputError(
-                f"base_mean: expected {list(features.shape[-1:])}, the size of the features, "
-                f"got {list(self.base_mean.shape)}"
-            )
+            sizes = f"{list(features.shape[-1:])}, the size of the features, got {list(self.base_mean.shape)}"
+            raise InputError(f"{self.where}base_mean: expected {sizes}")
         return features - self.base_mean
 
     def features(
@@ -203,8 +204,10 @@ class GraphFewShot(nn.Module):
             if any(module.training for module in backbone.modules()):
                 backbone = copy.deepcopy(backbone).eval()  # the model itself may be in use by other threads
             parts = [self._encode(backbone, images.to(here)) for images in data.items.split(batch)]
-        # Created outside inference mode, so that a graph can be trained on it.
-        return FeatureSet.like(data, torch.cat(parts).cpu())
+        features = torch.cat(parts).cpu()  # outside inference mode, so that a graph can be trained on it
+        if self.where and not features.isfinite().all():
+            raise InputError(f"{self.where}its backbone gives features that are not finite")
+        return FeatureSet.like(data, features)
 
     def save(self, path: str | Path, extra: dict[str, Any] | None = None) -> None:
         """Write a checkpoint atomically: plain values and tensors only, so that it is safe to load.
@@ -246,7 +249,7 @@ class GraphFewShot(nn.Module):
         if is_ready(path):
             parts = ready(str(path))
             model = cls(parts.backbone, parts.graph, base_mean=parts.base_mean, known=parts.known)
-            model.extra = parts.extra
+            model.extra, model.where = parts.extra, f"{path}: "
             return model.eval()
         content = read_checkpoint(Path(path))
         try:
@@ -286,7 +289,7 @@ class GraphFewShot(nn.Module):
         except RuntimeError as error:
             reason = " ".join(str(error).split()[:40])
             raise InputError(f"{path}: its weights do not fit the model: {reason}") from error
-        model.extra = content["extra"]
+        model.extra, model.where = content["extra"], f"{path}: "
         size = model.base_mean.numel() or model.transform.centre.numel()
         model.known = known_from(content.get("known"), path, size)
         model.calibration = Calibration.from_content(content.get("calibration"), str(path))

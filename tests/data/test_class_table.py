@@ -46,7 +46,7 @@ def test_shares_are_numbers_from_zero(cell: str, share: float | None) -> None:
     assert parse(f"class,share\na,{cell}\n")["a"].share == share
 
 
-@pytest.mark.parametrize("cell", ["-1", "nan", "inf", "1e999", "half", "50 %"])
+@pytest.mark.parametrize("cell", ["-1", "nan", "inf", "1e999", "half", "50 %", "-0", "1_0", "٣", "+1"])
 def test_other_shares_are_refused(cell: str) -> None:
     with pytest.raises(InputError, match=r"t\.csv: line 2: share: expected a number from 0 up, got '"):
         parse(f"class,share\na,{cell}\n")

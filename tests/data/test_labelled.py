@@ -1,5 +1,7 @@
 """Labelled sets, and features from .npz and .npy files."""
 
+import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -135,3 +137,16 @@ def test_npy_files_that_do_not_fit_are_refused(
         np.save(tmp_path / "f.labels.npy", labels)
     with pytest.raises(InputError, match=message):
         FeatureSet.from_npy(tmp_path / "f.npy")
+
+
+@pytest.mark.parametrize("second", ["labels.npy", "labels"])
+def test_an_array_that_is_there_twice_is_refused(tmp_path: Path, second: str) -> None:
+    path = tmp_path / "f.npz"
+    np.savez(path, features=np.eye(3, dtype=np.float32), labels=["a", "b", "c"])
+    with zipfile.ZipFile(path) as archive:
+        content = archive.read("labels.npy")
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "a") as archive:
+        warnings.simplefilter("ignore")  # zipfile warns of the name
+        archive.writestr(second, content)
+    with pytest.raises(InputError, match=r"f\.npz: expected each array once, got labels again"):
+        FeatureSet.from_npz(path)

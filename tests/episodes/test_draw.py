@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare, kstest
 
-from fewshot.episodes.draw import dirichlet, draw_classes, hand_out, pick, shuffle, subsets, swap_labels
+from fewshot.episodes.draw import (
+    LEAST_ALPHA,
+    MOST_ALPHA,
+    dirichlet,
+    draw_classes,
+    hand_out,
+    pick,
+    shuffle,
+    subsets,
+    swap_labels,
+)
 
 ROWS = 20_000
 
@@ -84,6 +94,13 @@ def test_a_tiny_alpha_gives_all_to_one_class(rng: np.random.Generator) -> None:
     shares = dirichlet(rng, 1e-4, np.ones((500, 5), dtype=bool))
     assert (shares.max(1) > 0.99).mean() > 0.95
     assert equally_often(shares.argmax(1)[:, None], 5)
+
+
+@pytest.mark.parametrize("alpha", [LEAST_ALPHA, MOST_ALPHA])
+@pytest.mark.filterwarnings("error")
+def test_shares_are_finite_to_the_limits(rng: np.random.Generator, alpha: float) -> None:
+    shares = dirichlet(rng, alpha, np.tile([True, True, False, True], (2000, 1)))
+    np.testing.assert_allclose(shares.sum(1), 1)
 
 
 def test_hand_out_sums_exactly_and_keeps_the_limits(rng: np.random.Generator) -> None:

@@ -106,6 +106,14 @@ def test_a_query_that_is_not_finite_counts_as_padding_where_looking_costs_time()
     assert (~found).nonzero().tolist() == [[0, 0], [1, 3]]
 
 
+def test_tensors_without_numbers_are_refused() -> None:
+    given = {name: torch.empty_like(x, device="meta") for name, x in inputs().items()}
+    with pytest.raises(
+        ValueError, match="support: expected a tensor with numbers, got one on the device meta"
+    ):
+        GRAPH(**given)
+
+
 def test_steps_are_a_whole_number_within_limits() -> None:
     for steps in (True, 0, 10**9):
         with pytest.raises(ValueError, match="steps: expected a whole number from 1 to 1000"):

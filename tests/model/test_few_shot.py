@@ -149,6 +149,20 @@ def test_state_dict_carries_the_base_mean(model):
     assert torch.equal(other.base_mean, model.base_mean)
 
 
+class OfTheirOwn(nn.Module):
+    """A graph from outside, whose call does not name its arguments."""
+
+    def forward(self, *features, **options):
+        return features
+
+
+@pytest.mark.parametrize("graph", [nn.Linear(2, 2), nn.Identity()])
+def test_a_graph_takes_support_and_query(graph):
+    with pytest.raises(InputError, match="graph: expected a module whose call takes support and query, got "):
+        GraphFewShot(backbones.conv4(width=8), graph)
+    GraphFewShot(backbones.conv4(width=8), OfTheirOwn())
+
+
 class Stranger(nn.Module):
     def __init__(self, features=6):
         super().__init__()

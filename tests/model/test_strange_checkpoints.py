@@ -11,6 +11,7 @@ import torch
 from fewshot import backbones
 from fewshot.core.errors import InputError
 from fewshot.core.untrusted import tensors
+from fewshot.data.labelled import LabelledSet
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.graph.known_classes import KnownClasses
 from fewshot.model.few_shot import GraphFewShot
@@ -65,6 +66,7 @@ CASES = [
     ("state.base_mean", torch.zeros(1).expand(1_500_000_000)),
     ("state.base_mean", torch.zeros(4).to_sparse()),
     ("state.base_mean", torch.zeros(4, device="meta")),
+    ("state.base_mean", torch.zeros(4, dtype=torch.float8_e4m3fn)),
     ("state.transform.low", torch.zeros(7)),
     ("state.backbone.conv1.weight", torch.full((4, 1, 3, 3), INF)),
     ("state.backbone.conv1.weight", torch.zeros(4, 1, 3, 2)),
@@ -81,12 +83,47 @@ def test_it_is_refused_by_name(content: dict[str, Any], tmp_path: Path, where: s
     assert len(str(caught.value)) < 1000
 
 
+def test_weights_without_numbers_are_refused(content: dict[str, Any], tmp_path: Path) -> None:
+    bits = torch.zeros(4, dtype=torch.uint8).view(torch.bits8)
+    torch.save(changed(content, "state.base_mean", bits), tmp_path / "x.pt")
+    with pytest.raises(InputError, match=r"x\.pt: expected a checkpoint of fewshot \(it holds torch\.\w+"):
+        GraphFewShot.load(tmp_path / "x.pt")
+
+
 def test_a_base_mean_of_another_size_is_named(content: dict[str, Any], tmp_path: Path) -> None:
     for size in (1, 5):
         torch.save(changed(content, "state.base_mean", torch.zeros(size)), tmp_path / "x.pt")
         model = GraphFewShot.load(tmp_path / "x.pt")
-        with pytest.raises(InputError, match=r"base_mean: expected \[4\], the size of the features, got "):
+        with pytest.raises(
+            InputError, match=r"x\.pt: base_mean: expected \[4\], the size of the features, got "
+        ):
             model.encode(torch.zeros(1, 1, 16, 16, dtype=torch.uint8))
+
+
+def test_a_model_that_does_not_resize_is_named_when_sizes_differ(
+    content: dict[str, Any], tmp_path: Path
+) -> None:
+    torch.save(changed(content, "preprocess.size", None), tmp_path / "x.pt")
+    model = GraphFewShot.load(tmp_path / "x.pt")
+    with pytest.raises(
+        InputError, match=r"x\.pt: base_mean: expected \[16\], the size of the features, got "
+    ):
+        model.encode(torch.zeros(1, 1, 32, 32, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("value", [3e38, -3e38])
+def test_features_that_are_not_finite_are_the_checkpoints(
+    content: dict[str, Any], tmp_path: Path, value: float
+) -> None:
+    floats = {key: x for key, x in content["state"].items() if "backbone" in key and x.is_floating_point()}
+    huge = {key: torch.full_like(x, value) for key, x in floats.items()}
+    torch.save(changed(content, "state", {**content["state"], **huge}), tmp_path / "x.pt")
+    model = GraphFewShot.load(tmp_path / "x.pt")
+    pictures = LabelledSet(
+        torch.full((1, 1, 16, 16), 9, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64), ("a",)
+    )
+    with pytest.raises(InputError, match=r"x\.pt: its backbone gives features that are not finite"):
+        model.features(pictures)
 
 
 def test_what_training_writes_is_read(content: dict[str, Any], tmp_path: Path) -> None:
@@ -123,6 +160,18 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     torch.save({**backbone.state_dict(), "conv1.weight": torch.full((4, 1, 3, 3), NAN)}, tmp_path / "w.pt")
     with pytest.raises(InputError, match=r"w\.pt: weights: 'conv1.weight': expected finite numbers"):
         load_weights(backbone, tmp_path / "w.pt")
+
+
+def test_weights_of_other_numbers_are_refused(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    backbone = backbones.conv4(1, 4)
+    weight = torch.zeros(4, 1, 3, 3, dtype=torch.uint8).view(torch.float8_e4m3fn)
+    save_file({**backbone.state_dict(), "conv1.weight": weight}, tmp_path / "w.safetensors")
+    with pytest.raises(
+        InputError, match=r"'conv1.weight': expected a tensor of real numbers, got torch\.float8"
+    ):
+        load_weights(backbone, tmp_path / "w.safetensors")
 
 
 @pytest.mark.parametrize(

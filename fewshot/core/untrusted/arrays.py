@@ -99,8 +99,13 @@ def read_npz(
 def _members(
     archive: zipfile.ZipFile, path: Path, names: Collection[str], check: Check
 ) -> dict[str, np.ndarray]:
-    entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
-    wanted = {name: entries[name] for name in entries if name in names}
+    wanted: dict[str, zipfile.ZipInfo] = {}
+    for entry in archive.infolist():
+        name = entry.filename.removesuffix(".npy")
+        if name in wanted:
+            raise InputError(f"{path}: expected each array once, got {name} again")
+        if name in names:
+            wanted[name] = entry
     headers = {}
     for name, entry in wanted.items():
         check_growth(f"{path}: {name}", entry.file_size, entry.compress_size)
