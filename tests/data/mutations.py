@@ -31,6 +31,7 @@ from fewshot.data.readers.benchmark import read_benchmark
 from fewshot.data.readers.folder import folder
 from fewshot.data.readers.images import decode
 from fewshot.graph.class_graph import ClassGraph
+from fewshot.model.backbones.weights import load_weights
 from fewshot.model.checkpoint import FORMAT
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.model.preprocess import Preprocess
@@ -161,6 +162,12 @@ def _checkpoint() -> bytes:
     return stream.getvalue()
 
 
+def _weights() -> bytes:
+    stream = io.BytesIO()
+    torch.save(backbones.conv4(1, 2).state_dict(), stream, _use_new_zipfile_serialization=False)
+    return stream.getvalue()
+
+
 def _run_checkpoint(path: Path) -> None:
     model = GraphFewShot.load(path)
     with torch.no_grad():
@@ -247,6 +254,7 @@ FORMATS = {
         Format("features.npz", _npz, FeatureSet.from_npz),
         Format("features.npy", _npy, FeatureSet.from_npy),
         Format("checkpoint.pt", _checkpoint, _run_checkpoint),
+        Format("weights.pth", _weights, lambda path: load_weights(backbones.conv4(1, 2), path)),
         Format("model.safetensors", _graph, _read_graph),
         Format("meta.json", _meta, _read_meta),
         Format("results.json", _results, read_results),
