@@ -105,10 +105,8 @@ class GraphFewShot(nn.Module):
                 f"query_images: expected [B, M, C, H, W] with B = {b} episodes as in support_images, "
                 f"got {list(query_images.shape)}"
             )
-        support, query = (
-            support_images.flatten(0, 2),
-            query_images.flatten(0, 1),
-        )  # [B·N·K, C, H, W], [B·M, …]
+        support = support_images.flatten(0, 2)  # [B·N·K, C, H, W]
+        query = query_images.flatten(0, 1)  # [B·M, C, H, W]
         if support.shape[1:] == query.shape[1:]:
             features = self.encode(torch.cat([support, query]))  # one pass over all images of all episodes
             support, query = features[: b * n * k], features[b * n * k :]
@@ -287,8 +285,7 @@ class GraphFewShot(nn.Module):
         try:
             model.load_state_dict(content["state"])
         except RuntimeError as error:
-            reason = " ".join(str(error).split()[:40])
-            raise InputError(f"{path}: its weights do not fit the model: {reason}") from error
+            raise InputError(f"{path}: its weights do not fit the model: {cause(error, 400)}") from error
         model.extra, model.where = content["extra"], f"{path}: "
         size = model.base_mean.numel() or model.transform.centre.numel()
         model.known = known_from(content.get("known"), path, size)
