@@ -70,8 +70,8 @@ def compare(
         charts.check_extension(out)
     check_episodes_file(episodes_out)
     outputs = (json, episodes_out, out)
-    named = read_of_source(source, methods, reference, knowledge.without_known)
-    check_outputs(*outputs, inputs=[*named, *read_of_data(options.data)])
+    read = read_of_source(source, methods, reference, knowledge.without_known)
+    check_outputs(*outputs, inputs=[*read, *read_of_data(options.data)])
     modes = choice.choose_modes(mode, proportions)
     related = knowledge.relations != "none"
     # Unknown names are reported before anything is loaded.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -34,6 +35,7 @@ from fewshot.core.errors import InputError
 from fewshot.core.files import let_go
 from fewshot.training.config import Config
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 TRACEBACK = "FEWSHOT_TRACEBACK"  # an environment variable
 
 COMMANDS: dict[str, Callable[..., Any] | dict[str, Callable[..., Any]]] = {
@@ -98,6 +100,8 @@ def _run(words: Sequence[str] | None) -> int:
         raise
     except Exception as error:
         sys.stdout.flush()  # raises the error of standard output, if that is what cannot be written
+        if isinstance(error, OSError) and error.filename is None and error.errno in FULL:
+            raise  # likewise, past the buffer; a file that cannot be written has a name
         if TRACEBACK in os.environ and not isinstance(error, InputError):
             raise
         complain(who, _line(error))

@@ -49,8 +49,8 @@ def evaluate(
     from fewshot.evaluation.joint_check import joint_below
     from fewshot.methods.prototypes import prototypes
 
-    named = read_of_source(checkpoint, knowledge.without_known)
-    check_outputs(json, inputs=[*named, *read_of_data(options.data)])
+    read = read_of_source(checkpoint, knowledge.without_known)
+    check_outputs(json, inputs=[*read, *read_of_data(options.data)])
     scored = open_checkpoint(checkpoint, options.data, knowledge.without_known)
     check_kept([json], read_of_data(scored.spec))
     strangers = scored.sampler(options.split, **options.sampling(), unknown=options.unknown)

@@ -53,8 +53,8 @@ def predict(
     from fewshot.model.prediction import FIRST, answer_table
     from fewshot.model.remarks import image_remarks
 
-    named = read_of_source(checkpoint, proportions, relations, without_known)
-    check_outputs(csv, inputs=[*named, *read_of_support(support), *query])
+    read = read_of_source(checkpoint, proportions, relations, without_known)
+    check_outputs(csv, inputs=[*read, *read_of_support(support), *query])
     model = load_model(checkpoint, without_known)
     found = own.predict(
         model,

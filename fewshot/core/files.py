@@ -73,7 +73,9 @@ def writing(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         where = Path(str(error.filename))
-        own = where.name.startswith((MARK, path.name)) or any(part.startswith(OWN) for part in where.parts)
+        own = where.name.startswith((MARK, path.name)) or _is_unfinished(where)
+        if _is_unfinished(path):  # whoever writes the folder that it is in knows the folder's name
+            raise
         if error.filename is not None and not own:  # an error of something else that the block does
             raise
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
@@ -107,6 +109,11 @@ def unfinished(path: Path) -> Path:
     number = time.monotonic_ns() % 10**9
     suffix = path.suffix if len(path.suffix) <= 10 else ""
     return path.with_name(f"{MARK}{HOST}-{os.getpid()}-{number}{suffix}")
+
+
+def _is_unfinished(path: Path) -> bool:
+    """Whether a path is, or is in, what this process has not yet finished."""
+    return any(part.startswith(OWN) for part in path.parts)
 
 
 def sweep(folder: Path) -> None:
