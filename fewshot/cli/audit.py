@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fewshot.cli.output import OutputFile, check_outputs, print_checks
+from fewshot.cli.files import OutputFile, check_kept, check_outputs, read_of_data, read_of_source
+from fewshot.cli.output import print_checks
 from fewshot.core.files import tell, write_json
 
 
@@ -36,8 +37,9 @@ def audit(
     from fewshot.evaluation import audit as protocol
     from fewshot.evaluation.subjects import open_subject
 
-    check_outputs(json)
+    check_outputs(json, inputs=[*read_of_source(subject, features), *read_of_data(data)])
     opened = open_subject(subject, features, data, seed, tell)
+    check_kept([json], read_of_data(opened.data))
     episode = protocol.small_batch(protocol.fitting_sampler(opened.examples, seed))
     checks = protocol.audit_modes(opened.call, opened.modes, episode, seed, opened.relations, opened.without)
     print_checks(checks)

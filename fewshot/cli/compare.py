@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+from fewshot.cli.files import OutputFile, check_kept, check_outputs, read_of_data, read_of_source
 from fewshot.cli.options import EpisodeOptions, KnowledgeOptions
-from fewshot.cli.output import OutputFile, check_outputs, print_compared, print_seen, print_unknown
+from fewshot.cli.output import print_compared, print_seen, print_unknown
 from fewshot.core.files import say, tell, write_json
 
 
@@ -68,7 +69,9 @@ def compare(
     if out is not None:
         charts.check_extension(out)
     check_episodes_file(episodes_out)
-    check_outputs(json, episodes_out, out, inputs=[Path(source)])
+    outputs = (json, episodes_out, out)
+    read = read_of_source(source, methods, reference, knowledge.without_known)
+    check_outputs(*outputs, inputs=[*read, *read_of_data(options.data)])
     modes = choice.choose_modes(mode, proportions)
     related = knowledge.relations != "none"
     # Unknown names are reported before anything is loaded.
@@ -76,6 +79,7 @@ def compare(
     first = choice.choose_reference(reference, choice.choose(named, relations=related)[0])
     split, sampling = options.split, options.sampling()
     scored = inputs.open_source(source, options.data, knowledge.without_known)
+    check_kept(outputs, read_of_data(scored.spec))
     lacks = scored.lacks(split)
     chosen, left_out = choice.choose(named, modes, lacks, related, scored.untransformed())
     first = choice.choose_reference(first, chosen, lacks, scored.untransformed())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fewshot.cli.output import OutputFile, check_outputs, print_info
+from fewshot.cli.files import OutputFile, check_outputs, read_of_data
+from fewshot.cli.output import print_info
 from fewshot.core.errors import InputError
 from fewshot.core.files import say, write_json
 
@@ -40,7 +41,7 @@ def info(spec: str, *, json: OutputFile | None = None) -> None:
     """
     from fewshot import data
 
-    check_outputs(json)
+    check_outputs(json, inputs=read_of_data(spec))
     content = data.info(data.load(spec))
     print_info(content)
     write_json(json, content)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import re
 import sys
@@ -30,8 +32,10 @@ from fewshot.cli.serve import serve
 from fewshot.cli.suggest import suggest
 from fewshot.cli.train import train
 from fewshot.core.errors import InputError
+from fewshot.core.files import let_go
 from fewshot.training.config import Config
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 TRACEBACK = "FEWSHOT_TRACEBACK"  # an environment variable
 
 COMMANDS: dict[str, Callable[..., Any] | dict[str, Callable[..., Any]]] = {
@@ -74,10 +78,10 @@ def main(words: Sequence[str] | None = None) -> int:
         finally:
             sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as `head`, has closed its end
-        _close_output()
+        let_go(sys.stdout)
         return 141
     except OSError as error:  # the disk that standard output goes to is full
-        _close_output()
+        let_go(sys.stdout)
         complain("fewshot", f"standard output: cannot be written ({error.strerror or error})")
         return 2
 
@@ -95,15 +99,13 @@ def _run(words: Sequence[str] | None) -> int:
     except BrokenPipeError:
         raise
     except Exception as error:
+        sys.stdout.flush()  # raises the error of standard output, if that is what cannot be written
+        if isinstance(error, OSError) and error.filename is None and error.errno in FULL:
+            raise  # likewise, past the buffer; a file that cannot be written has a name
         if TRACEBACK in os.environ and not isinstance(error, InputError):
             raise
         complain(who, _line(error))
         return 2
-
-
-def _close_output() -> None:
-    """Let what is still to be printed go nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _line(error: Exception) -> str:
@@ -119,7 +121,7 @@ def _line(error: Exception) -> str:
 
 
 def _prepare() -> None:
-    """Give the process streams that take any text, and quiet libraries."""
+    """Give the process streams that take any text, and libraries that stay quiet and draw into files."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started it
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (as long as the process)
@@ -127,3 +129,6 @@ def _prepare() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged images, which are decoded or refused
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # likewise
+    logging.getLogger("PIL").propagate = False
+    os.environ["MPLBACKEND"] = "agg"  # whatever windows the user has; matplotlib fails on an unknown one

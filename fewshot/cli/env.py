@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fewshot.cli.output import OutputFile, check_outputs, print_table
+from fewshot.cli.files import OutputFile, check_outputs
+from fewshot.cli.output import print_table
 from fewshot.core.files import write_json
 
 PACKAGES = (

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from math import isnan, nan
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from fewshot.cli.files import OutputFile, check_kept, check_outputs, read_of_data, read_of_source
 from fewshot.cli.options import EpisodeOptions, KnowledgeOptions
-from fewshot.cli.output import OutputFile, check_outputs, print_classes, print_rows, print_seen, print_unknown
+from fewshot.cli.output import print_classes, print_rows, print_seen, print_unknown
 from fewshot.core.files import tell, write_json
 from fewshot.core.modes import Inference
 
@@ -49,8 +49,10 @@ def evaluate(
     from fewshot.evaluation.joint_check import joint_below
     from fewshot.methods.prototypes import prototypes
 
-    check_outputs(json, inputs=[Path(checkpoint)])
+    read = read_of_source(checkpoint, knowledge.without_known)
+    check_outputs(json, inputs=[*read, *read_of_data(options.data)])
     scored = open_checkpoint(checkpoint, options.data, knowledge.without_known)
+    check_kept([json], read_of_data(scored.spec))
     strangers = scored.sampler(options.split, **options.sampling(), unknown=options.unknown)
     sampler = strangers.without_unknown()
     relations = scored.relations(knowledge.relations, options.split, options.seed)

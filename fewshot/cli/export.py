@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from fewshot.core.files import say
+from fewshot.core.files import expanded, say
 from fewshot.core.modes import Inference
 
 
@@ -34,7 +34,7 @@ def export(
 
     own = is_ready(checkpoint)
     home = Path() if own else Path(checkpoint).parent
-    out = out or home / f"{format}-{mode}"
+    out = expanded(out or home / f"{format}-{mode}")
     check_target(out, format, mode)  # before anything is loaded
     model = GraphFewShot.load(checkpoint)
     results = [] if own else read_results(Path(checkpoint))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fewshot.cli.output import OutputFile, check_outputs
+from fewshot.cli.files import OutputFile, check_outputs, read_of_data, read_of_source
 from fewshot.core.errors import InputError
 from fewshot.core.files import say, tell
 
@@ -44,7 +44,7 @@ def features(source: str, *, data: str, out: OutputFile, devices: str | None = N
     if not _alone(devices):
         _together(source, data, out, devices)
         return
-    check_outputs(out, inputs=[Path(source)])
+    check_outputs(out, inputs=[*read_of_source(source), *read_of_data(data)])
     model = _encoder(source)
     splits = _splits(model, data)
     found = {}
@@ -70,14 +70,14 @@ def _together(source: str, data: str, out: Path, devices: str | None) -> None:
     from fewshot.training.feature_parts import write_together
     from fewshot.training.processes import launch, on_first, workers_of
 
-    fabric = launch(devices or "auto")
+    fabric = launch("auto" if devices is None else devices)
     workers = workers_of(fabric)
 
     def opened() -> tuple[GraphFewShot, dict[str, PackedDataset]]:
         model = _encoder(source).to(fabric.device)
         return model, _splits(model, data)
 
-    on_first(fabric, lambda: check_outputs(out, inputs=[Path(source)]))
+    on_first(fabric, lambda: check_outputs(out, inputs=[*read_of_source(source), *read_of_data(data)]))
     # The first process downloads and packs, and the others open what it has left.
     model, splits = on_first(fabric, opened) or opened()
     model.precision = fabric.broadcast(resolve(model.precision, fabric.device))  # one decides for all

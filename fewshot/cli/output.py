@@ -1,19 +1,14 @@
-"""What the commands print and write: tables on standard output, files of figures."""
+"""What the commands print: tables on standard output."""
 
 from __future__ import annotations
 
-import os
 import sys
-from argparse import ArgumentTypeError
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, NewType
+from typing import Any
 
-from fewshot.core.errors import InputError
 from fewshot.core.escape import printable
-from fewshot.core.files import check_writable, is_stream, say, tell
+from fewshot.core.files import say
 
-OutputFile = NewType("OutputFile", Path)  # an option of that type is read by `output_file`
 LISTED = 15  # how many classes of an evaluation are printed; --json writes all
 
 
@@ -121,45 +116,6 @@ def print_info(content: Mapping[str, Any]) -> None:
     splits = content["splits"]
     names = list(next(iter(splits.values())))
     print_table(("split", *names), [(split, *values.values()) for split, values in splits.items()])
-
-
-def output_file(text: str | Path) -> OutputFile:
-    """The path of a file to write, unless its text can only mean a folder, which a `Path` no longer shows.
-
-    >>> output_file("scores.csv/")
-    Traceback (most recent call last):
-    ...
-    argparse.ArgumentTypeError: expected a file to write, got 'scores.csv/', a folder
-    """
-    if os.path.basename(text) in ("", os.curdir, os.pardir):
-        raise ArgumentTypeError(f"expected a file to write, got {text!r}, a folder")
-    return OutputFile(Path(text))
-
-
-def check_outputs(*paths: Path | None, inputs: Sequence[Path] = ()) -> None:
-    """Before the work: refuse files that cannot be written, and report those that will be replaced.
-
-    Args:
-        paths: the files; None are left out.
-        inputs: what the command reads, and must not replace.
-
-    Raises:
-        InputError: the path is a folder or an input, or its folder is not a directory or not writable.
-    """
-    for path in filter(None, paths):
-        if not os.path.exists(path):
-            check_writable(path)
-            continue
-        if path.is_dir():
-            raise InputError(f"{path}: expected a file to write, got a folder")
-        if is_stream(path):
-            if not os.access(path, os.W_OK):
-                raise InputError(f"{path}: cannot be written")
-            continue
-        check_writable(path)
-        if any(other.exists() and path.samefile(other) for other in inputs):
-            raise InputError(f"{path}: expected a file to write, got what the command reads")
-        tell(f"{path} exists and will be replaced")
 
 
 def plus_minus(value: float | None, half: float | None, form: str = ".2f") -> str:

@@ -14,10 +14,14 @@ from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 import docstring_parser
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
-from fewshot.cli.output import OutputFile, output_file
+from fewshot.cli.files import OutputFile, output_file
+from fewshot.cli.values import MODE, number, of_config, text_of_config, whole
 from fewshot.core.escape import printable
+from fewshot.core.files import let_go
 
 Command = Callable[..., None]
+READERS: dict[Any, Callable[[Any], Any]] = {OutputFile: output_file, int: whole, float: number}
+SHOWN: dict[Any, str] = {output_file: "Path", whole: "int", number: "float"}  # in the help
 LONGEST = 2000  # characters of a message
 LEFT_OUT = "left_out"  # the option that `--meta null` becomes
 
@@ -29,8 +33,8 @@ class Formatter(DefaultHelpFormatter):
         return "\n".join(indent + line for line in text.splitlines())
 
     def _get_type_str(self, action: argparse.Action) -> str | None:
-        if action.type is output_file:
-            return "Path"
+        if action.type in SHOWN:
+            return SHOWN[action.type]
         text = super()._get_type_str(action)
         return text and re.sub(r"<class '(\w+)'>", r"\1", text)
 
@@ -39,7 +43,7 @@ class Parser(ArgumentParser):
     """Reports what is wrong in one line on standard error, with exit status 2."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(formatter_class=Formatter, allow_abbrev=False, **options)
+        super().__init__(formatter_class=Formatter, allow_abbrev=False, parser_mode=MODE, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if message.startswith("unrecognized arguments: --"):
@@ -76,7 +80,10 @@ def complain(who: str, message: str) -> None:
     line = printable(" ".join(message[:LONGEST].split()))
     for pattern, words in PLAINER:
         line = re.sub(pattern, words, line)
-    print(f"{who}: error: {line}", file=sys.stderr)
+    try:
+        print(f"{who}: error: {line}", file=sys.stderr, flush=True)
+    except OSError:  # full or closed; the exit status still says it
+        let_go(sys.stderr)
 
 
 def add_commands(
@@ -148,8 +155,8 @@ def _add(parser: Parser, parameter: Parameter, hint: Any, about: str) -> None:
         parser.add_argument(option, dest=parameter.name, action="store_true", help=about)
         return
     options: dict[str, Any] = {"type": hint, "required": True} if required else {"type": hint}
-    if OutputFile in (hint, *get_args(hint)):
-        options["type"] = output_file
+    for kind in (hint, *get_args(hint)):  # X, or X | None
+        options["type"] = READERS.get(kind, options["type"])
     if get_origin(hint) is list:
         options |= {"type": get_args(hint)[0], "nargs": "+", "action": "extend"}
     if not required:
@@ -168,7 +175,7 @@ def add_overrides(parser: Parser, config: type, taken: set[str]) -> None:
     group = parser.add_argument_group(f"keys of the config (a list as [5,20]; {about} leave a stage out)")
     for key, kind in config_keys(config):
         if key not in taken:
-            hint: Any = str if kind == "str" else Any
+            hint: Any = {"str": str, "str | None": text_of_config}.get(kind, of_config)
             group.add_argument(
                 f"--{key}", type=hint, metavar=_words(kind), default=argparse.SUPPRESS, help=" "
             )

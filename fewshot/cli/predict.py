@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fewshot.cli.output import OutputFile, check_outputs, print_table
+from fewshot.cli.files import OutputFile, check_outputs, read_of_source, read_of_support
+from fewshot.cli.output import print_table
 from fewshot.core.files import say, tell, write_csv
 from fewshot.core.modes import Inference
 
@@ -52,7 +53,8 @@ def predict(
     from fewshot.model.prediction import FIRST, answer_table
     from fewshot.model.remarks import image_remarks
 
-    check_outputs(csv, inputs=[Path(checkpoint), *query])
+    read = read_of_source(checkpoint, proportions, relations, without_known)
+    check_outputs(csv, inputs=[*read, *read_of_support(support), *query])
     model = load_model(checkpoint, without_known)
     found = own.predict(
         model,
@@ -98,7 +100,7 @@ def graph(checkpoint: str, *, support: Path, out: OutputFile, relations: str = "
     from fewshot.report.example import class_picture
 
     drawing.check_extension(out)
-    check_outputs(out, inputs=[Path(checkpoint)])
+    check_outputs(out, inputs=[*read_of_source(checkpoint, relations), *read_of_support(support)])
     model = load_model(checkpoint)
     supports = read_supports(model, support, relations)
     say(drawing.save(out, class_picture(model, support, supports.related)))

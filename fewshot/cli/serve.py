@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fewshot.core.errors import InputError
+from fewshot.core.files import expanded
 from fewshot.core.untrusted.plain import read_plain
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -36,7 +37,7 @@ def serve(
         raise InputError(f"password: expected a file with a password for host {host}, got none")
     secret = None
     if password is not None:
-        secret = read_plain(password.expanduser(), 1000).decode("utf-8", "replace").strip()
+        secret = read_plain(expanded(password), 1000).decode("utf-8", "replace").strip()
         if not secret:
             raise InputError(f"password: expected a password in {password}, got an empty file")
     try:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fewshot.cli.output import OutputFile, check_outputs, print_table
+from fewshot.cli.files import OutputFile, check_outputs, read_of_source, read_of_support
+from fewshot.cli.output import print_table
 from fewshot.core.files import write_csv
 
 
@@ -36,7 +37,7 @@ def suggest(
     from fewshot.evaluation.inputs import load_model
     from fewshot.model import suggest as own
 
-    check_outputs(csv)
+    check_outputs(csv, inputs=[*read_of_source(checkpoint, relations), *read_of_support(support), *pool])
     suspects, candidates = own.suggest(load_model(checkpoint), support, pool, count, relations)
     if suspects:
         print("Labels to check:")

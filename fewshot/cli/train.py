@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fewshot.cli.output import OutputFile, check_outputs, print_rows
+from fewshot.cli.files import OutputFile, check_different, check_outputs, read_of_data, read_of_source
+from fewshot.cli.output import print_rows
 from fewshot.cli.parser import LEFT_OUT
-from fewshot.core.files import say, write_json
+from fewshot.core.files import expanded, say, write_json
 from fewshot.core.results_file import read_results
+
+# What a run writes into its folder, and --json must not.
+WRITTEN = ("config.yaml", "metrics.jsonl", "results.json", "state.pt", "checkpoint.pt", "report.html")
 
 
 def train(
@@ -46,15 +50,19 @@ def train(
     from fewshot.training import config as configs
     from fewshot.training import run as training
 
-    check_outputs(json)
     given = {"data": data, "seed": seed}
     overrides |= dict.fromkeys(overrides.pop(LEFT_OUT, ()))
     overrides |= {key: value for key, value in given.items() if value is not None}
+    read = configs.read(config, overrides)
+    out = expanded(out or Path("runs") / read.name)
+    check_outputs(json, inputs=[*read_of_source(config, read.weights), *read_of_data(read.data)])
+    if json is not None:
+        check_different([json, *(out / name for name in WRITTEN)])
     folder = training.train(
-        configs.read(config, overrides),
+        read,
         out=out,
         resume=resume,
-        devices=int(devices) if devices.isdigit() else devices,
+        devices=int(devices) if devices.isdecimal() else devices,
         loggers=[name for name in logger.split(",") if name],
     )
     if not _first_process():

@@ -14,13 +14,14 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from fewshot.core.errors import InputError
 from fewshot.core.escape import cell, printable
 
 MARK = ".fewshot-"  # what the names of unfinished files and folders start with
 HOST = f"{zlib.crc32(platform.node().encode()):08x}"  # process ids of other machines say nothing here
+OWN = f"{MARK}{HOST}-{os.getpid()}-"  # what the names of this process's unfinished ones start with
 OLD = 7 * 24 * 3600  # seconds after which an unfinished file of another machine is left over as well
 LIVE = ("/dev/std", "/dev/fd/", "/proc/")  # paths that stand for streams that are open
 
@@ -71,8 +72,11 @@ def writing(path: Path) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        named = error.filename is None or Path(str(error.filename)).name.startswith((MARK, path.name))
-        if not named:  # an error of something else that the block does
+        where = Path(str(error.filename))
+        own = where.name.startswith((MARK, path.name)) or _is_unfinished(where)
+        if _is_unfinished(path):  # whoever writes the folder that it is in knows the folder's name
+            raise
+        if error.filename is not None and not own:  # an error of something else that the block does
             raise
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
@@ -105,6 +109,11 @@ def unfinished(path: Path) -> Path:
     number = time.monotonic_ns() % 10**9
     suffix = path.suffix if len(path.suffix) <= 10 else ""
     return path.with_name(f"{MARK}{HOST}-{os.getpid()}-{number}{suffix}")
+
+
+def _is_unfinished(path: Path) -> bool:
+    """Whether a path is, or is in, what this process has not yet finished."""
+    return any(part.startswith(OWN) for part in path.parts)
 
 
 def sweep(folder: Path) -> None:
@@ -143,7 +152,22 @@ def cache_folder(cache: str | Path | None = None) -> Path:
     import platformdirs
 
     chosen = cache or os.environ.get("FEWSHOT_CACHE") or platformdirs.user_cache_path("fewshot")
-    return Path(chosen).expanduser().absolute()
+    return expanded(chosen).absolute()
+
+
+def expanded(path: str | Path) -> Path:
+    """A path with the user's home folder in place of a ``~``, as shells have it.
+
+    Raises:
+        InputError: ``~NAME`` of a user who is not known.
+
+    >>> expanded("~/x.csv") == Path.home() / "x.csv", expanded("x~")
+    (True, PosixPath('x~'))
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise InputError(f"expected a path, got the home folder of an unknown user, {path}") from None
 
 
 def write_json(path: Path | None, content: Any, indent: int | None = 1) -> None:
@@ -190,15 +214,25 @@ def say(text: object) -> None:
 
 
 def tell(text: str) -> None:
-    """Print a line of progress on standard error."""
-    print(printable(text), file=sys.stderr, flush=True)
+    """Print a line of progress on standard error, which may be closed or full: no result depends on it."""
+    try:
+        print(printable(text), file=sys.stderr, flush=True)
+    except OSError:
+        let_go(sys.stderr)
+
+
+def let_go(stream: TextIO) -> None:
+    """Let what is still to be printed go nowhere, such as after the disk behind it was found to be full."""
+    number = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(number, stream.fileno())
+    os.close(number)
 
 
 def is_stream(path: Path) -> bool:
     """Whether a path is to be written to as it is: a device, a FIFO, or an open file of this process."""
     try:
         return not stat.S_ISREG(path.stat().st_mode) or str(path.absolute()).startswith(LIVE)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 

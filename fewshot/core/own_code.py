@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from fewshot.core.errors import InputError
+from fewshot.core.files import expanded
 
 # Where code lies that is not the user's: this package, installed ones, Python's own.
 OTHERS = (
@@ -41,7 +42,7 @@ def from_file(spec: str, option: str) -> tuple[Any, str]:
         InputError: no such file, a file that fails when it is run, or nothing callable of that name in it.
     """
     place, _, name = spec.rpartition(":")
-    module = _run(Path(place).expanduser(), option)
+    module = _run(expanded(place), option)
     if not hasattr(module, name):
         there = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         near = get_close_matches(name, there, n=1)

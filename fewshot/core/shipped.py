@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from fewshot.core.errors import InputError
+from fewshot.core.files import expanded
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -22,7 +23,7 @@ def find(folder: Literal["configs", "datasets"], name_or_path: str | Path) -> Pa
         >>> find("datasets", "miniimagenet").name
         'miniimagenet.yaml'
     """
-    path = Path(name_or_path).expanduser()
+    path = expanded(name_or_path)
     if path.is_file():
         return path
     for home in _homes(folder):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fewshot.core.errors import InputError
+from fewshot.core.files import expanded
 from fewshot.core.numerals import number
 from fewshot.core.untrusted.plain import read_plain
 
@@ -64,7 +65,7 @@ def read_class_table(
         >>> read_class_table(file)["heron"]
         ClassRow(name='', wnid='', path='animal/bird/heron', text='', share=0.2)
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     return parse_class_table(read_plain(path, LARGEST), str(path), known, needs)
 
 

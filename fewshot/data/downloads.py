@@ -8,7 +8,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from fewshot.core.errors import InputError
-from fewshot.core.files import replacing
+from fewshot.core.files import expanded, replacing
 from fewshot.core.shipped import find, names
 from fewshot.core.untrusted.plain import open_plain
 from fewshot.data.readers.archives import HTML, is_html
@@ -36,7 +36,7 @@ def download(kind: str, to: str | Path) -> str:
             bytes with another checksum.
     """
     urls = _urls(kind)
-    to = Path(to).expanduser().absolute()
+    to = expanded(to).absolute()
     checksums = read_benchmark(kind).checksums
     for url in urls:
         file = to / url.rpartition("/")[2]

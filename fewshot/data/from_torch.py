@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fewshot.core.errors import InputError
+from fewshot.core.files import expanded
 from fewshot.data.labelled import SPLITS
 from fewshot.data.packed import Splits
 from fewshot.data.packing import write_pack
@@ -62,7 +63,7 @@ def pack_dataset(
         >>> data.train.class_names, data.train.labels.tolist(), torch.equal(data.test.images, images[1::3])
         (('2', '0'), [0, 0, 1, 1], True)
     """
-    out = Path(out).expanduser().absolute()
+    out = expanded(out).absolute()
     if os.path.lexists(out):
         raise InputError(f"out: expected a path where nothing exists yet, got {out}")
     if not isinstance(dataset, Sized):

@@ -11,7 +11,7 @@ from typing import Any
 
 from fewshot.core.errors import InputError
 from fewshot.core.escape import printable
-from fewshot.core.files import cache_folder
+from fewshot.core.files import cache_folder, expanded
 from fewshot.core.shipped import names
 from fewshot.core.untrusted.guard import reading
 from fewshot.data.packed import FORMAT, META_FILE, Splits, open_pack
@@ -120,7 +120,7 @@ def pack(
     """
     kind, path = _parse(spec)
     _check_form(size, channels)
-    out = Path(out).expanduser().absolute()
+    out = expanded(out).absolute()
     if os.path.lexists(out):
         raise InputError(f"out: expected a path where nothing exists yet, got {out}")
     if kind == "packed":
@@ -199,7 +199,7 @@ def _opened(spec: str, **options: Any) -> Splits:
 
 
 def _is_pack(spec: str) -> bool:
-    return (Path(spec).expanduser() / META_FILE).is_file()
+    return (expanded(spec) / META_FILE).is_file()
 
 
 def _source(kind: str, path: Path, seed: int) -> Source:
@@ -219,7 +219,7 @@ def _parse(spec: str) -> tuple[str, Path]:
         raise InputError(f"data: expected {forms.get(kind, 'packed:PATH')}, got '{spec}'")
     if "\0" in path:
         raise InputError(f"data: expected a path, got {path!r:.200}")
-    return kind, Path(os.path.abspath(Path(path).expanduser()))
+    return kind, Path(os.path.abspath(expanded(path)))
 
 
 def _check_form(size: int | None, channels: int | None) -> None:

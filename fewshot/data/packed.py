@@ -19,7 +19,7 @@ from jaxtyping import Int64, Shaped, UInt8
 from torch import Tensor
 
 from fewshot.core.errors import InputError
-from fewshot.core.files import write_text
+from fewshot.core.files import expanded, write_text
 from fewshot.core.untrusted.arrays import map_npy
 from fewshot.core.untrusted.documents import read_json
 from fewshot.data.labelled import SPLITS, LabelledSet
@@ -148,7 +148,7 @@ def open_pack(path: str | Path) -> Splits:
     Raises:
         InputError: not a pack, or one that is truncated or whose description was altered.
     """
-    path = Path(path).expanduser().absolute()
+    path = expanded(path).absolute()
     meta = _read_meta(path)
     images = _map_images(path)
     classes = {split: meta["splits"][split]["classes"] for split in SPLITS}

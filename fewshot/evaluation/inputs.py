@@ -47,6 +47,7 @@ class ScoredData:
         splits: by name. Without a model: features, minus the mean of the train split, if there is one.
         model, images: of a checkpoint.
         base_mean: the mean that was subtracted from the features, [D].
+        spec: of the images, ``KIND[:PATH]``.
     """
 
     graph: nn.Module
@@ -54,6 +55,7 @@ class ScoredData:
     model: GraphFewShot | None = None
     images: Splits | None = None
     base_mean: Float[Tensor, " D"] | None = None
+    spec: str | None = None
 
     def labelled(self, split: str) -> LabelledSet:
         """The images of a split, or its features if there are no images."""
@@ -229,7 +231,8 @@ def open_checkpoint(
     """
     model = load_model(path, without_known)
     images = load_data(model, data)
-    return ScoredData(model.classifier, dict(images), model, images, model.base_mean.cpu())
+    spec = data or own_spec(model)
+    return ScoredData(model.classifier, dict(images), model, images, model.base_mean.cpu(), spec)
 
 
 def read_features(path: Path) -> dict[str, FeatureSet]:
@@ -264,12 +267,17 @@ def load_model(checkpoint: str | Path, without_known: Path | None = None) -> Gra
 
 def load_data(model: GraphFewShot, spec: str | None) -> Splits:
     """The splits to evaluate on, by default those of the training, at the size of the training images."""
-    spec = spec or model.extra.get("config", {}).get("data")
+    spec = spec or own_spec(model)
     if spec is None:
         raise InputError("data: expected KIND[:PATH], as the model does not say what it was trained on")
     if spec.startswith("packed:"):  # has its size already; the model resizes if necessary
         return load(spec)
     return load(spec, size=model.preprocess.size, channels=model.preprocess.channels)
+
+
+def own_spec(model: GraphFewShot) -> str | None:
+    """The data that a model was trained on, as ``KIND[:PATH]``; None if it does not say so."""
+    return model.extra.get("config", {}).get("data")
 
 
 def _known_names(model: GraphFewShot | None) -> Sequence[str]:

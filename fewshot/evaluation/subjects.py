@@ -12,7 +12,7 @@ from fewshot.core.own_code import is_own
 from fewshot.data.labelled import LabelledSet
 from fewshot.data.synthetic import made_up_images
 from fewshot.evaluation.audit import fitting_sampler
-from fewshot.evaluation.inputs import load_data, load_model, made_up_data, open_source
+from fewshot.evaluation.inputs import load_data, load_model, made_up_data, open_source, own_spec
 from fewshot.evaluation.relations import Relations, made_up_relations
 from fewshot.methods import catalogue, own
 from fewshot.methods.catalogue import Method
@@ -30,6 +30,7 @@ class Subject:
         examples: items for episodes.
         relations: made-up ones, if it takes any; default None.
         without: whether it can do without; default True.
+        data: what the examples are of, ``KIND[:PATH]``; default None: features, or made-up images.
     """
 
     call: FewShotCall
@@ -37,6 +38,7 @@ class Subject:
     examples: LabelledSet
     relations: Relations | None = None
     without: bool = True
+    data: str | None = None
 
 
 def open_subject(
@@ -68,10 +70,9 @@ def open_subject(
     if features is not None:
         raise InputError("features: expected none with a checkpoint, which has a model for images")
     model = load_model(subject)
-    images = _images_for(model, data, seed, tell)
-    return Subject(
-        model, tuple(Mode), images, made_up_relations(model.features(images), model.transform, seed)
-    )
+    images, used = _images_for(model, data, seed, tell)
+    relations = made_up_relations(model.features(images), model.transform, seed)
+    return Subject(model, tuple(Mode), images, relations, data=used)
 
 
 def _open_method(method: Method, features: Path | None, seed: int, tell: Callable[[str], None]) -> Subject:
@@ -92,12 +93,15 @@ def _open_method(method: Method, features: Path | None, seed: int, tell: Callabl
     return Subject(call, method.modes, sampler.data, relations, method.relations != "must")
 
 
-def _images_for(model: GraphFewShot, spec: str | None, seed: int, tell: Callable[[str], None]) -> LabelledSet:
+def _images_for(
+    model: GraphFewShot, spec: str | None, seed: int, tell: Callable[[str], None]
+) -> tuple[LabelledSet, str | None]:
+    """Images, and the data that they are of; None for made-up ones."""
     try:
-        return load_data(model, spec).test
+        return load_data(model, spec).test, spec or own_spec(model)
     except (InputError, OSError) as error:
         if spec is not None:
             raise
         tell(f"made-up images are used because its data cannot be loaded: {error}")
     form = model.preprocess
-    return made_up_images(5, 8, form.size or 32, form.channels or 3, seed)
+    return made_up_images(5, 8, form.size or 32, form.channels or 3, seed), None

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from fewshot.core.errors import InputError
+from fewshot.core.files import expanded
 from fewshot.core.untrusted.plain import LARGEST_IMAGE, read_plain
 from fewshot.data.labelled import LabelledSet
 from fewshot.data.readers.images import decode
@@ -46,7 +47,7 @@ def support_files(folder: str | Path, zero_shot: bool = False) -> dict[str, list
     Raises:
         InputError: no such folder, a class without images, fewer than two classes.
     """
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     classes = {home.name: _images_below(home) for home in class_folders(folder)}
     for name, files in classes.items():
         if not files and not (zero_shot and _is_empty(folder / name)):
@@ -172,7 +173,7 @@ def _decoded(model: GraphFewShot, files: Sequence[Path], contents: Sequence[byte
 
 
 def _existing(argument: str, path: str | Path) -> Path:
-    path = Path(path).expanduser()
+    path = expanded(path)
     if not path.exists():
         raise InputError(f"{argument}: no such file or folder: {path}")
     return path

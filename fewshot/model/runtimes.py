@@ -47,7 +47,7 @@ def write_part(part: Part, path: Path, format: Format) -> float:
             for node in program.graph.nodes:
                 node.meta.pop("stack_trace", None)  # paths of this machine
             run = _save_onnx(part, program, shapes, path) if format == "onnx" else _save_torch(program, path)
-    except InputError:  # a full disk
+    except (InputError, OSError):  # a full disk
         raise
     except Exception as error:  # tracing, translating and serialising each raise their own
         cause: BaseException = error

@@ -168,7 +168,7 @@ def serve(
     )
     try:
         _, address, _ = page.launch(
-            server_name=host,
+            server_name=f"[{host}]" if ":" in host else host,  # as an address has IPv6
             server_port=port,
             auth=None if password is None else ("fewshot", password),
             share=False,

@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import RLock
 
 from fewshot.core.errors import InputError
+from fewshot.core.files import expanded
 from fewshot.data.readers.source import EXTENSIONS
 from fewshot.page.features import State, state
 
@@ -36,7 +37,7 @@ class SupportFolder:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder).expanduser().absolute()
+        self.folder = expanded(folder).absolute()
         self._lock = RLock()
         self._steps: list[tuple[str, Callable[[], object], int]] = []
         self._right: set[State] = set()  # pictures whose label was said to be right

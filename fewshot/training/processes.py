@@ -76,7 +76,7 @@ def make_fabric(devices: str | int) -> Fabric:
     Raises:
         InputError: not a number of devices, or not one that can be had here.
     """
-    if devices != "auto" and not (str(devices).isdigit() and int(devices) > 0):
+    if devices != "auto" and not (str(devices).isdecimal() and int(devices) > 0):
         raise InputError(f"devices: expected auto or a number from 1 up, got {devices!r}")
     nodes, running, elastic = 1, _running(), TorchElasticEnvironment.detect()
     if elastic:

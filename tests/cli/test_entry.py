@@ -12,7 +12,7 @@ import pytest
 from typed import LETTERS, run
 
 from fewshot.cli.entry import COMMANDS
-from fewshot.cli.output import OutputFile
+from fewshot.cli.files import OutputFile
 from fewshot.core.errors import InputError
 from fewshot.training import run as training
 from fewshot.training.config import read

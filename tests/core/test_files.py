@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import stat
@@ -5,8 +6,20 @@ from pathlib import Path
 
 import pytest
 
+import fewshot
 from fewshot.core.errors import InputError
-from fewshot.core.files import HOST, MARK, check_writable, replacing, write_csv, write_json, write_tensors
+from fewshot.core.files import (
+    HOST,
+    MARK,
+    cache_folder,
+    check_writable,
+    replacing,
+    unfinished,
+    write_csv,
+    write_json,
+    write_tensors,
+    writing,
+)
 
 
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -134,3 +147,29 @@ def test_where_nothing_can_be_made_is_known_before(tmp_path):
     ):
         with pytest.raises(InputError, match=f": cannot be written.*{reason}"):
             check_writable(tmp_path / path)
+
+
+def test_what_fails_in_an_unfinished_folder_names_the_folder(tmp_path):
+    def fill(folder):
+        with writing(folder):
+            temporary = unfinished(folder)
+            temporary.mkdir()
+            with replacing(temporary / "backbone.pt2"):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(temporary / "backbone.pt2"))
+
+    with pytest.raises(InputError, match=rf"^{tmp_path}/ex: cannot be written \(No space left on device\)"):
+        fill(tmp_path / "ex")
+
+
+def test_the_home_folder_of_nobody_is_one_line(monkeypatch):
+    monkeypatch.setenv("FEWSHOT_CACHE", "~nobody-here/x")
+    with pytest.raises(InputError, match=r"expected a path, got the home folder of an unknown user, ~nobody"):
+        cache_folder()
+
+
+def test_home_folders_are_found_in_one_place():
+    package = Path(fewshot.__file__).parent
+    found = {
+        file.relative_to(package) for file in package.rglob("*.py") if ".expanduser(" in file.read_text()
+    }
+    assert found == {Path("core/files.py")}

@@ -1,6 +1,7 @@
 """The page's steps without a browser."""
 
 import csv
+import socket
 from copy import deepcopy
 
 import pytest
@@ -217,3 +218,18 @@ def test_where_nothing_can_listen(small_model, tmp_path, host, port, message) ->
     with pytest.raises(InputError, match=message):
         app.serve(small_model, tmp_path / "photos", "imagenet", host=host, port=port, wait=False)
     assert not (tmp_path / "photos").exists()
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="a machine without IPv6")
+def test_the_page_is_reached_at_an_address_of_ipv6(small_model, tmp_path):
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("a machine whose IPv6 is off")
+    pytest.importorskip("gradio", reason="the extra `page` is not installed")
+    from fewshot.page import app
+
+    page, address = app.serve(small_model, tmp_path / "photos", "x", host="::1", port=None, wait=False)
+    page.close()
+    assert address.startswith("http://[::1]:")

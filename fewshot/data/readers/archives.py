@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol, runtime_checkable
 
 from fewshot.core.errors import InputError
+from fewshot.core.files import expanded
 from fewshot.core.untrusted.guard import cause
 from fewshot.core.untrusted.plain import LARGEST_IMAGE, check_growth, check_plain, open_plain, read_plain
 
@@ -67,7 +68,7 @@ def open_archive(path: str | Path) -> Archive:
         >>> archive.listing().files, dict(archive.read(["a.txt"]))
         (('a.txt',), {'a.txt': b'hello'})
     """
-    path = Path(path).expanduser().absolute()
+    path = expanded(path).absolute()
     if path.is_dir():
         return FolderArchive(path)
     if not path.exists():

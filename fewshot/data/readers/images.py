@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from threading import Condition
 
 import numpy as np
@@ -79,6 +81,8 @@ def decode(
     view = content if isinstance(content, View) else View(content)
     data = view.content
     opened = _opened(data, name)
+    if opened.format == "TIFF":
+        _silence_libtiff()
     if rough and size is not None and view.box is None:
         opened.draft(None, (size, size))
     with _PIXELS.taking(opened.width * opened.height):
@@ -114,6 +118,17 @@ def _opened(data: bytes | np.ndarray, name: str) -> Image.Image:
         got = f"{opened.width}x{opened.height}"
         raise InputError(f"{name}: expected an image of at most {LARGEST:,} pixels, got {got}")
     return opened
+
+
+@cache
+def _silence_libtiff() -> None:
+    """Keep libtiff from writing to standard error what Pillow also raises, in this process."""
+    try:
+        handler = ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler  # of the libtiff that Pillow uses
+    except (AttributeError, OSError):  # Pillow without it, or with it inside
+        return
+    handler.argtypes, handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+    handler(None)
 
 
 def _viewed(image: Image.Image, view: View, name: str) -> Image.Image:

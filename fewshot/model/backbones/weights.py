@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from fewshot.core.errors import InputError
+from fewshot.core.files import expanded
 from fewshot.core.untrusted.tensors import check_state, read_safetensors, read_tensors
 
 SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
@@ -37,7 +38,7 @@ def read_state(path: str | Path, option: str = "weights") -> dict[str, Tensor]:
     Raises:
         InputError: no such file, or not a state dict.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     if not path.is_file():
         raise InputError(f"{option}: expected a file, got {path}, which does not exist")
     try:

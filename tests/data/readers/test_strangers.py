@@ -176,3 +176,20 @@ def test_large_images_are_decoded_one_after_the_other(monkeypatch: pytest.Monkey
     thread.join()
     with budget.taking(1000):  # alone, whatever its size
         assert order == ["first", "second"]
+
+
+def damaged_tiff(compression: str) -> bytes:
+    """A TIFF whose strip says the right size, and is damaged."""
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "TIFF", compression=compression)
+    content = bytearray(stream.getvalue())
+    content[200:3000] = bytes(2800)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("compression", ["tiff_deflate", "tiff_lzw"])
+def test_a_damaged_strip_is_one_error_and_nothing_on_standard_error(compression: str, capfd) -> None:
+    with pytest.raises(InputError, match=r"^bad.tif: cannot be decoded"):
+        decode(damaged_tiff(compression), "bad.tif", channels=3)
+    assert capfd.readouterr().err == ""
