@@ -290,13 +290,9 @@ def hardest_pairs(
     percent = 100.0 * mistakes.double() / both
     best = percent.flatten().topk(min(top, percent.numel())).indices.tolist()
     pairs = [divmod(index, len(names)) for index in best]
+    counted = [(i, j, int(mistakes[i, j]), round(percent[i, j].item(), 2)) for i, j in pairs]
     return [
-        {
-            "a": names[i],
-            "b": names[j],
-            "count": int(mistakes[i, j]),
-            "percent": round(percent[i, j].item(), 2),
-        }
-        for i, j in pairs
-        if mistakes[i, j] > 0
+        {"a": names[i], "b": names[j], "count": count, "percent": share}
+        for i, j, count, share in counted
+        if count > 0
     ]
