@@ -10,11 +10,12 @@ from typing import Any
 from jsonargparse import set_loader
 
 from fewshot.core.errors import InputError
+from fewshot.core.numerals import NUMBER
 from fewshot.core.untrusted.documents import parse_yaml
 
 MODE = "fewshot"  # of jsonargparse, which by itself reads most values as YAML without limits
 WHOLE = re.compile(r"[-+]?[0-9]+")
-NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+SIGNED = re.compile(rf"[-+]?{NUMBER.pattern}")
 
 set_loader(MODE, lambda text: text)  # text stays text unless the option's type says otherwise
 
@@ -43,7 +44,7 @@ def number(text: str | float) -> float:
     >>> number("1e-2"), number(".5")
     (0.01, 0.5)
     """
-    if NUMBER.fullmatch(str(text)) and math.isfinite(float(text)):
+    if SIGNED.fullmatch(str(text)) and math.isfinite(float(text)):
         return float(text)
     raise ArgumentTypeError(f"expected float, got {text}")
 
