@@ -17,7 +17,8 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def nothing_is_timed() -> Iterator[None]:
-    """Whatever is faster on this machine: float32, channels last, in this process."""
+    """Whatever is faster on this machine: float32, channels last, eager, in this process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fewshot.model.precision.fastest", lambda question, ways, **_: next(iter(ways)))
+        for module in ("precision", "backbones.compiled"):
+            patch.setattr(f"fewshot.model.{module}.fastest", lambda question, ways, **_: next(iter(ways)))
         yield

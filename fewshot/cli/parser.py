@@ -184,10 +184,12 @@ def add_overrides(parser: Parser, config: type, taken: set[str]) -> None:
 def _words(kind: str) -> str:
     """A type as the help shows it.
 
-    >>> _words("tuple[int, ...] | None")
-    'INT,...'
+    >>> _words("tuple[int, ...] | None"), _words("bool | Literal['auto']")
+    ('INT,...', 'true|false|auto')
     """
     kind = kind.removesuffix(" | None")
+    if kind.startswith("bool | "):
+        return f"true|false|{_words(kind.removeprefix('bool | '))}"
     if kind.startswith("Literal"):
         return kind.removeprefix("Literal[").removesuffix("]").replace("'", "").replace(", ", "|")
     return kind.replace("tuple[", "").replace(", ...]", ",...").upper()

@@ -8,11 +8,14 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fewshot.core.errors import InputError
 from fewshot.core.files import cache_folder, write_json
 from fewshot.core.untrusted.documents import read_json
+
+if TYPE_CHECKING:
+    import torch
 
 FILE = "fastest.json"
 REPETITIONS = 5
@@ -23,18 +26,20 @@ def fastest(
     ways: Mapping[str, Callable[[], Any]],
     *,
     margin: float = 1.0,
+    device: str | torch.device = "cpu",
     cache: str | Path | None = None,
 ) -> str:
     """The name of the fastest way; the first one unless another is faster by a margin.
 
     The answer is kept in the cache folder, in ``fastest.json``, by the question and by what it depends on:
-    the processor, the version of torch and the number of threads. Without a writable cache folder it is
-    measured again in each process.
+    the version of torch, and the GPU, or the processor and the number of threads. Without a writable cache
+    folder it is measured again in each process.
 
     Args:
         question: what is asked, in words.
         ways: by name, each a call that does the same work; the first is the usual one.
         margin: how many times as fast another way has to be; default 1.
+        device: where the ways compute, a CPU or a CUDA device; default the CPU.
         cache: the folder; default the cache folder.
 
     >>> import tempfile
@@ -43,12 +48,12 @@ def fastest(
     'nothing'
     """
     file = cache_folder(cache) / FILE
-    place = here()
+    place = here(device)
     kept = read(file)
     answer = kept.get(place, {}).get(question, {})
     if answer.get("fastest") in ways:
         return str(answer["fastest"])
-    seconds = race(ways)
+    seconds = race(ways, device)
     usual, *others = ways
     best = min(others, key=seconds.__getitem__, default=usual)
     chosen = best if seconds[best] * margin < seconds[usual] else usual
@@ -61,13 +66,19 @@ def fastest(
     return chosen
 
 
-def race(ways: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
+def race(ways: Mapping[str, Callable[[], Any]], device: str | torch.device = "cpu") -> dict[str, float]:
     """The least seconds of each way, after a call that is not counted; the ways take turns.
 
-    They run on one thread, whose processor time is counted: with several threads, which wait for each other,
-    other work on the machine would decide.
+    On a CPU they run on one thread, whose processor time is counted: with several threads, which wait for
+    each other, other work on the machine would decide. On a GPU the clock waits until it is done.
     """
     import torch
+
+    def now() -> float:
+        if torch.device(device).type == "cpu":
+            return time.thread_time()
+        torch.cuda.synchronize(device)
+        return time.perf_counter()
 
     threads = torch.get_num_threads()
     times: dict[str, list[float]] = {name: [] for name in ways}
@@ -77,19 +88,21 @@ def race(ways: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
             work()
         for _ in range(REPETITIONS):
             for name, work in ways.items():
-                start = time.thread_time()
+                start = now()
                 work()
-                times[name].append(time.thread_time() - start)
+                times[name].append(now() - start)
     finally:
         torch.set_num_threads(threads)
     return {name: min(found) for name, found in times.items()}
 
 
-def here() -> str:
-    """What speed depends on: processor, version of torch, threads."""
+def here(device: str | torch.device = "cpu") -> str:
+    """What speed depends on: the version of torch, and the GPU, or the processor and its threads."""
     import torch
 
-    return f"{processor()}, torch {torch.__version__}, {torch.get_num_threads()} threads"
+    if torch.device(device).type == "cpu":
+        return f"{processor()}, torch {torch.__version__}, {torch.get_num_threads()} threads"
+    return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
 
 
 def processor() -> str:

@@ -187,8 +187,8 @@ class GraphFewShot(nn.Module):
 
         Args:
             data: images uint8 ``[n, C, H, W]`` with labels, such as `fewshot.PackedDataset`.
-            batch: images at a time; default None is 512 on a GPU, and on a CPU so few that the backbone's
-                activations stay in its cache.
+            batch: images at a time; default None is 512 on a GPU (fewer of more than 90×90 pixels), and on a
+                CPU so few that the backbone's activations stay in its cache.
             device: where to compute (the model moves there); default is the model's device.
         """
         check_images("images", data.items, "n C H W")

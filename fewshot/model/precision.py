@@ -14,6 +14,7 @@ from fewshot.core.fastest import fastest
 
 Precision = Literal["auto", "32-true", "bf16-mixed"]
 GAIN = 1.2  # how many times as fast bfloat16 has to be, since it rounds
+IMAGES = {"cpu": 8, "cuda": 256}  # that are timed; fewer leave most of a GPU idle
 QUESTION, LAYOUT = "precision of convolutions", "memory layout of convolutions"
 
 
@@ -22,22 +23,17 @@ def resolve(
 ) -> Literal["32-true", "bf16-mixed"]:
     """The precision to compute in: ``auto`` is bfloat16 autocast if that is faster there.
 
-    On a CPU with instructions for bfloat16 (AVX512-BF16 or AMX), a convolution is timed once per processor,
-    version of torch and number of threads, and the answer is kept in the cache folder: some of these
-    processors are faster in bfloat16, others slower. An NVIDIA GPU computes in bfloat16
-    from compute capability 8.0 on. Other devices emulate it, which is slower.
+    On a CPU with instructions for bfloat16 (AVX512-BF16 or AMX) and on an NVIDIA GPU that has them (compute
+    capability 8.0 and later), a convolution is timed once per processor or GPU, version of torch and number
+    of threads, and the answer is kept in the cache folder: some of these are faster in bfloat16, others
+    slower. Other devices compute in float32.
 
     >>> resolve("32-true")
     '32-true'
     """
     if precision != "auto":
         return precision
-    kind = torch.device(device).type
-    if kind == "cuda":
-        gains = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        has = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        gains = kind == "cpu" and has and _measured(torch.get_num_threads()) == "bf16-mixed"
+    gains = _has_bfloat16(device) and _measured(str(device), torch.get_num_threads()) == "bf16-mixed"
     return "bf16-mixed" if gains else "32-true"
 
 
@@ -52,44 +48,53 @@ def layout(device: str | torch.device = "cpu") -> torch.memory_format:
 
     As for `resolve`, the answer is kept in the cache folder. Results differ by rounding only.
 
-    >>> layout("cuda")
+    >>> layout("meta")
     torch.channels_last
     """
     # A program that is traced is for other machines, and nothing can be timed while it is.
-    elsewhere = torch.device(device).type != "cpu" or torch.compiler.is_compiling()
-    last = elsewhere or _layout(torch.get_num_threads()) == "channels last"
+    elsewhere = torch.device(device).type not in ("cpu", "cuda") or torch.compiler.is_compiling()
+    last = elsewhere or _layout(str(device), torch.get_num_threads()) == "channels last"
     return torch.channels_last if last else torch.contiguous_format
 
 
+def _has_bfloat16(device: str | torch.device) -> bool:
+    """Whether a device has instructions for bfloat16; where they are emulated, it is slower."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return kind == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
 @cache  # the file is read once per process
-def _measured(threads: int) -> str:
-    x, weight = _images()
+def _measured(device: str, threads: int) -> str:
+    x, weight = _images(device)
     half, small = x.bfloat16(), weight.bfloat16()
     ways = {"32-true": _convolution(x, weight), "bf16-mixed": _convolution(half, small)}
-    return fastest(QUESTION, ways, margin=GAIN)
+    return fastest(QUESTION, ways, margin=GAIN, device=device)
 
 
 @cache
-def _layout(threads: int) -> str:
-    dtype = torch.bfloat16 if resolve("auto", "cpu") == "bf16-mixed" else torch.float32
-    x, weight = (part.to(dtype) for part in _images())
+def _layout(device: str, threads: int) -> str:
+    dtype = torch.bfloat16 if resolve("auto", device) == "bf16-mixed" else torch.float32
+    x, weight = (part.to(dtype) for part in _images(device))
     first = _convolution(x.contiguous(), weight.contiguous())
     ways = {"channels last": _convolution(x, weight), "channels first": first}
-    return fastest(f"{LAYOUT}, {str(dtype).removeprefix('torch.')}", ways, margin=GAIN)
+    return fastest(f"{LAYOUT}, {str(dtype).removeprefix('torch.')}", ways, margin=GAIN, device=device)
 
 
 def _convolution(x: Tensor, weight: Tensor) -> Callable[[], Tensor]:
     @torch.no_grad()
     def work() -> Tensor:
-        with torch.autocast("cpu", enabled=False):  # or it would change what is timed
+        with torch.autocast(x.device.type, enabled=False):  # or it would change what is timed
             return conv2d(x, weight, padding=1)
 
     return work
 
 
-def _images() -> tuple[Tensor, Tensor]:
+def _images(device: str) -> tuple[Tensor, Tensor]:
     """Maps of a middle block of the built-in backbones, and the weights of a convolution of theirs."""
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(8, 64, 42, 42, generator=generator).contiguous(memory_format=torch.channels_last)
-    weight = torch.randn(64, 64, 3, 3, generator=generator).contiguous(memory_format=torch.channels_last)
+    x = torch.randn(IMAGES[torch.device(device).type], 64, 42, 42, generator=generator)
+    weight = torch.randn(64, 64, 3, 3, generator=generator)
+    x, weight = (part.to(device, memory_format=torch.channels_last) for part in (x, weight))
     return x, weight

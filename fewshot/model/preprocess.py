@@ -110,10 +110,11 @@ def check_images(name: str, images: Tensor, dims: str) -> None:
 
 def fitting_batch(images: Tensor, size: int | None, device: torch.device) -> int:
     """How many images to encode at a time."""
-    if device.type != "cpu":
-        return 512
     height, width = (size, size) if size else images.shape[-2:]
+    most = max(1, 2**22 // (height * width))
+    if device.type != "cpu":
+        return min(512, most)
     # 9 images of 84×84 per thread, whose 64 channels take 8 MB in bfloat16. Fewer are slow in the last
     # layers.
     batch = max(1, 2**16 // (height * width)) * torch.get_num_threads()
-    return max(1, min(batch, 2**22 // (height * width)))
+    return min(batch, most)

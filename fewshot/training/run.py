@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from lightning.fabric import Fabric
@@ -21,10 +21,9 @@ from fewshot.data.packed import PackedDataset, Splits
 from fewshot.model.backbones.compiled import compile_backbone
 from fewshot.model.checkpoint import known_content, known_from
 from fewshot.model.few_shot import GraphFewShot
-from fewshot.model.precision import Precision, resolve
-from fewshot.training import config as configs
 from fewshot.training.build import build, image_size
 from fewshot.training.config import Config
+from fewshot.training.fastest_here import compiles, precision_of
 from fewshot.training.loggers import Loggers, check_names
 from fewshot.training.outcome import write_outcome
 from fewshot.training.plan import planned, train_stages
@@ -76,8 +75,9 @@ def train(
     here = replace(splits, train=resident(splits.train, fabric.device))
     workers = workers_of(fabric)
     plan = planned(config, here, workers)
-    config = replace(config, precision=_precision(config, path, resume, fabric))
+    config = replace(config, precision=precision_of(config, path, resume, fabric))
     model = build(config, splits)
+    config = replace(config, compile=compiles(config, model.backbone, path, resume, fabric))
     if config.compile:
         compile_backbone(model.backbone, fabric.device)
     folder = on_first(fabric, lambda: RunFolder(path, config, resume))
@@ -117,20 +117,6 @@ def _loaded(config: Config, fabric: Fabric) -> Splits:
         return load(config.data, size=image_size(config), channels=config.images.channels)
 
     return on_first(fabric, opened) or opened()
-
-
-def _precision(config: Config, path: Path, resume: bool, fabric: Fabric) -> Precision:
-    """The precision of a run: one process decides for all, and a run that is resumed keeps its own.
-
-    It stands in the run's config and checkpoint, so that both compute alike wherever they are used.
-    """
-
-    def decided() -> Precision:
-        if config.precision == "auto" and resume and (path / "config.yaml").is_file():
-            return configs.read(path / "config.yaml").precision
-        return resolve(config.precision, fabric.device)
-
-    return cast(Precision, fabric.broadcast(on_first(fabric, decided)))
 
 
 def _saved_state(folder: RunFolder | None, fabric: Fabric) -> dict[str, Any] | None:

@@ -64,19 +64,19 @@ def convert(value: Any, kind: Any, where: str = "") -> Any:
 
     >>> convert("1e-2", float), convert(5, tuple[int, ...]), convert(None, int | None)
     (0.01, (5,), None)
+    >>> convert(True, bool | Literal["auto"]), convert("auto", bool | Literal["auto"])
+    (True, 'auto')
     """
     origin, arguments = get_origin(kind), get_args(kind)
     if is_dataclass(kind):
         return _dataclass(value, kind, where)
-    if origin in (Union, types.UnionType):  # X | None
-        return None if value is None else convert(value, arguments[0], where)
+    if origin in (Union, types.UnionType):  # X | None, or bool | Literal
+        return value if value is None else _of_union(value, arguments, where)
     if origin is tuple:
         values = value if isinstance(value, (list, tuple)) else [value]
         return tuple(convert(v, arguments[0], where) for v in values)
     if origin is Literal:
-        if not isinstance(value, str) or value not in arguments:
-            raise InputError(f"{where}: expected one of {', '.join(arguments)}, got {brief(value)}")
-        return value
+        return _one_of(value, arguments, where)
     if kind is float:
         try:  # YAML 1.1 reads 1e-3, which has no point, as a string
             number = float(value) if not isinstance(value, bool) else math.nan
@@ -102,6 +102,21 @@ def _dataclass(value: Any, kind: Any, where: str) -> Any:
             near = get_close_matches(key, known, n=1, cutoff=0.0)[0]
             raise InputError(f"{prefix}{key}: no such key (did you mean {prefix}{near}?)")
     return kind(**{key: convert(v, hints[key], prefix + key) for key, v in value.items()})
+
+
+def _of_union(value: Any, kinds: tuple[Any, ...], where: str) -> Any:
+    kind, *others = kinds
+    if kind is not bool:
+        return convert(value, kind, where)
+    if isinstance(value, bool):
+        return value
+    return _one_of(value, get_args(others[0]), where, ("true", "false"))
+
+
+def _one_of(value: Any, words: tuple[str, ...], where: str, further: tuple[str, ...] = ()) -> Any:
+    if not isinstance(value, str) or value not in words:
+        raise InputError(f"{where}: expected one of {', '.join(further + words)}, got {brief(value)}")
+    return value
 
 
 def _mistyped(value: Any, kind: type, where: str) -> Any:

@@ -22,7 +22,7 @@ def ways(calls, **seconds):
 
 @pytest.mark.parametrize(("factor", "answer"), [(0.5, "b"), (0.9, "a"), (2.0, "a")])
 def test_another_way_has_to_win_by_the_margin(tmp_path, monkeypatch, factor, answer):
-    monkeypatch.setattr(module, "race", lambda ways: {"a": 1.0, "b": factor})
+    monkeypatch.setattr(module, "race", lambda ways, device: {"a": 1.0, "b": factor})
     assert fastest("q", {"a": int, "b": int}, margin=1.2, cache=tmp_path) == answer
 
 
@@ -34,7 +34,7 @@ def test_it_is_measured_once_per_machine(tmp_path, monkeypatch):
     calls.clear()
     assert fastest("q", asked, cache=tmp_path) == answer
     assert calls == []
-    monkeypatch.setattr(module, "here", lambda: "another processor")
+    monkeypatch.setattr(module, "here", lambda device: "another processor")
     fastest("q", asked, cache=tmp_path)
     assert calls
     assert len(json.loads((tmp_path / FILE).read_text())) == 2

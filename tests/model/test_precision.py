@@ -16,7 +16,7 @@ def measured(monkeypatch):
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
         times = {"channels last": 1.0, "channels first": 1.0, **seconds}
 
-        def answer(question, ways, margin):
+        def answer(question, ways, margin, device):
             usual, other = ways
             return other if times[other] * margin < times[usual] else usual
 
@@ -48,13 +48,25 @@ def test_auto_needs_the_hardware(measured):
     assert resolve("auto") == "32-true"
 
 
+def test_a_gpu_is_measured_too(measured, monkeypatch):
+    monkeypatch.setattr(precision, "_images", lambda device: (torch.ones(1, 1, 3, 3), torch.ones(1, 1, 3, 3)))
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    measured(**{"32-true": 1.0, "bf16-mixed": 0.5}, **{"channels first": 0.5})
+    assert (resolve("auto", "cuda"), layout("cuda")) == ("bf16-mixed", torch.contiguous_format)
+    measured(**{"32-true": 1.0, "bf16-mixed": 0.9})
+    assert (resolve("auto", "cuda"), layout("cuda")) == ("32-true", torch.channels_last)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    measured(**{"32-true": 1.0, "bf16-mixed": 0.1})  # emulated
+    assert resolve("auto", "cuda") == "32-true"
+
+
 def test_layout_is_channels_last_unless_the_other_is_faster(measured):
     times = {"32-true": 1.0, "bf16-mixed": 1.0}
     measured(**times)
     assert layout() == torch.channels_last
     measured(**times, **{"channels first": 0.5})
     assert layout() == torch.contiguous_format
-    assert layout("cuda") == torch.channels_last
+    assert layout("meta") == torch.channels_last  # nothing can be timed there
 
 
 def test_the_true_measurement_gives_one_of_the_answers(measured, monkeypatch, tmp_path):

@@ -8,11 +8,13 @@ import torch
 
 import fewshot
 from fewshot import backbones
+from fewshot.core.fastest import fastest
 from fewshot.data.packed import PackedDataset
 from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.evaluation.scores import as_predict, evaluate
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.methods.prototypes import prototypes
+from fewshot.model import precision
 from fewshot.model.few_shot import GraphFewShot
 from fewshot.training.config import from_dict
 from fewshot.training.run import train
@@ -119,3 +121,13 @@ def test_training_on_a_gpu(tmp_path, compiled, backbone):
     assert json.loads((path / "results.json").read_text())
     model = GraphFewShot.load(path / "checkpoint.pt")
     assert np.isfinite(model.features(fewshot.load("glyphs").test).items[:50].numpy()).all()
+
+
+def test_precision_and_layout_are_measured_on_a_gpu(tmp_path):
+    x, weight = precision._images("cuda")
+    slow, quick = precision._convolution(x.double(), weight.double()), precision._convolution(x, weight)
+    ways = {"float64": slow, "float32": quick}
+    assert fastest("a convolution", ways, margin=1.2, device="cuda", cache=tmp_path) == "float32"
+    assert torch.cuda.get_device_name() in (tmp_path / "fastest.json").read_text()
+    assert precision.resolve("auto", "cuda") in ("32-true", "bf16-mixed")
+    assert precision.layout("cuda") in (torch.channels_last, torch.contiguous_format)

@@ -149,14 +149,6 @@ def test_the_checkpoint_has_the_base_classes_as_known_classes(whole, config):
     assert model.known.paths == (None if train.paths is None else tuple(map(as_path, train.paths)))
 
 
-def test_a_run_keeps_the_precision_that_it_began_with(config, tmp_path):
-    auto, fabric = replace(config, precision="auto"), processes.make_fabric(1)
-    assert training._precision(auto, tmp_path, False, fabric) == "32-true"  # see conftest.py
-    configs.write(replace(config, precision="bf16-mixed"), tmp_path / "config.yaml")
-    assert training._precision(auto, tmp_path, True, fabric) == "bf16-mixed"
-    assert training._precision(auto, tmp_path, False, fabric) == "32-true"
-
-
 def test_rows_with_relations_stand_next_to_those_without(whole, config):
     model, test = GraphFewShot.load(whole / "checkpoint.pt"), load(config.data, size=16, channels=1).test
     assert final_evaluation(config, test).relations(model) is None  # no paths

@@ -25,11 +25,32 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from fewshot.core.errors import InputError
+from fewshot.core.fastest import fastest
 from fewshot.model.backbones.conv4 import Conv4
-from fewshot.model.backbones.layers import norm_act
+from fewshot.model.backbones.layers import SLOPE, norm_act
 from fewshot.model.backbones.resnet12 import ResidualBlock
 
+GAIN = 1.5  # how many times as fast what is compiled has to be, for a step to be about 1.2 times as fast
 LEAST = 2**20  # values of an activation; for smaller ones compiled loops do not pay
+
+
+def compiling_pays(backbone: nn.Module, device: torch.device) -> bool:
+    """Whether the passes between convolutions are at least 1.5 times as fast if compiled.
+
+    They are timed once, which takes some seconds, and the answer is kept in the cache folder (see
+    `fewshot.core.fastest`). False if this backbone cannot be compiled here.
+
+    Args:
+        backbone: see `compile_backbone`.
+        device: where it would be trained.
+    """
+    if device.type not in ("cpu", "cuda"):
+        return False
+    try:
+        _check(backbone, device)
+    except InputError:
+        return False
+    return _measured(str(device), torch.get_num_threads()) == "compiled"
 
 
 def compile_backbone(backbone: nn.Module, device: torch.device) -> None:
@@ -42,10 +63,19 @@ def compile_backbone(backbone: nn.Module, device: torch.device) -> None:
     Raises:
         InputError: on a CPU, another backbone, or no C++ compiler.
     """
+    blocks = _check(backbone, device)
     if device.type == "cuda":
         backbone.compile()
         return
+    for block in blocks:
+        block.norm_act = fused_norm_act
+
+
+def _check(backbone: nn.Module, device: torch.device) -> list[Conv4 | ResidualBlock]:
+    """The blocks that can be compiled on a CPU, or the error of `compile_backbone`."""
     blocks = [m for m in backbone.modules() if isinstance(m, Conv4 | ResidualBlock)]
+    if device.type == "cuda":
+        return blocks
     if not blocks:
         name = type(backbone).__name__
         raise InputError(f"compile: expected conv4 or resnet12 on a CPU, got {name}")
@@ -54,8 +84,26 @@ def compile_backbone(backbone: nn.Module, device: torch.device) -> None:
     except Exception as error:  # anything that torch.compile lacks on this machine
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"compile: torch.compile does not work on this machine: {reason}") from error
-    for block in blocks:
-        block.norm_act = fused_norm_act
+    return blocks
+
+
+@cache  # the file is read once per process
+def _measured(device: str, threads: int) -> str:
+    fused = fused_norm_act if torch.device(device).type == "cpu" else torch.compile(norm_act)
+    ways = {"eager": _training_step(norm_act, device), "compiled": _training_step(fused, device)}
+    return fastest("passes between convolutions in training", ways, margin=GAIN, device=device)
+
+
+def _training_step(function: Callable[..., Tensor], device: str) -> Callable[[], None]:
+    """The function forward and backward, on maps of a first block of the built-in backbones."""
+    x = torch.ones(16, 64, 42, 42, device=device).contiguous(memory_format=torch.channels_last)
+    x, norm = x.requires_grad_(), nn.BatchNorm2d(64, device=device)
+
+    def step() -> None:
+        with torch.enable_grad(), torch.autocast(x.device.type, enabled=False):
+            function(x, norm, SLOPE, True).sum().backward()
+
+    return step
 
 
 def fused_norm_act(
