@@ -14,10 +14,11 @@ from fewshot.model.precision import layout
 
 
 def for_inference(backbone: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
-    """A faster copy of a built-in backbone, with the same features; any other backbone is returned as it is.
+    """A faster copy of a built-in backbone on a CPU, with the same features; any other is returned as it is.
 
     Each batch norm that follows a convolution is folded into it, and the weights are stored in the memory
-    layout that convolutions read. The copy cannot be trained.
+    layout that convolutions read. The copy cannot be trained. On a GPU this would be slower, where a bias is
+    added in a pass of its own.
 
     Args:
         backbone: a `Conv4`, a `ResNet12` or a `WideResNet`.
@@ -29,7 +30,8 @@ def for_inference(backbone: nn.Module, dtype: torch.dtype = torch.float32) -> nn
     >>> torch.allclose(for_inference(backbone)(x), backbone(x), atol=1e-5)
     True
     """
-    if not isinstance(backbone, Conv4 | ResNet12 | WideResNet):
+    built_in = isinstance(backbone, Conv4 | ResNet12 | WideResNet)
+    if not built_in or next(backbone.parameters()).device.type != "cpu":
         return backbone
     folded: nn.Module = copy.deepcopy(backbone).eval().requires_grad_(False)
     for module in folded.modules():  # children are in the order of computation
@@ -38,4 +40,4 @@ def for_inference(backbone: nn.Module, dtype: torch.dtype = torch.float32) -> nn
             if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d | nn.SyncBatchNorm):
                 setattr(module, name, fuse_conv_bn_eval(layer, norm))
                 setattr(module, following, nn.Identity())
-    return folded.to(dtype=dtype).to(memory_format=layout(next(folded.parameters()).device))
+    return folded.to(dtype=dtype).to(memory_format=layout())
