@@ -4,8 +4,8 @@ Ours is `GraphFewShot.features`: from uint8 images to features, in the precision
 here, batch norm folded into the convolutions, as many images at a time as fit the cache. Against the same
 network with the same weights, eager, in each of the plain ways: float32 or bfloat16 (autocast), contiguous or
 channels-last, small or large batches. The target is for the fastest of them on the machine at hand. Weights
-are random and the images generated, as the time does not depend on either. ``images_at_a_time`` has the seconds
-of ours by the number of images at a time, as shares of the usual one.
+are random and the images generated, as the time does not depend on either. ``images_at_a_time`` in the file
+has the seconds of ours by the number of images at a time, as shares of the usual one.
 
 The limit is the convolutions alone at the speed of a square matrix product, which they may exceed: a product
 first copies its matrices into blocks, while a convolution reads channels-last images directly.
