@@ -61,7 +61,7 @@ def compile_backbone(backbone: nn.Module, device: torch.device) -> None:
         device: where it will be trained.
 
     Raises:
-        InputError: on a CPU, another backbone, or no C++ compiler.
+        InputError: on a CPU, another backbone; or `torch.compile` does not work, such as without a compiler.
     """
     blocks = _check(backbone, device)
     if device.type == "cuda":
@@ -74,13 +74,11 @@ def compile_backbone(backbone: nn.Module, device: torch.device) -> None:
 def _check(backbone: nn.Module, device: torch.device) -> list[Conv4 | ResidualBlock]:
     """The blocks that can be compiled on a CPU, or the error of `compile_backbone`."""
     blocks = [m for m in backbone.modules() if isinstance(m, Conv4 | ResidualBlock)]
-    if device.type == "cuda":
-        return blocks
-    if not blocks:
+    if device.type != "cuda" and not blocks:
         name = type(backbone).__name__
         raise InputError(f"compile: expected conv4 or resnet12 on a CPU, got {name}")
     try:
-        torch.compile(_square)(torch.ones(8))
+        torch.compile(_square)(torch.ones(8, device=device))
     except Exception as error:  # anything that torch.compile lacks on this machine
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"compile: torch.compile does not work on this machine: {reason}") from error
