@@ -5,17 +5,15 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits
 from weights.conditions import BOTH, KNOWN, NONE, TRUE, Condition, Drawn, draw
 from weights.sources import Source
 
+from fewshot.evaluation.temperatures import Cell, miscalibration
 from fewshot.graph.class_graph import ClassGraph
-from fewshot.graph.looks import Looks
-from fewshot.graph.temperature import Temperature
 
 RATE = 0.03  # of Adam; it falls to 0
 SHOTS, HIDDEN = (1, 2, 5, 10), 5
-GAP = 10.0  # weight of the squared difference of confidence and accuracy, next to the cross-entropy
 Losses = Iterator[Tensor]
 
 
@@ -39,7 +37,8 @@ def fit_temperatures(graph: ClassGraph, drawn: Sequence[Drawn], steps: int, seed
     def losses(cells: Sequence[tuple]) -> Losses:
         for one, mode, given in cells:
             for out, episode in one.answers(graph, mode, given):
-                yield miscalibration(out.logits, episode.query_labels)
+                right = (out.logits.argmax(-1) == episode.query_labels).to(out.logits.dtype)
+                yield miscalibration(out.logits, episode.query_labels, right.mean())
 
     before = _mean(losses(work))
     _fit_at_once(graph, [cell for cell in work if cell[1] != KNOWN])
@@ -47,36 +46,20 @@ def fit_temperatures(graph: ClassGraph, drawn: Sequence[Drawn], steps: int, seed
     return {"before": round(before, 4), "after": round(_mean(losses(work)), 4)}
 
 
-def miscalibration(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy, and the squared difference of confidence and accuracy."""
-    surest, chosen = logits.softmax(-1).max(-1)
-    gap = surest.mean() - (chosen == labels).to(surest.dtype).mean()
-    return cross_entropy(logits.mT, labels) + GAP * gap.square()
-
-
-class Recording(Temperature):
-    """In place of the temperature: leaves the logits as they are, and keeps what it was asked with."""
-
-    def forward(
-        self, looks: Looks, mode: str, others: Tensor | None = None, agreement: Tensor | None = None
-    ) -> Tensor:
-        self.asked = looks, mode, others, agreement
-        return torch.ones_like(looks.way)
-
-
 def _fit_at_once(graph: ClassGraph, work: Sequence[tuple]) -> None:
-    temperature, recording = graph.temperature, Recording()
-    graph.temperature, cells = recording, []
+    temperature, heard, cells = graph.temperature, [], []
+    handle = temperature.register_forward_hook(lambda _, asked, found: heard.append((asked, found)))
     with torch.no_grad():
         for one, mode, given in work:
             for out, episode in one.answers(graph, mode, given):
-                cells.append((recording.asked, out.logits, episode.query_labels))
-    graph.temperature = temperature
+                cells.append(Cell(*heard.pop(), out.logits, episode.query_labels, episode.proportions))
+    handle.remove()
     optimizer = torch.optim.LBFGS(temperature.parameters(), max_iter=100, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        losses = [miscalibration(temperature(*asked)[..., None] * x, y) for asked, x, y in cells]
+        answers = [cell.answers(lambda asked: temperature(*asked)) for cell in cells]
+        losses = [miscalibration(x, c.labels, c.accuracy) for x, c in zip(answers, cells, strict=True)]
         loss = torch.stack(losses).mean()
         loss.backward()
         return loss

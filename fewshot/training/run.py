@@ -27,7 +27,7 @@ from fewshot.training.fastest_here import compiles, precision_of
 from fewshot.training.loggers import Loggers, check_names
 from fewshot.training.outcome import write_outcome
 from fewshot.training.plan import planned, train_stages
-from fewshot.training.probabilities import calibration_of
+from fewshot.training.probabilities import calibrate
 from fewshot.training.processes import launch, on_first, workers_of
 from fewshot.training.recorder import RunRecorder
 from fewshot.training.run_folder import RunFolder, named
@@ -97,7 +97,7 @@ def train(
         # Otherwise cuDNN chooses its algorithms by speed, other ones each time.
         with closing(recorder), torch.backends.cudnn.flags(enabled=True, deterministic=True):
             train_stages(plan, model, fabric, recorder, saved, save_every)
-            model.calibration = calibration_of(model.eval(), splits.val, config.seed, workers)
+            calibrate(model.eval(), splits.val, config.seed, workers)
             scores = plan.final.scores(model)
             if folder is not None:
                 write_outcome(config, splits, model, plan.final, scores, folder, recorder)

@@ -23,7 +23,7 @@ from fewshot.training import run as training
 from fewshot.training.build import build, load_weights
 from fewshot.training.config import Augment, Backbone, Config, Evaluate, Graph, Images, Meta, Pretrain
 from fewshot.training.final import final_evaluation
-from fewshot.training.probabilities import calibration_of
+from fewshot.training.probabilities import calibrate
 from fewshot.training.recorder import RunRecorder
 from fewshot.training.run import train
 from fewshot.training.samplers import drawn_from
@@ -171,8 +171,9 @@ def test_rows_with_relations_stand_next_to_those_without(whole, config):
 def test_the_checkpoint_has_what_the_validation_classes_say_of_probabilities(whole, config):
     model = GraphFewShot.load(whole / "checkpoint.pt")
     val = load(config.data, size=16, channels=1).val
-    again = calibration_of(model, val, config.seed)
-    assert model.calibration.content() == again.content()
+    kept = model.calibration.content()
+    calibrate(model, val, config.seed)
+    assert model.calibration.content() == kept
     assert model.calibration.thresholds.grids["joint-known", False].ways == (2, 4)  # of four classes
     assert all({"nll", "aurc", "ece"} <= row.keys() for row in results(whole))
     row = {"method": "prototypes", "way": 3}
