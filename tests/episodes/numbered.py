@@ -37,9 +37,7 @@ def same(a: Episode, b: Episode) -> bool:
 
 
 PLACES = tuple(f"root/{c // 6}/{c // 2}/{c}" for c in range(24))
-
 DATA = numbered([12 + c % 5 for c in range(24)], taxonomy=PLACES)
-
 SCHEMES: dict[str, dict[str, Any]] = {
     "plain": {},
     "shots": {"shot": 3},
@@ -51,7 +49,6 @@ SCHEMES: dict[str, dict[str, Any]] = {
         "way": (3, 6), "shot": (2, 4), "label_noise": 0.5, "classes": "hard", "queries": "dirichlet:2"
     },
 }  # fmt: skip
-
 every_scheme = pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)
 
 
