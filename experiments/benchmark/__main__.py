@@ -12,7 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from measure import parser, table
+from lines import table
+from stages import parser
 from summary import STAGES, rows
 
 

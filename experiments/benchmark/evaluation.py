@@ -8,8 +8,10 @@ the episodes, and computes interval, calibration, confusions and fingerprint; th
 import argparse
 
 import torch
+from lines import Line
 from materials import Features, features
-from measure import Floor, Line, conclude, parser, race
+from measure import Floor, race
+from stages import conclude, parser
 
 from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.evaluation.scores import as_predict, evaluate

@@ -18,8 +18,10 @@ from functools import partial
 from itertools import product
 
 import torch
+from lines import Line
 from materials import images
-from measure import Floor, Limits, Line, Times, conclude, parser, race, staged
+from measure import Floor, Limits, Times, race
+from stages import conclude, parser, staged
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 

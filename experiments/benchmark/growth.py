@@ -23,7 +23,9 @@ from typing import Any, NamedTuple
 
 import torch
 from growth_picture import draw
-from measure import machine, memory, parser, peak_memory, race, table, verdict, write
+from lines import table, verdict
+from measure import machine, memory, peak_memory, race
+from stages import parser, write
 from torch import Tensor
 
 from fewshot.graph.class_graph import ClassGraph
@@ -219,7 +221,7 @@ def exponent(points: list[dict[str, Any]], cost: str, along: str = "classes") ->
 
 
 def row(work: str, figure: float, most: float | None = None, unit: str = "") -> dict[str, Any]:
-    """A row of `measure.table`, for a figure with an upper limit."""
+    """A row of `lines.table`, for a figure with an upper limit."""
     ours = {"ours_each": figure, "unit": unit, "target": most, "at_most": True}
     nobody = {"against": "", "theirs_each": None, "ratio": None, "limit": None, "note": ""}
     return {"work": work, **ours, **nobody, "verdict": verdict(figure, most, at_most=True)}

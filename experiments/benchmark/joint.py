@@ -13,8 +13,10 @@ import argparse
 from typing import Any, NamedTuple
 
 import torch
+from lines import Line
 from materials import Features, features
-from measure import Floor, Line, conclude, parser, race
+from measure import Floor, race
+from stages import conclude, parser
 from torch import Tensor
 
 from fewshot.core.memory import kept

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from lines import Line
 from materials import generated_images
-from measure import Floor, Line, Times, conclude, memory, parser, race
+from measure import Floor, Times, memory, race
 from PIL import Image
+from stages import conclude, parser
 from torchvision.datasets import ImageFolder
 from torchvision.transforms.functional import pil_to_tensor, resize
 

@@ -17,7 +17,9 @@ from typing import Any, NamedTuple
 
 import torch
 from growth import alone, exponent, pretrained, row
-from measure import Times, machine, memory, parser, race, table, write
+from lines import table
+from measure import Times, machine, memory, race
+from stages import parser, write
 from torch import Tensor
 
 from fewshot.graph.gallery import Gallery

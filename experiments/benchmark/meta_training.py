@@ -8,8 +8,10 @@ import argparse
 
 import torch
 from joint import QUERY, SHOT, WAY, operations
+from lines import Line
 from materials import Features, features
-from measure import Floor, Line, conclude, parser, race
+from measure import Floor, race
+from stages import conclude, parser
 
 from fewshot.episodes.episode import Episode
 from fewshot.episodes.sampler import EpisodeSampler

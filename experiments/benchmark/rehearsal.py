@@ -20,9 +20,11 @@ from typing import Any
 
 import torch
 from lightning.fabric import Fabric
+from lines import Line
 from materials import generated_features, generated_images
-from measure import ROOT, Limits, Line, Times, conclude, memory, parser, peak_memory, race, staged
+from measure import Limits, Times, memory, peak_memory, race
 from PIL import Image
+from stages import ROOT, conclude, parser, staged
 
 from fewshot.core.loop import fit
 from fewshot.data.loading import load

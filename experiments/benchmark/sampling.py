@@ -10,8 +10,10 @@ from itertools import islice
 from typing import Any
 
 import torch
+from lines import Line
 from materials import images
-from measure import Floor, Line, Times, conclude, parser, race
+from measure import Floor, Times, race
+from stages import conclude, parser
 
 from fewshot.data.packed import PackedDataset
 from fewshot.episodes.sampler import EpisodeSampler

@@ -16,9 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from lines import Line
 from loading import write_images
 from materials import generated_images
-from measure import Line, Times, conclude, parser, race
+from measure import Times, race
+from stages import conclude, parser
 
 from fewshot import ClassGraph, GraphFewShot, backbones
 from fewshot.core.fastest import FILE

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from measure import HEADER, RESULTS, cells
+from lines import HEADER, cells
+from stages import RESULTS
 
 STAGES = (
     "start_up",

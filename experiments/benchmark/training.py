@@ -19,9 +19,11 @@ from unittest.mock import patch
 
 import torch
 from lightning.fabric import Fabric
+from lines import Line
 from materials import images
-from measure import Floor, Limits, Line, conclude, parser, race, staged
+from measure import Floor, Limits, race
 from sampling import learn2learn_tasks
+from stages import conclude, parser, staged
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 

@@ -16,7 +16,8 @@ import meta_training
 import torch
 import training
 from materials import Features, features, images
-from measure import machine, parser, write
+from measure import machine
+from stages import parser, write
 from torch.profiler import profile
 
 from fewshot.episodes.sampler import EpisodeSampler

@@ -159,15 +159,14 @@ def compare(
     asked = set(modes)
     first = reference or catalogue.find(YARDSTICK)[0]
     every = [first, *(method for method in methods if method.name != first.name)]
+    material = replace(material, tell=progress)
     rows: list[Compared] = []
 
     def score(method: Method, given: Relations | None) -> None:
         drawn = image_sampler if method.needs == "images" else sampler
         if drawn is None:
             raise InputError(f"methods: {method.name} works on images, of which there are none")
-        if method.needs != "features":
-            progress(f"{method.name}: learning")
-        call = method.make(replace(material, tell=lambda text: progress(f"{method.name}: {text}")))
+        call = method.prepare(material, progress)
         note = "" if given is None else f", relations: {given.kind}"
         its_own = [mode for mode in method.modes if mode in asked]
         if method is first and not its_own:

@@ -117,11 +117,10 @@ def score_unknown(
     """
     if not sampler.unknown or sampler.episodes is None:
         raise InputError("sampler: expected a number of episodes with unknown classes, got neither or one")
+    material = replace(material, tell=progress)
     rows, wanted = [], set(modes)
     for method in rules:
-        if method.needs != "features":
-            progress(f"{method.name}: learning")
-        call = method.make(replace(material, tell=_after(method.name, progress)))
+        call = method.prepare(material, progress)
         for mode in (mode for mode in method.modes if mode in wanted):
             for given in (None, relations)[: 2 if relations and method.relations != "no" else 1]:
                 kind = "none" if given is None else given.kind
@@ -129,11 +128,6 @@ def score_unknown(
                 answer = as_answer(call, joint=Mode(mode).joint, relations=given, belief=belief, unknown=True)
                 rows.append(OpenScores(method, mode, kind, sampler.unknown, *_scored(answer, sampler)))
     return rows
-
-
-def _after(name: str, progress: Callable[[str], None]) -> Callable[[str], None]:
-    """Lines that begin with a name."""
-    return lambda text: progress(f"{name}: {text}")
 
 
 @torch.no_grad()

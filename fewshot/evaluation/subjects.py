@@ -83,13 +83,11 @@ def _open_method(method: Method, features: Path | None, seed: int, tell: Callabl
         reason = f"it works on images; use fewshot compare CHECKPOINT --methods {method.name}"
     if reason is not None:
         raise InputError(f"subject: {method.name} cannot be audited here: {reason}")
-    learns = method.needs in ("base", "known")
-    if learns:
-        tell(f"{method.name}: learning")
     sampler, relations = fitting_sampler(source.features(split), seed), None
     if method.relations != "no":
         relations = made_up_relations(source.features(split), source.transform, seed)
-    call = method.make(source.material(sampler, split, learns, relations))
+    material = source.material(sampler, split, method.needs != "features", relations)
+    call = method.prepare(material, tell)
     return Subject(call, method.modes, sampler.data, relations, method.relations != "must")
 
 

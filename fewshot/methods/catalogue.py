@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -58,6 +58,29 @@ class Method:
     modes: tuple[str, ...] = ("inductive",)
     needs: Needs = "features"
     relations: Takes = "no"
+
+    def prepare(self, material: Material, announce: Callable[[str], None]) -> FewShotCall:
+        """Its call; if it learns from more than the episode, that is announced in one line before.
+
+        The lines that the material's ``tell`` is called with while it learns begin with its name.
+
+        Args:
+            material: what it may learn from.
+            announce: called with that line.
+
+        >>> from fewshot.graph.class_graph import ClassGraph
+        >>> material = Material(way=5, shot=1, query=15, seed=0, graph=ClassGraph(), tell=print)
+        >>> def learn(material):
+        ...     material.tell("step 1 of 1")
+        ...     return prototypes
+        >>> Method("mine", "", "", learn, needs="base").prepare(material, print) is prototypes
+        mine: learning
+        mine: step 1 of 1
+        True
+        """
+        if self.needs != "features":
+            announce(f"{self.name}: learning")
+        return self.make(replace(material, tell=lambda text: material.tell(f"{self.name}: {text}")))
 
 
 def _prototypes(material: Material) -> FewShotCall:

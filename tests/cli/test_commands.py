@@ -16,8 +16,8 @@ import torch
 from forms import as_folder
 from PIL import Image
 from test_cifar import cifar
-from test_entry import run
 from test_miniimagenet import cached
+from typed import run
 
 from fewshot.evaluation import sure_sets
 from fewshot.training import probabilities, validation

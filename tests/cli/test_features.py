@@ -7,17 +7,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from typed import fails, run
 
 from fewshot import ClassGraph, FeatureSet, GraphFewShot, backbones, load
-from fewshot.cli.entry import main
 from fewshot.core.errors import InputError
 from fewshot.model import ready
 from fewshot.model.backbones import external
 from fewshot.model.preprocess import Preprocess
-
-
-def run(*arguments: object) -> int:
-    return main([str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -91,10 +87,8 @@ def test_a_network_of_another_library(photographs: Path, tmp_path: Path, capsys,
         raise InputError(f"backbone.pretrained: no weights for {name} (no network)")
 
     monkeypatch.setattr(ready, "outside_with_classifier", offline)
-    capsys.readouterr()
-    assert run("features", name, "--data", f"folder:{photographs}", "--out", tmp_path / "other.npz") == 2
-    expected = f"fewshot features: error: backbone.pretrained: no weights for {name} (no network)\n"
-    assert capsys.readouterr().err == expected
+    line = fails(capsys, "features", name, "--data", f"folder:{photographs}", "--out", tmp_path / "other.npz")
+    assert line == f"fewshot features: error: backbone.pretrained: no weights for {name} (no network)"
 
 
 OWN = """
@@ -149,8 +143,8 @@ def test_what_is_wrong_with_a_network_of_ones_own_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("own.py").write_text(OWN)
-    assert run("features", f"own.py:{name}", "--data", f"folder:{photographs}", "--out", "f.npz") == 2
-    assert capsys.readouterr().err.splitlines()[-1].startswith(f"fewshot features: error: {message}")
+    words = ["features", f"own.py:{name}", "--data", f"folder:{photographs}", "--out", "f.npz"]
+    assert fails(capsys, *words, after="encoding").startswith(f"fewshot features: error: {message}")
 
 
 @pytest.mark.parametrize(
@@ -169,8 +163,5 @@ def test_what_is_wrong_is_one_line(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "FOLDER.npz").mkdir()
     given = checkpoint if source == "CHECKPOINT" else source
-    assert run("features", given, "--data", data, "--out", out) == 2
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert shown.err.startswith(f"fewshot features: error: {message}")
-    assert shown.err.count("\n") == 1
+    line = fails(capsys, "features", given, "--data", data, "--out", out)
+    assert line.startswith(f"fewshot features: error: {message}")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from typed import run
+from typed import fails, run
 
 from fewshot.cli.files import check_kept, check_outputs, read_of_data, read_of_support
 from fewshot.core.errors import InputError
@@ -69,11 +69,8 @@ PREDICT = ["predict", "CK", "--support", "S", "--query", "S/ant"]
 @pytest.mark.usefixtures("here")
 def test_what_is_read_is_not_replaced(words, capsys):
     before = {file: file.read_bytes() for file in Path().rglob("*") if file.is_file()}
-    assert run(*words) == 2
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert shown.err.count("\n") == 1
-    assert "expected a file to write, got" in shown.err or "expected another file than" in shown.err
+    line = fails(capsys, *words)
+    assert "expected a file to write, got" in line or "expected another file than" in line
     assert {file: file.read_bytes() for file in Path().rglob("*") if file.is_file()} == before
 
 
@@ -81,8 +78,8 @@ def test_what_is_read_is_not_replaced(words, capsys):
 def test_the_data_that_a_checkpoint_names_is_kept(letters, capsys):
     picture = next((letters / "A").iterdir())
     before = picture.read_bytes()
-    assert run("compare", "CK", "--out", picture, "--episodes", 2) == 2
-    assert "got what the command reads" in capsys.readouterr().err.splitlines()[-1]
+    line = fails(capsys, "compare", "CK", "--out", picture, "--episodes", 2, after="replaced")
+    assert "got what the command reads" in line
     assert picture.read_bytes() == before
 
 
@@ -116,9 +113,7 @@ def test_an_output_in_the_home_folder(tmp_path, monkeypatch, capsys):
     assert run("data", "info", "glyphs", "--json=~/x.json") == 0
     assert (tmp_path / "x.json").is_file()
     assert not (tmp_path / "~").exists()
-    capsys.readouterr()
-    assert run("data", "info", "glyphs", "--json=~nobody-here/x.json") == 2
-    assert capsys.readouterr().err == (
+    assert fails(capsys, "data", "info", "glyphs", "--json=~nobody-here/x.json") == (
         "fewshot data info: error: json: expected a path, got the home folder of an unknown user, "
-        "~nobody-here/x.json\n"
+        "~nobody-here/x.json"
     )

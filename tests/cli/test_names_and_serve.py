@@ -3,12 +3,7 @@
 from pathlib import Path
 
 import pytest
-
-from fewshot.cli.entry import main
-
-
-def run(*arguments: object) -> int:
-    return main([str(argument) for argument in arguments])
+from typed import fails, run
 
 
 @pytest.fixture
@@ -42,7 +37,4 @@ def test_each_name_with_what_it_was_taken_for(folder: Path, capsys) -> None:
 def test_what_is_wrong_is_one_line(tmp_path: Path, monkeypatch, capsys, arguments, message: str) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "EMPTY").write_text("\n")
-    assert run(*arguments) == 2
-    shown = capsys.readouterr().err
-    assert message in shown
-    assert shown.count("\n") == 1
+    assert message in fails(capsys, *arguments)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from typed import run
+from typed import fails
 
 from fewshot.core.errors import InputError
 from fewshot.training import run as training
@@ -47,9 +47,8 @@ def test_what_is_no_backend_of_matplotlib_is_not_asked_for(monkeypatch):
                                      ["features", "CK", "--data", "glyphs", "--out", "f.npz"]])  # fmt: skip
 def test_a_number_of_devices_is_a_number(command, devices, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert run(*command, f"--devices={devices}") == 2
-    line = f"fewshot {command[0]}: error: devices: expected auto or a number from 1 up, got {devices!r}\n"
-    assert capsys.readouterr().err == line
+    line = f"fewshot {command[0]}: error: devices: expected auto or a number from 1 up, got {devices!r}"
+    assert fails(capsys, *command, f"--devices={devices}") == line
 
 
 NINES = ["1,1,1,1,1,1,1,1,1", *(",".join([f"*{name}"] * 9) for name in "abcdefg")]
@@ -74,10 +73,7 @@ WRONG = [
     ],
 )  # fmt: skip
 def test_a_value_is_read_within_limits(command, expected, value, capsys):
-    assert run(*command, value) == 2
-    shown = capsys.readouterr().err
-    assert f"error: {expected}" in shown
-    assert shown.count("\n") == 1
+    assert f"error: {expected}" in fails(capsys, *command, value)
 
 
 def test_text_keys_of_a_config_are_text(monkeypatch, tmp_path, capsys):
@@ -88,9 +84,9 @@ def test_text_keys_of_a_config_are_text(monkeypatch, tmp_path, capsys):
         raise InputError("enough")
 
     monkeypatch.setattr(training, "train", fake)
-    assert run("train", "--config", "glyphs", "--name", "1:30", "--weights", "010") == 2
+    fails(capsys, "train", "--config", "glyphs", "--name", "1:30", "--weights", "010")
     assert (seen["config"].name, seen["config"].weights) == ("1:30", "010")
-    assert run("train", "--config", "glyphs", "--weights", "null", "--compile", "true") == 2
+    fails(capsys, "train", "--config", "glyphs", "--weights", "null", "--compile", "true")
     assert (seen["config"].weights, seen["config"].compile) == (None, True)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_entry import run
+from typed import fails, run
 
 from fewshot.evaluation.scores import interval95
 from fewshot.methods import catalogue
@@ -85,10 +85,7 @@ def test_what_it_must_not_see_is_found(capsys) -> None:
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_one_line(arguments, message: str, capsys) -> None:
-    assert run(*arguments) == 2
-    shown = capsys.readouterr()
-    assert shown.err.splitlines()[-1].startswith(message)
-    assert "Traceback" not in shown.err
+    assert fails(capsys, *arguments, after="scoring").startswith(message)
 
 
 def test_the_help_lists_every_method(capsys) -> None:

@@ -12,7 +12,6 @@ import pytest
 import torch
 from PIL import Image
 
-from fewshot.cli.entry import main
 from fewshot.core.errors import InputError
 from fewshot.data.packed import Splits
 from fewshot.episodes.sampler import EpisodeSampler
@@ -92,11 +91,3 @@ def train_a_step(splits: Splits, way: int = 3) -> None:
                 torch.optim.SGD(model.parameters(), lr=0.1).step()
                 assert first.isfinite().all()
                 assert not torch.equal(first, before)
-
-
-def fails(capsys: pytest.CaptureFixture[str], *words: object) -> str:
-    """The one line with which the command ends, exit status 2."""
-    assert main([str(word) for word in words]) == 2
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1, lines
-    return lines[0]

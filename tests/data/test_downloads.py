@@ -8,9 +8,10 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from forms import PAGE, as_tar_gz, as_zip, fails
+from forms import PAGE, as_tar_gz, as_zip
 from test_cifar import cifar
 from torchvision.datasets import CIFAR100, Omniglot
+from typed import fails
 
 from fewshot.cli.entry import main
 from fewshot.core.errors import InputError

@@ -5,9 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from forms import as_tar, as_tar_gz, fails, picture, refused, train_a_step
+from forms import as_tar, as_tar_gz, picture, refused, train_a_step
 from on_disk import FILES
 from test_omniglot import two_of_each  # noqa: F401 (a fixture)
+from typed import fails
 
 from fewshot.cli.entry import main
 from fewshot.data import loading
@@ -49,8 +50,7 @@ def test_packed_checked_trained(
 
     monkeypatch.setattr(loading, "read_benchmark", lambda name: replace(as_here(name), images_per_class=99))
     name, count = splits.test.class_ids[-1], int(splits.test.counts[-1])
-    assert main(["data", "check", str(out)]) == 2
-    assert f"test: class {name} has {count} images, expected 99\n" in capsys.readouterr().out
+    fails(capsys, "data", "check", out, printed=f"test: class {name} has {count} images, expected 99\n")
 
 
 @pytest.mark.parametrize("kind", FILES)

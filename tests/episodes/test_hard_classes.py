@@ -1,4 +1,4 @@
-"""Near classes: a taxonomy by hand, scikit-learn's cosine, and which of the sources is used."""
+"""Near classes: a taxonomy by hand, scikit-learn's cosine, which source is used, and episodes of them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from numbered import numbered, uniform, whole
 from sklearn.metrics.pairwise import cosine_similarity
 
 from fewshot.core.errors import InputError
 from fewshot.data.labelled import FeatureSet, LabelledSet
 from fewshot.episodes.hard_classes import class_distances, cosine_of_means, nearest, taxonomy_distances
+from fewshot.episodes.sampler import EpisodeSampler
 
 NAMES = ("boa", "cobra", "dog", "oak")
 IMAGES = LabelledSet(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), torch.arange(4), NAMES)
@@ -79,3 +81,40 @@ def test_errors() -> None:
         class_distances(IMAGES, torch.eye(2))
     with pytest.raises(InputError, match="similarity: expected finite numbers"):
         class_distances(IMAGES, torch.full((4, 4), torch.nan))
+
+
+def test_hard_classes_are_the_nearest() -> None:
+    """Two far branches of 9 classes: an anchor's 8 nearest are the rest of its branch."""
+    taxonomy = tuple(f"root/{c // 9}/{c}" for c in range(18))
+    e = whole(EpisodeSampler(numbered([8] * 18, taxonomy=taxonomy), query=3, classes="hard", episodes=500))
+    branch = e.classes // 9
+    assert (branch == branch[:, :1]).all()
+    assert uniform(e.classes[:, 0], 18)
+    assert uniform(e.classes, 18)
+
+
+def test_hard_classes_widen_with_the_way() -> None:
+    """7 classes: the others come from the 12 nearest, the 11 of the branch and one beyond."""
+    taxonomy = tuple(f"root/{c // 12}/{c}" for c in range(36))
+    e = whole(
+        EpisodeSampler(numbered([8] * 36, taxonomy=taxonomy), way=7, query=3, classes="hard", episodes=500)
+    )
+    strangers = 7 - torch.nn.functional.one_hot(e.classes // 12).sum(1).max(1).values
+    assert set(strangers.tolist()) == {0, 1}
+
+
+def test_hard_classes_of_features_and_by_similarity() -> None:
+    corner = torch.eye(2).repeat_interleave(9, 0)  # 9 classes along each axis
+    items = (corner * torch.arange(1, 19)[:, None]).repeat_interleave(6, 0)
+    labels = torch.arange(18).repeat_interleave(6)
+    features = FeatureSet(items, labels, tuple(map(str, range(18))))
+    e = whole(EpisodeSampler(features, query=3, classes="hard", episodes=200))
+    assert (e.classes // 9 == e.classes[:, :1] // 9).all()
+    parity = (torch.arange(18)[:, None] % 2 == torch.arange(18) % 2).float()  # wins over the means
+    e = whole(EpisodeSampler(features, query=3, classes="hard", similarity=parity, episodes=200))
+    assert (e.classes % 2 == e.classes[:, :1] % 2).all()
+
+
+def test_hard_classes_need_to_know_what_is_near() -> None:
+    with pytest.raises(InputError, match='classes="hard": expected a taxonomy, superclasses or a similarity'):
+        EpisodeSampler(numbered([20] * 6), classes="hard")

@@ -2,76 +2,19 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from made_up_methods import BASE, IMAGES, JOINT, of_all_queries
 
-from fewshot import backbones
 from fewshot.core.errors import InputError
-from fewshot.data.packed import Splits
-from fewshot.data.synthetic import made_up_images
 from fewshot.evaluation import compare as comparison
 from fewshot.evaluation.audit import failures
-from fewshot.evaluation.choice import choose, choose_modes
+from fewshot.evaluation.choice import choose
 from fewshot.evaluation.compare import compare
-from fewshot.evaluation.inputs import ScoredData, made_up_data, open_source
+from fewshot.evaluation.inputs import ScoredData
 from fewshot.evaluation.scores import as_predict, evaluate
-from fewshot.graph.class_graph import ClassGraph
-from fewshot.graph.known_classes import KnownClasses
-from fewshot.graph.transform import PowerTransform
-from fewshot.methods import catalogue
 from fewshot.methods.catalogue import Method, find
-from fewshot.methods.prototypes import prototypes
-from fewshot.methods.pt_map import pt_map
-from fewshot.model.few_shot import GraphFewShot
-from fewshot.model.preprocess import Preprocess
-from fewshot.report.comparison_chart import blocks_of, save_comparison
-
-
-def pixels(support, query, **_):
-    """Prototypes of pixels."""
-    return prototypes(support.flatten(3).float(), query.flatten(2).float())
-
-
-def nearest_base_class(material):
-    """Adds to the features their largest cosine to a base class, for no good reason."""
-    base = material.train.items[:50]
-
-    def call(support, query, **_):
-        return prototypes(support @ base.T, query @ base.T)
-
-    return call
-
-
-IMAGES = Method("pixels", "pixels", "nobody", lambda material: pixels, needs="images")
-BASE = Method("base", "base", "nobody", nearest_base_class, needs="base")
-JOINT = Method(
-    "queries", "queries", "nobody", lambda material: of_all_queries, modes=("joint", "joint-known")
-)
-
-
-def of_all_queries(support, query, **_):
-    centre = query.mean(1, keepdim=True)
-    return prototypes(support - centre[:, None], query - centre)
-
-
-@pytest.fixture(scope="module")
-def source():
-    return made_up_data()
-
-
-@pytest.fixture(scope="module")
-def photos():
-    """Made-up images and a model for them."""
-    torch.manual_seed(0)
-    sets = [made_up_images(classes, 12, 16, 1, seed) for seed, classes in enumerate((8, 5, 9))]
-    images = Splits(*sets, name="made up", hash="abc", path=Path("made-up"))
-    backbone = backbones.conv4(in_channels=1, width=8)
-    model = GraphFewShot(backbone, ClassGraph(), preprocess=Preprocess(16, 1), precision="32-true").eval()
-    return ScoredData(model.graph, dict(images), model, images)
 
 
 def test_all_score_the_very_same_episodes(source):
@@ -147,93 +90,6 @@ def test_progress_is_reported(source):
     ]  # fmt: skip
 
 
-def test_choice_of_modes():
-    assert choose_modes() == ("inductive", "joint", "joint-known")
-    assert choose_modes("inductive", "known") == ("inductive",)
-    assert choose_modes("joint") == ("joint", "joint-known")
-    assert choose_modes("all", "known") == ("inductive", "joint-known")
-    assert choose_modes("joint", "unknown") == ("joint",)
-
-
-def test_choice_of_methods(monkeypatch):
-    some = (*find("prototypes,class-graph"), BASE, IMAGES, JOINT)
-    monkeypatch.setattr(catalogue, "METHODS", some)
-
-    def names(*arguments, **options):
-        return [method.name for method in choose(*arguments, **options)[0]]
-
-    assert names(None) == ["prototypes", "class-graph", "base", "queries"]
-    assert names(None, ["inductive"]) == ["prototypes", "class-graph", "base"]
-    assert names("pixels,base,pixels") == ["pixels", "base"]
-    [note] = choose(None)[1]
-    assert note.startswith("left out: pixels (")
-    assert "--methods" in note
-    assert choose("pixels")[1] == []
-    lacks = {"base": "no base", "images": "no images"}
-    assert names(None, lacks=lacks) == ["prototypes", "class-graph", "queries"]
-    assert choose(None, lacks=lacks)[1] == ["left out: base (no base)", "left out: pixels (no images)"]
-    for wanted, modes, reason in (
-        ("base", ["inductive"], "base cannot be compared here: no base"),
-        ("prototypes,pixels", ["inductive"], "no images"),
-        ("queries", ["inductive"], "its modes are joint, joint-known"),
-        ("nothing", ["inductive"], "expected any of prototypes"),
-    ):
-        with pytest.raises(InputError, match=reason):
-            choose(wanted, modes, lacks)
-
-
-def test_nothing_is_learned_from_what_is_scored(source, photos):
-    for split, train, val in (("test", True, True), ("val", True, False), ("train", False, True)):
-        material = source.material(source.sampler(split, query=5), split, base=True)
-        assert (material.train is not None, material.val is not None) == (train, val)
-    assert source.material(source.sampler("test", query=5), "test", base=False).train is None
-    assert set(source.lacks("test")) == {"images"}
-    assert set(source.lacks("train")) == set(photos.lacks("train")) == {"base", "known", "images"}
-    assert photos.lacks("val") == {}
-    without = ScoredData(source.graph, {"test": source.splits["test"]})
-    assert set(without.lacks("test")) == {"base", "known", "images"}
-
-
-def test_features_come_minus_the_train_splits_mean(tmp_path):
-    rng = np.random.default_rng(0)
-    features, split = rng.normal(3, 1, (6, 7, 4)), np.array(["train"] * 3 + ["test"] * 3)
-    names = np.array(list("abcdef"))
-    np.savez(tmp_path / "f.npz", features=features, wnids=names, split=split)
-    source = open_source(tmp_path / "f.npz")
-    assert list(source.splits) == ["train", "test"]
-    expected = (features[3:] - features[:3].mean((0, 1))).reshape(-1, 4)
-    np.testing.assert_allclose(source.features("test").items, expected, atol=1e-5)
-    assert source.remarks() == []
-    with pytest.raises(InputError, match="split: expected one of train, test, got 'val'"):
-        source.sampler("val")
-    np.savez(tmp_path / "t.npz", features=features[3:], wnids=names[3:], split=split[3:])
-    bare = open_source(tmp_path / "t.npz")
-    np.testing.assert_allclose(bare.features("test").items, features[3:].reshape(-1, 4), atol=1e-5)
-    assert "not subtracted" in bare.remarks()[0]
-    np.save(tmp_path / "t.npy", features[3:])
-    plain = open_source(tmp_path / "t.npy")
-    np.testing.assert_array_equal(plain.features("test").items, bare.features("test").items)
-
-
-def test_the_class_graph_gets_skewed_features_transformed_and_pt_map_its_positive_ones(tmp_path):
-    rng = np.random.default_rng(0)
-    features, split = rng.lognormal(0, 1.5, (6, 40, 8)), np.array(["train"] * 3 + ["test"] * 3)
-    np.savez(tmp_path / "f.npz", features=features, wnids=np.array(list("abcdef")), split=split)
-    source = open_source(tmp_path / "f.npz")
-    sampler = source.sampler("test", way=3, shot=2, query=4, episodes=5)
-    material = source.material(sampler, "test", base=False)
-    transform = PowerTransform().fit(source.features("train").items)
-    episode = next(iter(sampler))
-    changed = transform(episode.support), transform(episode.query)
-    calls = {method.name: method.make(material) for method in find("class-graph,transformed,pt-map")}
-    logits = calls["class-graph"](episode.support, episode.query).logits
-    torch.testing.assert_close(logits, ClassGraph.pretrained()(*changed).logits)
-    torch.testing.assert_close(calls["transformed"](episode.support, episode.query), prototypes(*changed))
-    positive = episode.support + source.base_mean, episode.query + source.base_mean
-    assert min(x.min() for x in positive) > -1e-4
-    torch.testing.assert_close(calls["pt-map"](episode.support, episode.query), pt_map(*positive))
-
-
 PLACES = [f"root/{c % 5}/{c}" for c in range(38)]  # of made-up classes, in five groups
 
 
@@ -276,93 +132,3 @@ def test_with_relations_the_very_same_episodes_are_scored_once_more(placed):
     alone = evaluate(predict, sampler, method="class-graph")
     assert torch.equal(related.per_episode, alone.per_episode)
     assert not torch.equal(related.per_episode, plain.per_episode)
-
-
-def test_methods_that_need_relations_are_only_compared_with_them():
-    every, reasons = choose(None)
-    assert not [method for method in every if method.relations == "must"]
-    assert reasons == [
-        "left out: maml, anil (training on images takes minutes; --methods NAME,NAME,... includes them)"
-    ]
-    assert {m.name for m in choose(None, relations=True)[0]} - {m.name for m in every} == {
-        "known-calibration", "kernel-regression", "mixture", "zero-shot",
-    }  # fmt: skip
-    with pytest.raises(InputError, match="mixture cannot be compared here: it needs relations"):
-        choose("mixture")
-
-
-def test_known_classes_of_features_are_the_train_splits_after_the_transform(tmp_path):
-    rng = np.random.default_rng(0)
-    features, split = rng.lognormal(0, 1.5, (6, 40, 8)), np.array(["train"] * 3 + ["test"] * 3)
-    names, paths = np.array(list("abcdef")), np.array([f"root/{c % 2}/{c}" for c in range(6)])
-    np.savez(tmp_path / "f.npz", features=features, wnids=names, split=split, paths=paths)
-    source = open_source(tmp_path / "f.npz")
-    known = source.known_classes()
-    train = source.features("train")
-    changed = torch.nn.functional.normalize(source.transform(train.items), dim=-1).view(3, 40, 8)
-    expected = torch.nn.functional.normalize(changed.mean(1), dim=-1)
-    torch.testing.assert_close(known.prototypes, expected)
-    assert known.names == ("a", "b", "c")
-    assert known.paths[2] == ("root", "0", "2")
-    relations = source.relations("taxonomy", "test")
-    assert relations.rows[1].tolist() == pytest.approx([2 * 2 / 6, 2 / 6, 2 * 2 / 6])
-    np.savez(tmp_path / "t.npz", features=features[3:], wnids=names[3:], split=split[3:])
-    with pytest.raises(
-        InputError, match="relations: expected a train split, whose classes are the known ones"
-    ):
-        open_source(tmp_path / "t.npz").relations("taxonomy", "test")
-
-
-def test_known_classes_of_a_checkpoint_are_its_own(photos):
-    with pytest.raises(InputError, match="expected known classes in the checkpoint, which has none"):
-        photos.relations("looks", "test")
-    size = photos.features("test").items.shape[1]
-    names = photos.splits["train"].class_names
-    photos.model.known = KnownClasses(torch.randn(len(names), size), names)
-    try:
-        assert photos.known_classes() is photos.model.known
-        assert "known" not in photos.lacks("test")
-        photos.model.known = KnownClasses(torch.randn(3, size), ("x", "y", "z"))
-        relations = photos.relations("looks", "test")
-        assert relations.known.names == ("x", "y", "z")
-        assert photos.lacks("test")["known"] == "the train split is not that of the known classes"
-    finally:
-        photos.model.known = None
-
-
-def test_rows_with_relations_have_blocks_of_their_own():
-    rows = [
-        {"mode": "joint", "accuracy": 50.0, "relations": "taxonomy"}, {"mode": "inductive", "accuracy": 40.0},
-        {"mode": "inductive", "accuracy": 45.0, "relations": "taxonomy"},
-        {"mode": "inductive", "accuracy": 48.0, "relations": "taxonomy"},
-    ]  # fmt: skip
-    blocks = blocks_of(rows)
-    assert [[row["accuracy"] for row in block] for block in blocks.values()] == [[40.0], [48.0, 45.0], [50.0]]
-    assert list(blocks)[1] == "Inductive: each query on its own, with relations (taxonomy)"
-
-
-@pytest.fixture
-def rows(source):
-    sampler = source.sampler("test", query=5, episodes=10)
-    odd = replace(JOINT, title="a $x$ <b>", modes=("inductive", "joint"))
-    found = compare([*find("class-graph"), odd], source.material(sampler, "test", base=False), sampler)
-    return [row.row() for row in found]
-
-
-def test_picture(tmp_path, rows):
-    image = Image.open(save_comparison(tmp_path / "out" / "c.png", rows, "5-way 1-shot"))
-    assert image.width == 1600
-    assert len(set(np.asarray(image.convert("L")).flat)) > 50
-    assert [file.name for file in (tmp_path / "out").iterdir()] == ["c.png"]  # no temporary file is left
-    longer = Image.open(save_comparison(tmp_path / "l.png", rows * 3))
-    assert longer.height > 1.5 * image.height  # more methods, more room
-
-
-def test_picture_of_prototypes_alone_and_of_one_episode(tmp_path, rows):
-    alone = [{**rows[0], "ci95": None}]
-    assert save_comparison(tmp_path / "c.svg", alone).stat().st_size > 1000
-
-
-def test_picture_refuses_other_files(tmp_path, rows):
-    with pytest.raises(InputError, match=r"out: expected a file that ends in \.png"):
-        save_comparison(tmp_path / "c.gif", rows)

@@ -8,7 +8,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from fewshot.core.errors import InputError
 from fewshot.data.labelled import FeatureSet
-from fewshot.evaluation.inputs import ScoredData, made_up_data
+from fewshot.evaluation.inputs import ScoredData
 from fewshot.evaluation.open_set import recognition, score_unknown
 from fewshot.evaluation.relations import made_up_relations
 from fewshot.graph.class_graph import ClassGraph
@@ -31,11 +31,6 @@ def test_figures_are_those_of_scikit_learn(digits):
         false, true, _ = roc_curve(y, s, drop_intermediate=False)
         expected = roc_auc_score(y, s), average_precision_score(y, s), false[(true >= 0.95).argmax()]
         torch.testing.assert_close(found[b], torch.tensor(expected, dtype=torch.float64))
-
-
-@pytest.fixture(scope="module")
-def source():
-    return made_up_data()
 
 
 def scored(source, rules, **options):

@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from typed import fails
 
 from fewshot import FewShotClassifier, backbones
 from fewshot.cli.entry import main
@@ -243,9 +244,9 @@ def test_files_hold_no_path_of_this_machine(exported) -> None:
 def test_nothing_is_overwritten(exported, capsys) -> None:
     _, folder, format, mode = exported
     before = {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
-    assert main(["export", f"{folder.parent}/checkpoint.pt", "--format", format, "--mode", mode]) == 2
+    line = fails(capsys, "export", f"{folder.parent}/checkpoint.pt", "--format", format, "--mode", mode)
     reason = f"out: expected a new or an empty folder, got {folder}, which is neither"
-    assert capsys.readouterr().err == f"fewshot export: error: {reason}\n"
+    assert line == f"fewshot export: error: {reason}"
     assert before == {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
 
 
@@ -254,9 +255,8 @@ def test_missing_packages_are_named(monkeypatch, tmp_path, capsys) -> None:
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *a: None if name == "onnx" else found(name, *a)
     )
-    assert main(["export", f"{tmp_path}/checkpoint.pt"]) == 2
-    assert capsys.readouterr().err == (
-        "fewshot export: error: format: onnx needs onnx (pip install onnx); or use --format torch\n"
+    assert fails(capsys, "export", f"{tmp_path}/checkpoint.pt") == (
+        "fewshot export: error: format: onnx needs onnx (pip install onnx); or use --format torch"
     )
 
 
@@ -264,8 +264,8 @@ def test_missing_packages_are_named(monkeypatch, tmp_path, capsys) -> None:
 def test_foreign_results_are_refused(tmp_path, content, capsys) -> None:
     small_model("conv4").save(tmp_path / "checkpoint.pt")
     (tmp_path / "results.json").write_text(content)
-    assert main(["export", f"{tmp_path}/checkpoint.pt", "--format", "torch"]) == 2
-    assert "results.json: expected the results of a run" in capsys.readouterr().err
+    line = fails(capsys, "export", f"{tmp_path}/checkpoint.pt", "--format", "torch")
+    assert "results.json: expected the results of a run" in line
     assert sorted(file.name for file in tmp_path.iterdir()) == ["checkpoint.pt", "results.json"]
 
 

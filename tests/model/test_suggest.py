@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_entry import run
+from typed import fails, run
 
 from fewshot import ClassGraph, GraphFewShot, InputError, backbones
 from fewshot.model.image_files import encode_files
@@ -106,5 +106,5 @@ def test_the_command(folder: Path, capsys) -> None:
     assert list(rows[0]) == ["suggestion", "file", "class", "looks_like", "probability"]
     assert [row["suggestion"] for row in rows] == ["check", "label", "label", "label"]
     assert (rows[0]["class"], rows[0]["looks_like"]) == ("left", "right")
-    assert run("suggest", folder / "checkpoint.pt", *arguments[:2], "--pool", folder / "nothing") == 2
-    assert capsys.readouterr().err.startswith("fewshot suggest: error: pool: no such file")
+    words = ["suggest", folder / "checkpoint.pt", *arguments[:2], "--pool", folder / "nothing"]
+    assert fails(capsys, *words).startswith("fewshot suggest: error: pool: no such file")

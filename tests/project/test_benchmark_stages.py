@@ -14,13 +14,15 @@ from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.training.config import from_dict
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "experiments" / "benchmark"))
+lines = pytest.importorskip("lines")
 measure = pytest.importorskip("measure")
+stages = pytest.importorskip("stages")
 summary = pytest.importorskip("summary")
 
 
-def line(ours: float, theirs: float | None, target: float | None = None, **options) -> "measure.Line":
+def line(ours: float, theirs: float | None, target: float | None = None, **options) -> "lines.Line":
     times = None if theirs is None else measure.Times.of([theirs])
-    return measure.Line("work", "peer", measure.Times.of([ours]), times, target, **options)
+    return lines.Line("work", "peer", measure.Times.of([ours]), times, target, **options)
 
 
 def test_contenders_take_turns_and_change_order():
@@ -84,7 +86,7 @@ def test_limit_is_the_slower_of_operations_and_bytes():
 
 def test_table_ends_its_lines_with_the_verdict():
     rows = [line(2.0, 12.0, 6).row(), line(2.0, None, 6, note="peer is not installed").row()]
-    header, first, second = measure.table(rows).splitlines()
+    header, first, second = lines.table(rows).splitlines()
     assert header.split() == ["work", "ours", "against", "theirs", "ratio", "target", "of", "limit"]
     assert first.split() == ["work", "2,000", "ms", "peer", "12,000", "ms", "6", ">=", "6", "ok"]
     assert second.endswith("peer is not installed")
@@ -93,7 +95,7 @@ def test_table_ends_its_lines_with_the_verdict():
 def test_files_are_whole_and_name_no_folder(tmp_path, capsys):
     options = argparse.Namespace(results=tmp_path, data="folder:/home/me/birds", features=Path("/x/f.npz"))
     limits = measure.Limits(1.0, 2.0, 3.0)
-    rows = measure.conclude("stage", [line(2.0, 12.0, 6)], options, limits=limits, extra_facts=[1])
+    rows = stages.conclude("stage", [line(2.0, 12.0, 6)], options, limits=limits, extra_facts=[1])
     kept = json.loads((tmp_path / "stage.json").read_text())
     assert kept["rows"] == json.loads(json.dumps(rows))
     assert kept["rows"][0]["ours"]["all"] == [2.0]
@@ -232,7 +234,7 @@ def test_shares_of_the_time_are_shares(stage, tmp_path):
 def test_closing_table_has_the_rows_of_all_stages(tmp_path):
     options, limits = argparse.Namespace(results=tmp_path), measure.Limits(1.0, 1.0, 1.0)
     for name in ("one", "two"):
-        measure.conclude(name, [line(2.0, 12.0, 6)], options, limits=limits)
-    lines = measure.table(summary.rows(tmp_path, ("one", "two"))).splitlines()
-    assert [entry.split()[0] for entry in lines] == ["work", "one:", "two:"]
-    assert all(entry.endswith("ok") for entry in lines[1:])
+        stages.conclude(name, [line(2.0, 12.0, 6)], options, limits=limits)
+    shown = lines.table(summary.rows(tmp_path, ("one", "two"))).splitlines()
+    assert [entry.split()[0] for entry in shown] == ["work", "one:", "two:"]
+    assert all(entry.endswith("ok") for entry in shown[1:])

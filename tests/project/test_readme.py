@@ -32,7 +32,7 @@ def test_tables_are_not_empty() -> None:
 
 
 def test_a_table_without_its_marks_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(tables.PAGES, "README.md", {"nothing": tables.headline})
+    monkeypatch.setitem(tables.PAGES, "README.md", {"nothing": tables.PAGES["README.md"]["headline"]})
     with pytest.raises(ValueError, match=re.escape("README.md: expected one <!-- nothing -->")):
         tables.filled("README.md")
 

@@ -119,12 +119,31 @@ def test_samplers_are_made_once_before_anything_starts(model, data, monkeypatch)
 
 
 def test_an_epoch_sees_every_image_once():
-    epochs = [
-        torch.cat([pretrain.batch_indices(12, 12, 4, 3 * e + s, 7) for s in range(3)]) for e in range(2)
-    ]
+    batches = pretrain.batch_indices(12, 12, 4, 0, 7)
+    epochs = [torch.cat(list(islice(batches, 3))) for _ in range(2)]
     for epoch in epochs:
         assert sorted(epoch.tolist()) == list(range(12))
     assert not torch.equal(*epochs)
+
+
+@pytest.mark.parametrize("epoch", [8, 12, 28])  # images, of 13: fewer, nearly all, more than twice as many
+def test_a_steps_images_are_those_of_its_epochs_shuffle(epoch):
+    steps, expected = epoch // 4, []
+    for step in range(3 * steps):
+        generator = torch.Generator().manual_seed(seed(7, "pretrain", "shuffle", step // steps))
+        order = torch.randperm(13, generator=generator).tolist() * 3
+        expected.append(order[step % steps * 4 :][:4])
+    for start in range(3 * steps):
+        batches = islice(pretrain.batch_indices(13, epoch, 4, start, 7), 3 * steps - start)
+        assert [batch.tolist() for batch in batches] == expected[start:]
+
+
+@pytest.mark.parametrize(("start", "shuffles"), [(0, 2), (5, 2), (6, 1), (11, 1)])
+def test_images_are_shuffled_once_per_epoch(start, shuffles, model, data, monkeypatch):
+    stage, seeds = begun("pretrain", model, data), []
+    monkeypatch.setattr(pretrain, "seed", lambda *stream: seeds.append(stream) or seed(*stream))
+    assert len(list(stage.batches(start))) == stage.steps - start == 12 - start
+    assert [stream[1:3] for stream in seeds].count(("pretrain", "shuffle")) == shuffles
 
 
 def test_meta_mixes_any_classes_with_near_ones(data):

@@ -95,7 +95,7 @@ def _size(sides: Any = ()) -> tuple[Any, ...]:
 
 
 def _counted(counts: Any = ()) -> dict[Any, Any]:
-    """The call of ``Counter``."""
+    """The call of ``Counter``, as in the state of ``MultiStepLR``, which counts its milestones."""
     return ordered(tuple(counts.items()) if isinstance(counts, dict) else counts)
 
 

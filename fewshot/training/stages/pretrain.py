@@ -95,10 +95,11 @@ class Pretraining:
         return (self.options.images or len(self.data)) // self.options.batch
 
     def _batches(self, model: GraphFewShot, start: int) -> Iterator[Batch]:
-        batch = self.options.batch
+        batch, epoch = self.options.batch, self._epoch
         own = torch.arange(batch)[self.workers.rank :: self.workers.world]
-        for step in range(start, self.options.epochs * self._epoch):
-            x, labels = self._images(model, step, own)
+        order = batch_indices(len(self.data), epoch * batch, batch, start, self.run_seed)
+        for step, index in zip(range(start, self.options.epochs * epoch), order, strict=False):
+            x, labels = self._images(model, step, index, own)
             box = self._box(step, *x.shape[2:])
             if box is None:
                 yield x, labels
@@ -106,17 +107,16 @@ class Pretraining:
             if self.workers.world == 1:
                 others, other_labels = x.roll(-1, 0), labels.roll(-1)
             else:  # the next image of the batch is another process's
-                others, other_labels = self._images(model, step, (own + 1) % batch)
+                others, other_labels = self._images(model, step, index, (own + 1) % batch)
             yield box.paste(x, others), labels, other_labels, box.share
 
-    def _images(self, model: GraphFewShot, step: int, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """The images and labels in some places of a step's batch."""
-        data, batch = self.data, self.options.batch
-        index = batch_indices(len(data), self._epoch * batch, batch, step, self.run_seed)[rows]
-        images = data.items[send(index, data.items.device)]
+    def _images(self, model: GraphFewShot, step: int, index: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The images and labels in some places of a step's batch, whose images have these indices."""
+        data, own = self.data, index[rows]
+        images = data.items[send(own, data.items.device)]
         augment_seed = seed(self.run_seed, "pretrain", "augment", step)
-        x = augmented(model, self.augment, images, augment_seed, rows, batch)
-        return x, send(data.labels[index], x.device)
+        x = augmented(model, self.augment, images, augment_seed, rows, len(index))
+        return x, send(data.labels[own], x.device)
 
     def _box(self, step: int, height: int, width: int) -> Box | None:
         """The box of the next image that each image of a step gets, if any."""
@@ -125,22 +125,30 @@ class Pretraining:
         return draw_box(height, width, generator) if mixes else None
 
 
-def batch_indices(images: int, epoch: int, batch: int, step: int, run_seed: int) -> Int64[Tensor, " batch"]:
-    """The images of a step's batch: each epoch shuffles all images and takes the first ``epoch`` of them.
+def batch_indices(
+    images: int, epoch: int, batch: int, start: int, run_seed: int
+) -> Iterator[Int64[Tensor, " batch"]]:
+    """The images of each step's batch, without end, in an order that does not depend on the start.
+
+    Each epoch shuffles all images and takes the first ``epoch`` of them.
 
     Args:
         images: the number of images.
         epoch: images per epoch, a multiple of ``batch``; beyond ``images``, the shuffled images repeat.
         batch: images per step.
-        step: counted from 0 over all epochs.
+        start: the first step, counted from 0 over all epochs.
         run_seed: of the run.
 
-    >>> epochs = [torch.cat([batch_indices(6, 6, 2, 3 * e + s, 0) for s in range(3)]) for e in range(2)]
+    >>> batches = batch_indices(6, 6, 2, 0, 0)
+    >>> epochs = [torch.cat([next(batches) for step in range(3)]) for epoch in range(2)]
     >>> [sorted(epoch.tolist()) for epoch in epochs]
     [[0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 5]]
+    >>> next(batch_indices(6, 6, 2, 4, 0)).equal(epochs[1][2:4])
+    True
     """
-    steps = epoch // batch
-    generator = torch.Generator().manual_seed(seed(run_seed, "pretrain", "shuffle", step // steps))
-    first = step % steps * batch
-    order = torch.randperm(images, generator=generator)
-    return order.repeat(-(-epoch // images))[first : first + batch]
+    number, done = divmod(start, epoch // batch)
+    while True:
+        generator = torch.Generator().manual_seed(seed(run_seed, "pretrain", "shuffle", number))
+        order = torch.randperm(images, generator=generator).repeat(-(-epoch // images))
+        yield from order[done * batch : epoch].split(batch)
+        number, done = number + 1, 0

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from forms import as_folder, fails, picture
+from forms import as_folder, picture
+from typed import fails
 
 from fewshot.core.errors import InputError
 from fewshot.core.shipped import find, names
@@ -140,5 +141,5 @@ def test_the_command_ends_with_one_line(tmp_path: Path, capsys: pytest.CaptureFi
     (tmp_path / "mine.yaml").write_text(
         "images_per_class: 2\nclasses: {train: [train], val: [val], test: [test]}\n"
     )
-    line = fails(capsys, "data", "check", f"folder:{path}", "--against", tmp_path / "mine.yaml")
-    assert "3 differences from" in line
+    words = ["data", "check", f"folder:{path}", "--against", tmp_path / "mine.yaml"]
+    assert "3 differences from" in fails(capsys, *words, printed="expected 2")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from forms import PAGE, Files, Form, as_folder, as_tar_gz, as_zip, fails, refused, train_a_step
+from forms import PAGE, Files, Form, as_folder, as_tar_gz, as_zip, refused, train_a_step
+from typed import fails
 
 from fewshot.data.loading import check, load
 from fewshot.data.packed import Splits

@@ -14,11 +14,11 @@ from forms import (
     as_tar,
     as_tar_gz,
     as_zip,
-    fails,
     picture,
     refused,
     train_a_step,
 )
+from typed import fails
 
 from fewshot.data.loading import check, info, load
 from fewshot.data.packed import Splits

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from forms import PAGE, Files, as_folder, as_tar, as_zip, fails, refused, train_a_step
+from forms import PAGE, Files, as_folder, as_tar, as_zip, refused, train_a_step
 from PIL import Image
+from typed import fails
 
 from fewshot.data.loading import check, load
 from fewshot.data.packed import Splits
