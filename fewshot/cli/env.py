@@ -15,7 +15,8 @@ PACKAGES = (
 def env(*, json: OutputFile | None = None) -> None:
     """Print the processor, precision, memory layout, versions and cache folder: what to paste into an issue.
 
-    Precision and layout are measured if they are not known yet, which takes less than a second.
+    Precision and layout are measured if they are not known yet, which takes less than a second. All that was
+    measured so far is printed with its times.
 
     Example: fewshot env
 
@@ -33,7 +34,7 @@ def _machine() -> dict[str, str]:
 
     import torch
 
-    from fewshot.core.fastest import processor
+    from fewshot.core.fastest import measured, processor
     from fewshot.model.precision import layout, resolve
 
     kind = "cuda" if torch.cuda.is_available() else "cpu"
@@ -45,6 +46,7 @@ def _machine() -> dict[str, str]:
         "GPUs": ", ".join(gpus) or "none",
         "precision": f"{resolve('auto', kind)} on {kind}",
         "memory layout": str(layout(kind)).removeprefix("torch.").replace("_", " "),
+        **measured(kind),
     }
 
 

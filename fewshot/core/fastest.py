@@ -105,6 +105,18 @@ def here(device: str | torch.device = "cpu") -> str:
     return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
 
 
+def measured(device: str | torch.device = "cpu", cache: str | Path | None = None) -> dict[str, str]:
+    """What was measured here so far, in words: by question, the fastest way and the milliseconds of each."""
+    found = {}
+    for question, row in read(cache_folder(cache) / FILE).get(here(device), {}).items():
+        times = row.get("milliseconds")
+        if isinstance(times, dict):
+            found[question] = (
+                f"{row.get('fastest')} ({', '.join(f'{way} {ms} ms' for way, ms in times.items())})"
+            )
+    return found
+
+
 def processor() -> str:
     """The processor's name, as far as the system tells it."""
     with suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8") as lines:

@@ -50,3 +50,12 @@ def test_a_file_that_is_none_is_measured_again(tmp_path, content):
 def test_without_a_cache_folder_it_is_still_measured(tmp_path):
     (tmp_path / "file").write_text("")
     assert fastest("q", ways([], a=0.0), cache=tmp_path / "file" / "cache") == "a"
+
+
+def test_what_was_measured_is_told(tmp_path, monkeypatch):
+    assert module.measured(cache=tmp_path) == {}
+    monkeypatch.setattr(module, "race", lambda ways, device: {"a": 0.0123456, "b": 0.001})
+    fastest("q", {"a": int, "b": int}, cache=tmp_path)
+    assert module.measured(cache=tmp_path) == {"q": "b (a 12.3 ms, b 1.0 ms)"}
+    (tmp_path / FILE).write_text(json.dumps({module.here(): {"q": {"fastest": "b", "milliseconds": 5}}}))
+    assert module.measured(cache=tmp_path) == {}
