@@ -87,11 +87,12 @@ class PowerTransform(nn.Module):
             return x
         if torch.compiler.is_compiling() or (torch.is_grad_enabled() and x.requires_grad):
             return self._root(x) - self.centre
-        # The same with two arrays written instead of seven.
-        shifted = x - self.low
-        root = shifted.abs().sqrt_().copysign_(shifted)
-        length = root.norm(dim=-1, keepdim=True).clamp_min_(EPSILON)
-        return torch.addcdiv(-self.centre, root, length, out=root)
+        # The same with few arrays, as y / (sqrt(|y|) length), where the length is sqrt(sum |y|).
+        y = x - self.low
+        size = y.abs()
+        square = size.sum(-1, keepdim=True).clamp_min_(EPSILON**2)
+        size.mul_(square).clamp_min_(torch.finfo(size.dtype).tiny).rsqrt_()
+        return torch.addcmul(-self.centre, y, size, out=y)
 
     def _root(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
         return normalize(signed_power(x - self.low, 0.5))

@@ -26,6 +26,16 @@ def test_it_is_the_formula_in_double_precision():
     torch.testing.assert_close(PowerTransform().fit(base)(x).double(), expected, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("scale", [1e-8, 1e8])
+def test_it_is_the_same_with_a_gradient_at_any_scale_and_at_the_floor(scale):
+    base, x = scale * skewed(400), scale * skewed(7, seed=1)
+    transform = PowerTransform().fit(base)
+    x[0, 3], x[1] = transform.low[3], transform.low
+    found = transform(x.clone().requires_grad_()).detach()
+    torch.testing.assert_close(transform(x), found, atol=1e-6, rtol=0)
+    torch.testing.assert_close(transform(x)[1], -transform.centre)
+
+
 def test_the_base_classes_have_mean_zero_afterwards():
     base = skewed(400)
     torch.testing.assert_close(PowerTransform().fit(base)(base).mean(0), torch.zeros(12), atol=1e-6, rtol=0)
