@@ -7,7 +7,7 @@ from torch import Tensor
 from fewshot.graph.facts import Facts
 from fewshot.graph.looks import Looks
 from fewshot.graph.operator import Operator, scalar
-from fewshot.graph.vectors import masked_softmax
+from fewshot.graph.vectors import barred, softmax
 
 OVER = 1.5  # over-relaxation of Sinkhorn's iteration (Thibault et al. 2021), after the first rounds
 ROUNDS, FIRST = 24, 4
@@ -36,9 +36,21 @@ def coupling(
     return ((mass + floor) / (expected + floor)).clamp_min(1e-9).log()
 
 
+def shared_out(
+    logits: Float[Tensor, "B M N"], offset: Float[Tensor, "B N"], alive: Bool[Tensor, "B N"]
+) -> Float[Tensor, "B M N"]:
+    """How far each query is of each class that may occur, by logits and offsets of the classes.
+
+    >>> alive = torch.tensor([[True, True, False]])
+    >>> shared_out(torch.zeros(1, 1, 3), torch.zeros(1, 3), alive)
+    tensor([[[0.5000, 0.5000, 0.0000]]])
+    """
+    return softmax(logits + barred(offset, alive)[:, None])
+
+
 def assign(
     logits: Float[Tensor, "B M N"],
-    alive: Bool[Tensor, "B 1 N"],
+    alive: Bool[Tensor, "B N"],
     seen: Float[Tensor, "B M 1"],
     expected: Float[Tensor, "B N"],
     strength: Float[Tensor, "B 1"],
@@ -55,13 +67,13 @@ def assign(
 
     Args:
         logits: **[B, M, N]**.
-        alive: bool **[B, 1, N]**, classes that may occur.
+        alive: bool **[B, N]**, classes that may occur.
         seen: how far each query counts **[B, M, 1]**; 0 for padding.
         expected: queries per class **[B, N]**; their sum is that of ``seen``.
         strength: s **[B, 1]**.
 
     >>> logits = torch.tensor([[[9.0, 0.0], [8.0, 0.0], [9.0, 1.0]]])
-    >>> every, one = torch.ones(1, 1, 2).bool(), torch.ones(1, 3, 1)
+    >>> every, one = torch.ones(1, 2).bool(), torch.ones(1, 3, 1)
     >>> assign(logits, every, one, torch.tensor([[2.0, 1.0]]), torch.ones(1, 1)).exp().sum(1)
     tensor([[2., 1.]])
     """
@@ -69,11 +81,17 @@ def assign(
     if logits.device.type != "mps":  # which has no double precision; small probabilities need it
         logits, seen, expected, strength = (x.double() for x in (logits, seen, expected, strength))
     offset = torch.zeros_like(expected)
+    plain = shared_out(logits, offset, alive)
+
+    def found_by(offset: Float[Tensor, "B N"]) -> Float[Tensor, "B M N"]:  # without the exponentials again
+        weighted = plain * (offset - offset.amax(-1, keepdim=True)).exp()[:, None]
+        return weighted / weighted.sum(-1, keepdim=True).clamp_min(1e-300)
+
     for step in range(ROUNDS):
-        mass = (masked_softmax(logits + offset[:, None], alive) * seen).sum(1)
+        mass = (found_by(offset) * seen).sum(1)
         target = strength * (offset - coupling(mass, expected, mass.new_full((), 1e-6)))
         offset = offset + (1.0 if step < FIRST else OVER) * (target - offset)
-    found = masked_softmax(logits + offset[:, None], alive)
+    found = found_by(offset)
     mass = (found * seen).sum(1)
     kept = found * (expected / mass.clamp_min(1e-12)).clamp_max(1)[:, None]
     lack = (expected - mass).clamp_min(0)
@@ -115,7 +133,7 @@ class Coupling(Operator):
         """The next offsets."""
         floor = self.log_floor.exp() if not facts.given else self.log_floor.new_full((), 1e-4)
         for _ in range(2 if facts.given else 1):
-            mass = (masked_softmax(logits + offset[:, None], facts.alive[:, None]) * seen).sum(1)
+            mass = (shared_out(logits, offset, facts.alive) * seen).sum(1)
             offset = strength * (offset - coupling(mass, expected, floor))
         return offset
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fewshot.graph.coupling import Coupling, assign, enough
+from fewshot.graph.coupling import Coupling, assign, enough, shared_out
 from fewshot.graph.facts import Facts
 from fewshot.graph.looks import Looks
 from fewshot.graph.operator import Operator, scalar
@@ -47,7 +47,7 @@ def leave_one_out(
     tensor([[[0.6000]]])
     """
     total = base + heard
-    along = query @ total.transpose(1, 2)
+    along = (total @ query.transpose(1, 2)).transpose(1, 2)
     rest = total.square().sum(-1)[:, None] - 2 * own * along + own.square() * square
     return (along - own * square) / rest.clamp_min(1e-8).sqrt()
 
@@ -80,7 +80,8 @@ def kinship(
     """
     heard = assigned.transpose(1, 2) @ query
     mass = (assigned.sum(1, keepdim=True) - assigned).clamp_min(0)
-    found = query @ heard.transpose(1, 2) - square * assigned - mean * mass
+    along = (heard @ query.transpose(1, 2)).transpose(1, 2)
+    found = along - square * assigned - mean * mass
     return found / (mass + floor).clamp_min(1e-8)
 
 
@@ -175,7 +176,7 @@ class Exchange(Operator):
                 strength = coupling.judge(masked_softmax(logits, alive) * seen, facts, looks, able)
             if step >= FREE or facts.given:
                 offset = coupling(logits, offset, seen, expected, strength, facts)
-            share = masked_softmax(logits + offset[:, None], alive)
+            share = shared_out(logits, offset, facts.alive)
             sure = self._certainty(share, looks)
             weight = (self.weight[0] + self.weight[1] * looks.log_shot).exp() * few
             own = weight[..., None] * sure ** self.weight[2] * share * seen  # [B, M, N]
@@ -196,7 +197,7 @@ class Exchange(Operator):
         logits = logits if facts.given else logits + offset[:, None]
         logits = temperature(looks, mode, others, agreed)[..., None] * logits.masked_fill(~alive, 0.0)
         if facts.given:
-            logits = assign(logits, alive, seen, expected, able)
+            logits = assign(logits, facts.alive, seen, expected, able)
         return Exchanged(logits.masked_fill(~alive, -torch.inf), prototypes)
 
     @staticmethod

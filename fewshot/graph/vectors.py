@@ -43,11 +43,31 @@ def masked_softmax(
     tensor([[0.5000, 0.5000, 0.0000],
             [0.0000, 0.0000, 0.0000]])
     """
-    scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-    # Over few numbers that lie side by side, torch's softmax is slow.
+    # Added, since a mask is mostly smaller than the scores, and their order in memory stays.
+    return softmax(scores + barred(torch.zeros_like(mask, dtype=scores.dtype), mask)) * mask
+
+
+def barred(scores: Float[Tensor, "*batch n"], mask: Bool[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
+    """The scores, with one that rules out where ``mask`` is False, also if others are added to it.
+
+    >>> barred(torch.ones(2), torch.tensor([True, False])).exp()
+    tensor([2.7183, 0.0000])
+    """
+    return scores.masked_fill(~mask, torch.finfo(scores.dtype).min / 2)
+
+
+def softmax(scores: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
+    """Softmax over the last dimension, by another one if these are few numbers, over which torch is slow.
+
+    The numbers of a column are then side by side in memory.
+
+    >>> softmax(torch.zeros(2, 2))
+    tensor([[0.5000, 0.5000],
+            [0.5000, 0.5000]])
+    """
     if scores.dim() > 1 and not torch.compiler.is_compiling() and scores.shape[-1] <= FEW:
-        return scores.transpose(-1, -2).contiguous().softmax(-2).transpose(-1, -2) * mask
-    return scores.softmax(-1) * mask
+        return scores.transpose(-1, -2).contiguous().softmax(-2).transpose(-1, -2)
+    return scores.softmax(-1)
 
 
 def weighted_sums(
