@@ -1,5 +1,6 @@
 """The reference of all comparisons: nearest prototype by cosine."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -54,7 +55,8 @@ def cosines(
     vectors = normalize(support, dim=-1)
     if support_mask is not None:
         vectors = vectors.masked_fill(~support_mask.unsqueeze(-1), 0.0)
-    centres = normalize(vectors.sum(dim=2), dim=-1)  # [B, N, D]; normalised, so the sum will do for the mean
+    # [B, N, D]; normalised, so the sum will do for the mean, and one support is its own mean.
+    centres = vectors[:, :, 0] if support.shape[2] == 1 else normalize(vectors.sum(dim=2), dim=-1)
     # Dividing by the queries' lengths afterwards saves writing all queries once more.
     lengths = query.norm(dim=-1, keepdim=True).clamp_min(EPSILON)  # [B, M, 1]
     return query @ centres.transpose(1, 2) / lengths
@@ -98,15 +100,15 @@ def _factor(
     support_mask: Bool[Tensor, "B N K"] | None,
     class_mask: Bool[Tensor, "B N"] | None,
     scale: Scale,
-) -> Float[Tensor, "*B_1_1"]:
+) -> Float[Tensor, "B 1 1"] | float:
     """The scale of each episode **[B, 1, 1]**, or one number where all supports and classes are there."""
     there = support_mask
     if class_mask is not None:
         rows = class_mask.unsqueeze(-1)
         there = rows.expand(support.shape[:3]) if there is None else there & rows
     if there is None:
-        way, shot = (torch.tensor(float(size)) for size in support.shape[1:3])
-        return scale.at(shot, way).to(support)
-    way = there.any(-1).sum(-1).clamp_min(1)
+        _, n, k, _ = support.shape
+        return math.exp(scale.log + scale.shot * math.log(k) + scale.way * math.log(n / 5))
+    way = there.any(-1).sum(-1).clamp_min(1).to(torch.promote_types(support.dtype, torch.float32))
     shot = (there.sum((1, 2)) / way).clamp_min(1)
-    return scale.at(shot, way.to(shot)).to(support)[:, None, None]
+    return scale.at(shot, way).to(support)[:, None, None]
