@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -51,11 +52,13 @@ def answers(logits: Tensor, episode: Episode, size: int) -> tuple[Tensor, ...]:
         logits = logits.masked_fill(~episode.class_mask.to(logits.device).unsqueeze(1), -torch.inf)
     top, predicted = logits.max(dim=-1)  # [B, M]
     relative = logits.double() - top.unsqueeze(-1)
-    probability = 1 / relative.exp().sum(dim=-1)  # the largest of a softmax
-    own = relative.gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1)
-    loss = -(own.exp() * probability).clamp_min(LEAST).log()
+    total = relative.exp().sum(dim=-1)
+    probability = total.reciprocal()  # the largest of a softmax
+    named = labels.clamp(min=0)
+    own = relative.gather(-1, named.unsqueeze(-1)).squeeze(-1)
+    loss = (total.log() - own).clamp_max(-math.log(LEAST))
     correct = predicted == labels
-    pairs = size * classes.gather(1, labels.clamp(min=0)) + classes.gather(1, predicted)
+    pairs = size * classes.gather(1, named) + classes.gather(1, predicted)
     real = episode.asked
     if real is None:
         queries = torch.full((len(episode),), labels.shape[1])
