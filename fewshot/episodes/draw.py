@@ -135,7 +135,7 @@ def draw(rng: np.random.Generator, scheme: Scheme, episodes: int) -> Draw:
 
     # The images of a class in random order: first its supports, then its queries.
     drawn = subsets(rng, images, supports + queries, K + int(queries.max()))  # [B,N,T]
-    drawn = np.take_along_axis(drawn, shuffle(rng, drawn >= 0), -1)
+    drawn = taken(drawn, shuffle(rng, drawn >= 0))
     first = np.cumsum(scheme.counts) - scheme.counts
     drawn = np.where(drawn >= 0, drawn + first[classes][..., None], -1)
     position = np.arange(drawn.shape[-1])
@@ -146,7 +146,7 @@ def draw(rng: np.random.Generator, scheme: Scheme, episodes: int) -> Draw:
     is_query = (~is_support & (drawn >= 0)).reshape(episodes, -1)
     order = shuffle(rng, is_query)[:, :M]
     valid = np.arange(M) < is_query.sum(1, keepdims=True)
-    query = np.where(valid, np.take_along_axis(drawn.reshape(episodes, -1), order, 1), -1)
+    query = np.where(valid, taken(drawn.reshape(episodes, -1), order), -1)
     query_labels = np.where(valid, order // len(position), -1)
 
     support_labels = np.where(support >= 0, np.arange(N)[:, None], -1)
@@ -188,6 +188,16 @@ def shuffle(rng: np.random.Generator, valid: Bool[ndarray, "*rows n"]) -> Int[nd
     return np.argsort(np.where(valid, rng.random(valid.shape), 2.0), -1)
 
 
+def taken(values: Shaped[ndarray, "*rows n"], order: Int[ndarray, "*rows m"]) -> Shaped[ndarray, "*rows m"]:
+    """``np.take_along_axis`` over the last axis, in a third of the time for many short rows.
+
+    >>> taken(np.array([[5, 6], [7, 8]]), np.array([[1, 0], [1, 1]])).tolist()
+    [[6, 5], [8, 8]]
+    """
+    starts = np.arange(0, values.size, values.shape[-1]).reshape(*values.shape[:-1], 1)
+    return values.reshape(-1).take(starts + order)
+
+
 def draw_classes(
     rng: np.random.Generator,
     way: Int[ndarray, "B"],
@@ -207,7 +217,7 @@ def draw_classes(
         others = subsets(rng, near, way - 1, width - 1)
         others = np.where(others >= 0, neighbours[anchor, others], -1)
         drawn = np.concatenate([anchor, others], 1)
-    return np.take_along_axis(drawn, shuffle(rng, drawn >= 0), 1)
+    return taken(drawn, shuffle(rng, drawn >= 0))
 
 
 def dirichlet(rng: np.random.Generator, alpha: float, there: Bool[ndarray, "B N"]) -> Float[ndarray, "B N"]:

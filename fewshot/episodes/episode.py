@@ -65,8 +65,8 @@ class Episode:
         present = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
         return replace(self, **{name: function(value) for name, value in present.items()})
 
-    def _rows(self, rows: Int64[Tensor, " some"]) -> Episode:
-        return self._each(lambda field: field[rows])
+    def _rows(self, rows: Int64[Tensor, " some"] | slice) -> Episode:
+        return self._each(lambda field: field[rows].clone())
 
     @staticmethod
     def _join(parts: Sequence[Episode]) -> Episode:

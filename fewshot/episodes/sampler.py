@@ -155,7 +155,8 @@ class EpisodeSampler(IterableDataset[Episode]):
             for needed, inside in groupby(numbers[begin : begin + self.batch], lambda n: n // BLOCK):
                 if needed != number or block is None:
                     block, number = self._block(needed), needed
-                parts.append(block._rows(torch.tensor([n % BLOCK for n in inside])))
+                rows = [n % BLOCK for n in inside]
+                parts.append(block._rows(slice(rows[0], rows[-1] + 1, numbers.step)))
             yield Episode._join(parts)
 
     def _block(self, number: int) -> Episode:
