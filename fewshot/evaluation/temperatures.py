@@ -50,11 +50,12 @@ class Cell(NamedTuple):
         factor = (temperature(self.asked) / self.temperature)[..., None]
         if self.asked[1] != "given":
             return factor * self.logits
-        alive = self.shares[:, None] > 0
-        logits = factor * self.logits.masked_fill(~alive, 0.0)
+        alive = self.shares > 0
+        absent = ~alive[:, None]
+        logits = factor * self.logits.masked_fill(absent, 0.0)
         one, total = torch.ones_like(logits[..., :1]), logits.new_full((len(logits), 1), logits.shape[1])
         assigned = assign(logits, alive, one, self.shares * total, enough(total, self.asked[0].way))
-        return assigned.masked_fill(~alive, -torch.inf)
+        return assigned.masked_fill(absent, -torch.inf)
 
 
 def miscalibration(

@@ -85,7 +85,7 @@ def assign(
 
     def found_by(offset: Float[Tensor, "B N"]) -> Float[Tensor, "B M N"]:  # without the exponentials again
         weighted = plain * (offset - offset.amax(-1, keepdim=True)).exp()[:, None]
-        return weighted / weighted.sum(-1, keepdim=True).clamp_min(1e-300)
+        return weighted / weighted.sum(-1, keepdim=True).clamp_min(torch.finfo(weighted.dtype).tiny)
 
     for step in range(ROUNDS):
         mass = (found_by(offset) * seen).sum(1)
