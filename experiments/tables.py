@@ -38,6 +38,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "dependencies": accuracy_tables.dependencies,
     },
     "docs/probabilities.md": {
+        "fitted_temperatures": accuracy_tables.fitted_temperatures,
         "prototype_scale": accuracy_tables.prototype_scale,
         "sure_sets": accuracy_tables.sure_sets,
     },

@@ -9,7 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from weights.conditions import BOTH, KNOWN, NONE, TRUE, Condition, Drawn, draw
 from weights.sources import Source
 
-from fewshot.evaluation.temperatures import Cell, miscalibration
+from fewshot.evaluation.temperatures import Cell, accuracy, miscalibration
 from fewshot.graph.class_graph import ClassGraph
 
 RATE = 0.03  # of Adam; it falls to 0
@@ -37,8 +37,8 @@ def fit_temperatures(graph: ClassGraph, drawn: Sequence[Drawn], steps: int, seed
     def losses(cells: Sequence[tuple]) -> Losses:
         for one, mode, given in cells:
             for out, episode in one.answers(graph, mode, given):
-                right = (out.logits.argmax(-1) == episode.query_labels).to(out.logits.dtype)
-                yield miscalibration(out.logits, episode.query_labels, right.mean())
+                right = accuracy(out.logits, episode.query_labels)
+                yield miscalibration(out.logits, episode.query_labels, right)
 
     before = _mean(losses(work))
     _fit_at_once(graph, [cell for cell in work if cell[1] != KNOWN])
@@ -54,12 +54,13 @@ def _fit_at_once(graph: ClassGraph, work: Sequence[tuple]) -> None:
             for out, episode in one.answers(graph, mode, given):
                 cells.append(Cell(*heard.pop(), out.logits, episode.query_labels, episode.proportions))
     handle.remove()
+    told = [(cell.labels, accuracy(cell.logits, cell.labels)) for cell in cells]
     optimizer = torch.optim.LBFGS(temperature.parameters(), max_iter=100, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
         answers = [cell.answers(lambda asked: temperature(*asked)) for cell in cells]
-        losses = [miscalibration(x, c.labels, c.accuracy) for x, c in zip(answers, cells, strict=True)]
+        losses = [miscalibration(x, *rest) for x, rest in zip(answers, told, strict=True)]
         loss = torch.stack(losses).mean()
         loss.backward()
         return loss

@@ -19,31 +19,28 @@ from fewshot.episodes.sampler import EpisodeSampler
 from fewshot.evaluation.scores import in_mode
 from fewshot.graph.class_graph import ClassGraph
 from fewshot.graph.coupling import assign, enough
-from fewshot.graph.temperature import MODES, PLAIN, Temperature
+from fewshot.graph.temperature import MODES, Temperature
 from fewshot.methods.shared.call import FewShotCall
 
-WAYS, SHOTS, QUERY = (5, 20), (1, 5), 15
-SHARES = ("balanced", "dirichlet:2")  # of the queries; in inductive mode the first one alone
+WAYS, SHOTS = (5, 20), (1, 5)
+ASKED = ((15, "balanced"), (15, "dirichlet:2"), (2, "balanced"))  # queries per class, and their shares
 ANSWERS, LEAST = 2000, 20  # queries per cell, and episodes at least
 GAP = 10.0  # weight of the squared difference of confidence and accuracy, next to the cross-entropy
-PULL = 1e-3  # towards what the weights were
+PULL = 3.0  # towards what the weights were, divided by the number of images
 MOST = 2.0  # by which a weight may move; far away all answers are alike, and nothing leads back
-FEW = 5  # classes; fewer say too little of others
+FEW, FEW_IMAGES = 5, 40  # classes, and images in all; fewer say too little of others
+LEVEL, SHOT, WAY = 0, 1, 5  # places of the weights of `Temperature` that are fitted
+APART = 1.5  # times the smallest way or shot; the largest has to be that far off to fit a power of it
 
 
 class Cell(NamedTuple):
-    """Episodes of one way, shot and mode, and their logits with some temperature."""
+    """Episodes of one way, shot and mode, without evidence, and their logits with some temperature."""
 
     asked: tuple[Any, ...]  # what the temperature depends on
     temperature: Float[Tensor, "B 1"]
     logits: Float[Tensor, "B M N"]
     labels: Int64[Tensor, "B M"]
     shares: Float[Tensor, "B N"]
-
-    @property
-    def accuracy(self) -> Float[Tensor, ""]:
-        """The share of right answers, which hardly depends on the temperature."""
-        return (self.logits.argmax(-1) == self.labels).to(self.logits.dtype).mean()
 
     def answers(self, temperature: Callable[[tuple[Any, ...]], Tensor]) -> Float[Tensor, "B M N"]:
         """The logits with another temperature, with which shares that are given hold again."""
@@ -66,6 +63,11 @@ def miscalibration(
     return cross_entropy(logits.mT, labels) + GAP * gap.square()
 
 
+def accuracy(logits: Float[Tensor, "B M N"], labels: Int64[Tensor, "B M"]) -> Float[Tensor, ""]:
+    """The share of right answers, which hardly depends on the temperature."""
+    return (logits.argmax(-1) == labels).to(logits.dtype).mean()
+
+
 def fit_temperatures(
     graph: ClassGraph,
     classify: FewShotCall,
@@ -77,42 +79,54 @@ def fit_temperatures(
 ) -> None:
     """Fit a graph's temperatures in place: in each mode, the level and its powers of shot and way.
 
-    They are chosen so that `miscalibration` is smallest, as a mean over modes, ways and shots. A graph that
-    was trained on the classes that its backbone saw is too sure of others, above all with one shot.
+    They are chosen so that `miscalibration` is smallest, as a mean over ways, shots, numbers of queries and
+    their shares, without relations. A graph that was trained on the classes that its backbone saw is too sure
+    of others, above all with one shot. The fewer images there are, the closer the weights stay to what they
+    were.
 
     Args:
         graph: its temperatures alone are changed.
         classify: calls that graph, such as `GraphFewShot.classify`.
-        data: features of classes that the backbone did not see; nothing is fitted to fewer than 5 of them.
-        ways, shots: those for which there are classes and images.
-        answers: about how many queries per way, shot and mode.
+        data: features of classes that the backbone did not see; nothing is fitted to fewer than 5 of them
+            or 40 images.
+        ways, shots: of the episodes; the largest possible in place of larger ones. Powers are fitted to those
+            that differ by a factor of 1.5.
+        answers: about how many queries per cell.
         seed: of the episodes.
     """
-    if data.num_classes < FEW or data.counts.min() < 2:
+    least = int(data.counts.min())
+    if data.num_classes < FEW or len(data) < FEW_IMAGES or least < 2:
         return
+    ways = sorted({min(way, data.num_classes) for way in ways})
+    shots = sorted({min(shot, least - 1) for shot in shots})
+    powers = [place for place, sizes in ((SHOT, shots), (WAY, ways)) if sizes[-1] >= APART * sizes[0]]
     cells = list(_cells(graph, classify, data, ways, shots, answers, seed))
     for mode in MODES:
-        _fit(graph.temperature, mode, [cell for cell in cells if cell.asked[1] == mode])
+        own = [cell for cell in cells if cell.asked[1] == mode]
+        _fit(graph.temperature, mode, [LEVEL, *powers], own, PULL / len(data))
 
 
-def _fit(temperature: Temperature, mode: str, cells: Sequence[Cell]) -> None:
-    """The temperature of one mode, by L-BFGS."""
+def _fit(temperature: Temperature, mode: str, places: list[int], cells: Sequence[Cell], pull: float) -> None:
+    """Some weights of one mode, by L-BFGS."""
     weights: Tensor = getattr(temperature, mode)
-    first, place = weights.detach().clone(), torch.tensor(PLAIN, device=weights.device)
-    free = first.new_zeros(len(PLAIN)).requires_grad_()
+    first, place = weights.detach().clone(), torch.tensor(places, device=weights.device)
+    free = first.new_zeros(len(places)).requires_grad_()
     optimizer = torch.optim.LBFGS([free], max_iter=15, line_search_fn="strong_wolfe")
+    right = [accuracy(cell.logits, cell.labels) for cell in cells]
 
     def moved() -> Tensor:
         return first.index_add(0, place, MOST * free.tanh())
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        now = {mode: moved()}
-        logits = [cell.answers(partial(functional_call, temperature, now)) for cell in cells]
-        losses = [miscalibration(x, c.labels, c.accuracy) for x, c in zip(logits, cells, strict=True)]
-        value = torch.stack(losses).mean() + PULL * free.square().sum()
-        value.backward()
-        return value
+        total = pull * free.square().sum()
+        total.backward()
+        for cell, share in zip(cells, right, strict=True):  # one at a time, which takes less memory
+            logits = cell.answers(partial(functional_call, temperature, {mode: moved()}))
+            value = miscalibration(logits, cell.labels, share) / len(cells)
+            value.backward()
+            total = total + value.detach()
+        return total.detach()
 
     with torch.enable_grad():
         optimizer.step(loss)
@@ -131,18 +145,14 @@ def _cells(
     answers: int,
     seed: int,
 ) -> Iterator[Cell]:
-    """The episodes of all ways, shots and modes, answered without a temperature."""
-    least = int(data.counts.min())
-    sizes = product(
-        sorted({min(way, data.num_classes) for way in ways}), sorted({min(shot, least - 1) for shot in shots})
-    )
+    """The episodes of all ways, shots and modes, with their answers."""
     heard: list[tuple[tuple[Any, ...], Tensor]] = []
     handle = graph.temperature.register_forward_hook(lambda _, asked, found: heard.append((asked, found)))
     try:
-        for (way, shot), mode in product(sizes, Mode):
-            query = min(QUERY, least - shot)
-            episodes = max(LEAST, answers // (way * query))
-            for shares in SHARES if mode.joint else SHARES[:1]:
+        for way, shot, mode in product(ways, shots, Mode):
+            for most, shares in ASKED if mode.joint else ASKED[:1]:
+                query = min(most, int(data.counts.min()) - shot)
+                episodes = max(LEAST, answers // (way * query))
                 sampler = EpisodeSampler(
                     data, way, shot, query, batch=episodes, episodes=episodes, seed=seed, queries=shares
                 )

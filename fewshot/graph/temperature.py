@@ -8,7 +8,6 @@ from fewshot.graph.looks import Looks
 from fewshot.graph.operator import Operator, scalar
 
 MODES = ("inductive", "joint", "given")
-PLAIN = (0, 1, 5)  # places of the weights by 1, shot and way
 
 
 class Sharpness(Operator):

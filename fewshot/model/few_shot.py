@@ -199,7 +199,8 @@ class GraphFewShot(nn.Module):
         half = resolve(self.precision, here) == "bf16-mixed"
         with torch.inference_mode(), autocast(here, self.precision), kept():
             backbone = backbones.for_inference(self.backbone, torch.bfloat16 if half else torch.float32)
-            if any(module.training for module in backbone.modules()):
+            compiled = getattr(backbone, "_compiled_call_impl", None) is not None  # which a copy is not
+            if compiled or any(module.training for module in backbone.modules()):
                 backbone = copy.deepcopy(backbone).eval()  # the model itself may be in use by other threads
             parts = [self._encode(backbone, images.to(here)) for images in data.items.split(batch)]
         features = torch.cat(parts).cpu()  # outside inference mode, so that a graph can be trained on it

@@ -36,7 +36,7 @@ class Config(Section):
     weights: str | None = None  # file of a state dict that the backbone starts from; null: random weights
     mirror: bool = False  # average the features of an image and its mirror image
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"  # auto: bfloat16 where it is faster
-    compile: bool | Literal["auto"] = False  # train the backbone with torch.compile; auto: if that is faster
+    compile: bool | Literal["auto"] = False  # the backbone in training; auto: on a CPU, if that is faster
     pretrain: Pretrain | None = None
     meta: Meta | None = None
     graph: Graph | None = None

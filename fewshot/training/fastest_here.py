@@ -19,9 +19,7 @@ T = TypeVar("T")
 
 
 def precision_of(config: Config, path: Path, resume: bool, fabric: Fabric) -> Precision:
-    """The precision of a run. It stands in the run's config and checkpoint, so that both compute alike
-    wherever they are used.
-    """
+    """The precision of a run, which is kept in its config and checkpoint, so that both compute alike."""
 
     def decided() -> Precision:
         if config.precision != "auto":
@@ -33,13 +31,15 @@ def precision_of(config: Config, path: Path, resume: bool, fabric: Fabric) -> Pr
 
 
 def compiles(config: Config, backbone: nn.Module, path: Path, resume: bool, fabric: Fabric) -> bool:
-    """Whether a run compiles its backbone; this stands in the run's config."""
+    """Whether a run compiles its backbone, which is kept in its config."""
 
     def decided() -> bool:
         if config.compile != "auto":
             return config.compile
         earlier = _earlier(path, resume)
-        return bool(earlier.compile) if earlier else compiling_pays(backbone, fabric.device)
+        if earlier or not (config.pretrain or config.meta):  # then no backbone is trained
+            return earlier is not None and earlier.compile is True
+        return compiling_pays(backbone, fabric.device, config.precision)
 
     return _by_first(fabric, decided)
 

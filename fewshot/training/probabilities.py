@@ -27,7 +27,8 @@ def calibrate(model: GraphFewShot, val: PackedDataset, seed: int = 0, workers: W
 
     Args:
         model: trained, in eval mode; changed in place.
-        val: images of the validation classes; nothing is learnt from fewer than two of them.
+        val: images of the validation classes; nothing is learnt from fewer than two of them, and no
+            temperatures from fewer than five, or 40 images.
         seed: of the episodes.
         workers: the processes that share the images.
     """

@@ -71,7 +71,7 @@ def convert(value: Any, kind: Any, where: str = "") -> Any:
     if is_dataclass(kind):
         return _dataclass(value, kind, where)
     if origin in (Union, types.UnionType):  # X | None, or bool | Literal
-        return value if value is None else _of_union(value, arguments, where)
+        return _of_union(value, arguments, where)
     if origin is tuple:
         values = value if isinstance(value, (list, tuple)) else [value]
         return tuple(convert(v, arguments[0], where) for v in values)
@@ -105,12 +105,10 @@ def _dataclass(value: Any, kind: Any, where: str) -> Any:
 
 
 def _of_union(value: Any, kinds: tuple[Any, ...], where: str) -> Any:
-    kind, *others = kinds
-    if kind is not bool:
-        return convert(value, kind, where)
-    if isinstance(value, bool):
-        return value
-    return _one_of(value, get_args(others[0]), where, ("true", "false"))
+    kind, other = kinds
+    if other is types.NoneType:
+        return None if value is None else convert(value, kind, where)
+    return value if isinstance(value, kind) else _one_of(value, get_args(other), where, ("true", "false"))
 
 
 def _one_of(value: Any, words: tuple[str, ...], where: str, further: tuple[str, ...] = ()) -> Any:

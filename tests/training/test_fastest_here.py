@@ -11,7 +11,7 @@ from fewshot.core.errors import InputError
 from fewshot.model.backbones import compiled
 from fewshot.training import config as configs
 from fewshot.training import processes
-from fewshot.training.config import Config, from_dict
+from fewshot.training.config import Config, Meta, from_dict
 from fewshot.training.fastest_here import compiles, precision_of
 
 
@@ -43,7 +43,7 @@ def test_a_run_keeps_the_precision_that_it_began_with(fabric, tmp_path):
 @pytest.mark.parametrize("answer", ["eager", "compiled"])
 def test_auto_compiles_if_that_is_faster(fabric, tmp_path, faster, answer):
     faster(answer)
-    backbone, auto = backbones.conv4(1, 4), Config(compile="auto")
+    backbone, auto = backbones.conv4(1, 4), Config(compile="auto", meta=Meta())
     assert compiles(auto, backbone, tmp_path, False, fabric) == (answer == "compiled")
     for asked in (False, True):
         assert compiles(replace(auto, compile=asked), backbone, tmp_path, False, fabric) == asked
@@ -51,7 +51,7 @@ def test_auto_compiles_if_that_is_faster(fabric, tmp_path, faster, answer):
 
 def test_a_run_goes_on_compiled_or_not_as_it_began(fabric, tmp_path, faster):
     faster("compiled")
-    backbone, auto = backbones.conv4(1, 4), Config(compile="auto")
+    backbone, auto = backbones.conv4(1, 4), Config(compile="auto", meta=Meta())
     configs.write(Config(compile=False), tmp_path / "config.yaml")
     assert not compiles(auto, backbone, tmp_path, True, fabric)
     assert compiles(auto, backbone, tmp_path, False, fabric)
@@ -59,7 +59,7 @@ def test_a_run_goes_on_compiled_or_not_as_it_began(fabric, tmp_path, faster):
 
 def test_auto_does_not_compile_what_cannot_be_compiled(fabric, tmp_path, faster, monkeypatch):
     faster("compiled")
-    auto = Config(compile="auto")
+    auto = Config(compile="auto", meta=Meta())
     assert not compiles(auto, nn.Flatten(), tmp_path, False, fabric)
 
     def refuse(*_, **__):
@@ -71,14 +71,25 @@ def test_auto_does_not_compile_what_cannot_be_compiled(fabric, tmp_path, faster,
         compiled.compile_backbone(backbones.conv4(1, 4), torch.device("cpu"))
 
 
+def test_auto_does_not_compile_what_is_not_trained(fabric, tmp_path, faster):
+    faster("compiled")
+    assert not compiles(Config(compile="auto"), backbones.conv4(1, 4), tmp_path, False, fabric)
+
+
+def test_auto_compiles_on_a_cpu_alone(faster):
+    faster("compiled")
+    assert not compiled.compiling_pays(backbones.conv4(1, 4), torch.device("cuda"))
+
+
 def test_both_ways_that_are_timed_do_the_same():
     with torch.compiler.set_stance("force_eager"):
         for function in (compiled.norm_act, compiled.fused_norm_act):
-            compiled._training_step(function, "cpu")()
+            compiled._training_step(function, torch.float32)()
 
 
 @pytest.mark.parametrize("value", [True, False, "auto"])
 def test_the_config_takes_it(value):
     assert from_dict({"compile": value}).compile == value
-    with pytest.raises(InputError, match="compile: expected one of true, false, auto, got 'yes'"):
-        from_dict({"compile": "yes"})
+    for wrong, shown in (("yes", "'yes'"), (None, "None")):
+        with pytest.raises(InputError, match=f"compile: expected one of true, false, auto, got {shown}"):
+            from_dict({"compile": wrong})
