@@ -100,7 +100,8 @@ def fit_temperatures(
     ways = sorted({min(way, data.num_classes) for way in ways})
     shots = sorted({min(shot, least - 1) for shot in shots})
     powers = [place for place, sizes in ((SHOT, shots), (WAY, ways)) if sizes[-1] >= APART * sizes[0]]
-    cells = list(_cells(graph, classify, data, ways, shots, answers, seed))
+    with torch.no_grad():
+        cells = list(_cells(graph, classify, data, ways, shots, answers, seed))
     for mode in MODES:
         own = [cell for cell in cells if cell.asked[1] == mode]
         _fit(graph.temperature, mode, [LEVEL, *powers], own, PULL / len(data))
@@ -135,7 +136,6 @@ def _fit(temperature: Temperature, mode: str, places: list[int], cells: Sequence
             weights.copy_(moved())
 
 
-@torch.no_grad()
 def _cells(
     graph: ClassGraph,
     classify: FewShotCall,

@@ -67,34 +67,37 @@ def _has_bfloat16(device: str | torch.device) -> bool:
 
 @cache  # the file is read once per process
 def _measured(device: str, threads: int) -> str:
-    x, weight = _images(device)
-    half, small = x.bfloat16(), weight.bfloat16()
-    ways = {"32-true": _convolution(x, weight), "bf16-mixed": _convolution(half, small)}
+    ways = {
+        "32-true": _convolution(device, torch.float32),
+        "bf16-mixed": _convolution(device, torch.bfloat16),
+    }
     return fastest(QUESTION, ways, margin=GAIN, device=device)
 
 
 @cache
 def _layout(device: str, threads: int) -> str:
     dtype = torch.bfloat16 if resolve("auto", device) == "bf16-mixed" else torch.float32
-    x, weight = (part.to(dtype) for part in _images(device))
-    first = _convolution(x.contiguous(), weight.contiguous())
-    ways = {"channels last": _convolution(x, weight), "channels first": first}
+    first = _convolution(device, dtype, torch.contiguous_format)
+    ways = {"channels last": _convolution(device, dtype), "channels first": first}
     return fastest(f"{LAYOUT}, {str(dtype).removeprefix('torch.')}", ways, margin=GAIN, device=device)
 
 
-def _convolution(x: Tensor, weight: Tensor) -> Callable[[], Tensor]:
+def _convolution(
+    device: str, dtype: torch.dtype, memory_format: torch.memory_format = torch.channels_last
+) -> Callable[[], Tensor]:
+    """A convolution of a middle block of the built-in backbones, on maps that its first call makes."""
+
+    @cache
+    def maps() -> list[Tensor]:
+        generator = torch.Generator().manual_seed(0)
+        x = torch.randn(IMAGES[torch.device(device).type], 64, 42, 42, generator=generator)
+        weight = torch.randn(64, 64, 3, 3, generator=generator)
+        return [part.to(device, dtype).contiguous(memory_format=memory_format) for part in (x, weight)]
+
     @torch.no_grad()
     def work() -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):  # or it would change what is timed
+        with torch.autocast(torch.device(device).type, enabled=False):  # or it would change what is timed
+            x, weight = maps()
             return conv2d(x, weight, padding=1)
 
     return work
-
-
-def _images(device: str) -> tuple[Tensor, Tensor]:
-    """Maps of a middle block of the built-in backbones, and the weights of a convolution of theirs."""
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(IMAGES[torch.device(device).type], 64, 42, 42, generator=generator)
-    weight = torch.randn(64, 64, 3, 3, generator=generator)
-    x, weight = (part.to(device, memory_format=torch.channels_last) for part in (x, weight))
-    return x, weight

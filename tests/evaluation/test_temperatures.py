@@ -59,7 +59,7 @@ def test_nothing_else_changes(graph):
         if name in moved:
             same[[LEVEL, SHOT]] = True  # of a single way no power is fitted
         assert same.all(), name
-    again = ClassGraph.pretrained().requires_grad_(False)
+    again = ClassGraph.pretrained()  # as it is after a training, which changes nothing
     again.load_state_dict(before)
     fit_temperatures(again, again, DATA, **QUICK)
     assert again.state_dict()["temperature.joint"].equal(graph.temperature.joint)

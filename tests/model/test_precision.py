@@ -49,7 +49,6 @@ def test_auto_needs_the_hardware(measured):
 
 
 def test_a_gpu_is_measured_too(measured, monkeypatch):
-    monkeypatch.setattr(precision, "_images", lambda device: (torch.ones(1, 1, 3, 3), torch.ones(1, 1, 3, 3)))
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
     measured(**{"32-true": 1.0, "bf16-mixed": 0.5}, **{"channels first": 0.5})
     assert (resolve("auto", "cuda"), layout("cuda")) == ("bf16-mixed", torch.contiguous_format)

@@ -137,8 +137,7 @@ def test_training_on_a_gpu(tmp_path, compiled, backbone):
 
 
 def test_precision_and_layout_are_measured_on_a_gpu(tmp_path):
-    x, weight = precision._images("cuda")
-    slow, quick = precision._convolution(x.double(), weight.double()), precision._convolution(x, weight)
+    slow, quick = (precision._convolution("cuda", dtype) for dtype in (torch.float64, torch.float32))
     ways = {"float64": slow, "float32": quick}
     assert fastest("a convolution", ways, margin=1.2, device="cuda", cache=tmp_path) == "float32"
     assert torch.cuda.get_device_name() in (tmp_path / "fastest.json").read_text()
