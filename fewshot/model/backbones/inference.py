@@ -16,8 +16,8 @@ from fewshot.model.precision import layout
 def for_inference(backbone: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
     """A copy of a built-in backbone for inference, with the same features; any other is returned as it is.
 
-    On a CPU it is faster: each batch norm that follows a convolution is folded into it. On a GPU that would
-    be slower, since a bias is added in a pass of its own. The copy cannot be trained.
+    On a CPU it is faster: each batch norm that follows a convolution is folded into it. On a GPU that was
+    slower (`experiments/results/benchmark/extraction_gpu.json`). The copy cannot be trained.
 
     Args:
         backbone: a `Conv4`, a `ResNet12` or a `WideResNet`.
