@@ -60,12 +60,11 @@ def photographs_gpu() -> str:
 
 def fitted_temperatures() -> str:
     """Calibration error and NLL without and with temperatures fitted on the validation classes."""
-    content = result("tiny-imagenet-fs")
-    keys = ("mode", "relations", "way", "shot")
-    before = {tuple(row[key] for key in keys): row for row in content["without_fitted_temperatures"]}
+    keys = ("method", "mode", "relations", "way", "shot")
+    before = {tuple(row[key] for key in keys): row for row in result("fitted_temperatures")["rows"]}
     heads = ["episodes", "mode", "relations", "calibration error: as trained", "fitted", "NLL: as trained"]
     lines = [[*heads, "fitted"], ["---"] * (len(heads) + 1)]
-    for row in content["rows"]:
+    for row in result("tiny-imagenet-fs")["rows"]:
         if row["method"] == "class-graph":
             was = before[tuple(row[key] for key in keys)]
             figures = [f"{x['ece']:.3f}" for x in (was, row)] + [f"{x['nll']:.3f}" for x in (was, row)]
