@@ -27,7 +27,7 @@ from fewshot.graph.span import shrink_with
 from fewshot.graph.temperature import Sharpness, Temperature
 from fewshot.graph.trust import LabelTrust
 from fewshot.graph.unknown import NoneOfThese
-from fewshot.graph.vectors import normalize
+from fewshot.graph.vectors import normalize, products
 
 MOST_STEPS = 1000
 WEIGHTS = Path(__file__).parent / "weights" / "class_graph"
@@ -193,7 +193,7 @@ class ClassGraph(Pretrained):
             classes, message = classes | spoken.there, spoken.message
             background = self.none_of_these.against(query, known, spoken.there) if unknown else None
         back = None
-        if joint:  # whose rounds go over all images many times
+        if joint and support.shape[2] > 1:  # whose rounds go over all images many times
             support, query, message, back = shrink_with(support, query, message)
         evidence, proportions = (None if x is None else x.to(kind) for x in (evidence, proportions))
         facts = self.facts(classes, evidence, proportions)
@@ -206,7 +206,7 @@ class ClassGraph(Pretrained):
         refine = partial(self.refine, messages=messages)
         tight = tightness(supports)
         prototypes, handicap = normalize(refine(sums)), self.handicap(tight)
-        cosines = query @ prototypes.transpose(1, 2)
+        cosines = products(query, prototypes)
         cosines = (cosines if length is None else cosines / length) - handicap[:, None]
         looks = look(supports, tight, facts.alive)
         scale = self.head.log_scale.exp() * self.sharpness(looks)  # [B, 1]
@@ -233,6 +233,8 @@ class ClassGraph(Pretrained):
             scale = scale * self.temperature(looks, "inductive")
             logits = scale[..., None] * cosines + facts.bias[:, None]
         prototypes = prototypes if back is None else back(prototypes)
+        # Callers take the best class of each query, for which torch needs ten times as long by columns.
+        logits = logits.contiguous()
         output = GraphOutput(logits, prototypes, dependencies, unknown=odds, scale=scale[:, 0])
         if spoken is None:
             return output

@@ -13,21 +13,52 @@ from fewshot.graph.looks import Looks
 from fewshot.graph.operator import Operator, scalar
 from fewshot.graph.temperature import Temperature
 from fewshot.graph.trust import LabelTrust, Supports
-from fewshot.graph.vectors import masked_softmax, normalize
+from fewshot.graph.vectors import masked_softmax, normalize, products
 
 FREE = 3  # rounds before unknown shares are judged
 
 Refine = Callable[[Tensor], Tensor]  # class sums [B, N, D] to such with messages between classes [B, N, D]
 
 
+def among(query: Float[Tensor, "B M D"]) -> Float[Tensor, "B M M"] | None:
+    """Inner products of the queries with each other; None if there are more queries than features.
+
+    >>> among(torch.eye(2)[None])
+    tensor([[[1., 0.],
+             [0., 1.]]])
+    """
+    many = torch.compiler.is_compiling() or query.shape[1] > query.shape[2]
+    return None if many else query @ query.transpose(1, 2)
+
+
+def hear(
+    query: Float[Tensor, "B M D"], weights: Float[Tensor, "B M N"], across: Float[Tensor, "B M M"] | None
+) -> Float[Tensor, "B M N"]:
+    r"""Inner product of each query with weighted sums of all queries.
+
+    .. math:: \hat q_m \cdot \textstyle\sum_l w_{li} \hat q_l
+
+    Args:
+        query: **[B, M, D]**.
+        weights: w **[B, M, N]**.
+        across: the queries' inner products with each other, `among`; None: by way of the sums.
+
+    >>> query, one = torch.tensor([[[1.0, 0.0], [0.6, 0.8]]]), torch.ones(1, 2, 1)
+    >>> hear(query, one, among(query)).flatten(), hear(query, one, None).flatten()
+    (tensor([1.6000, 1.6000]), tensor([1.6000, 1.6000]))
+    """
+    if across is None:
+        return products(query, weights.transpose(1, 2) @ query)
+    return products(across, weights.transpose(1, 2))
+
+
 def leave_one_out(
-    query: Float[Tensor, "B M D"],
-    base: Float[Tensor, "B N D"],
-    heard: Float[Tensor, "B N D"],
+    along: Float[Tensor, "B M N"],
+    length: Float[Tensor, "B N"],
     own: Float[Tensor, "B M N"],
     square: Float[Tensor, "B M 1"],
 ) -> Float[Tensor, "B M N"]:
-    r"""Cosine of each query to the classes, its own message left out.
+    r"""Cosine of each query to the classes, its own message left out, from inner products alone.
 
     .. math:: \hat q_m \cdot \widehat{(t_i - w_{mi} \hat q_m)}, \qquad
               t_i = b_i + \textstyle\sum_m w_{mi} \hat q_m
@@ -35,25 +66,23 @@ def leave_one_out(
     Left in, a query would vouch for itself; so a query that is alone is classified as in inductive mode.
 
     Args:
-        query: vectors of length 1, or zeros, **[B, M, D]**.
-        base: b, what speaks for the classes without queries **[B, N, D]**.
-        heard: the sum in the formula **[B, N, D]**.
+        along: inner product of each query with t **[B, M, N]**.
+        length: squared lengths of t **[B, N]**.
         own: w **[B, M, N]**.
         square: squared lengths of the queries **[B, M, 1]**: 1, or 0 for padding.
 
-    >>> query, base = torch.tensor([[[0.6, 0.8]]]), torch.tensor([[[2.0, 0.0]]])
-    >>> own, one = torch.tensor([[[0.5]]]), torch.ones(1, 1, 1)
-    >>> leave_one_out(query, base, 0.5 * query, own, one).round(decimals=4)
+    >>> query, base = torch.tensor([0.6, 0.8]), torch.tensor([2.0, 0.0])
+    >>> total, own, one = base + 0.5 * query, torch.tensor([[[0.5]]]), torch.ones(1, 1, 1)
+    >>> leave_one_out((query @ total).view(1, 1, 1), (total @ total).view(1, 1), own, one).round(decimals=4)
     tensor([[[0.6000]]])
     """
-    total = base + heard
-    along = (total @ query.transpose(1, 2)).transpose(1, 2)
-    rest = total.square().sum(-1)[:, None] - 2 * own * along + own.square() * square
-    return (along - own * square) / rest.clamp_min(1e-8).sqrt()
+    itself = own * square
+    rest = length[:, None] - own * (2 * along - itself)
+    return (along - itself) / rest.clamp_min(1e-8).sqrt()
 
 
 def kinship(
-    query: Float[Tensor, "B M D"],
+    along: Float[Tensor, "B M N"],
     assigned: Float[Tensor, "B M N"],
     mean: Float[Tensor, "B M 1"],
     square: Float[Tensor, "B M 1"],
@@ -68,7 +97,7 @@ def kinship(
     A mean, not a sum: a sum would draw queries the more to a class, the more it has.
 
     Args:
-        query: vectors of length 1, or zeros, **[B, M, D]**.
+        along: :math:`\sum_l y_{li} \, \hat q_m \cdot \hat q_l`, itself included **[B, M, N]**.
         assigned: y, how far each query counts for each class **[B, M, N]**.
         mean: :math:`\bar c`, see `mean_cosine` **[B, M, 1]**.
         square: squared lengths of the queries **[B, M, 1]**: 1, or 0 for padding.
@@ -78,24 +107,26 @@ def kinship(
     >>> kinship(torch.eye(2)[None], torch.eye(2)[None], 0 * one, one, torch.tensor(0.0))[0, 0]
     tensor([0., 0.])
     """
-    heard = assigned.transpose(1, 2) @ query
     mass = (assigned.sum(1, keepdim=True) - assigned).clamp_min(0)
-    along = (heard @ query.transpose(1, 2)).transpose(1, 2)
     found = along - square * assigned - mean * mass
     return found / (mass + floor).clamp_min(1e-8)
 
 
 def mean_cosine(
-    query: Float[Tensor, "B M D"], seen: Float[Tensor, "B M 1"], square: Float[Tensor, "B M 1"]
+    along: Float[Tensor, "B M 1"], seen: Float[Tensor, "B M 1"], square: Float[Tensor, "B M 1"]
 ) -> Float[Tensor, "B M 1"]:
     """Mean cosine of each query to the others, weighted by how far each counts (``seen``, 0 for padding).
 
-    >>> mean_cosine(torch.eye(2)[None, [0, 0, 1]], torch.ones(1, 3, 1), torch.ones(1, 3, 1)).flatten()
+    Args:
+        along: of each query with the sum of all, weighted by ``seen`` **[B, M, 1]**.
+        seen, square: weights and squared lengths of the queries **[B, M, 1]**.
+
+    >>> query, one = torch.eye(2)[None, [0, 0, 1]], torch.ones(1, 3, 1)
+    >>> mean_cosine(hear(query, one, None), one, one).flatten()
     tensor([0.5000, 0.5000, 0.0000])
     """
     others = (seen.sum(1, keepdim=True) - seen).clamp_min(1)
-    whole = query @ (query * seen).sum(1, keepdim=True).transpose(1, 2)
-    return (whole - square * seen) / others
+    return (along - square * seen) / others
 
 
 class Exchanged(NamedTuple):
@@ -168,9 +199,12 @@ class Exchange(Operator):
         offset = torch.zeros_like(facts.shares)
         bias = facts.bias.masked_fill(~facts.alive, 0.0)[:, None]
         logits = scale * cosines + bias
-        heard, base = torch.zeros_like(handicap)[..., None], refine(supports.sums())
-        square = query.square().sum(-1, keepdim=True)
-        mean = mean_cosine(query, seen, square)
+        base = refine(supports.sums())
+        length_base, own, across = base.square().sum(-1), torch.zeros_like(cosines), among(query)
+        along_base = (cosines + handicap[:, None]) * length_base.sqrt()[:, None]
+        square = query.square().sum(-1) if across is None else across.diagonal(dim1=1, dim2=2)
+        square = square[..., None]
+        mean = mean_cosine(hear(query, seen, across), seen, square)
         for step in range(self.steps):
             if step == FREE and not facts.given:
                 strength = coupling.judge(masked_softmax(logits, alive) * seen, facts, looks, able)
@@ -179,19 +213,27 @@ class Exchange(Operator):
             share = shared_out(logits, offset, facts.alive)
             sure = self._certainty(share, looks)
             weight = (self.weight[0] + self.weight[1] * looks.log_shot).exp() * few
-            own = weight[..., None] * sure ** self.weight[2] * share * seen  # [B, M, N]
-            heard = own.transpose(1, 2) @ query
-            if first is not None:
-                judged = trust.judge(supports, self.log_trust, heard)
-                assert judged.assignments is not None
-                mixed = torch.lerp(first, judged.assignments, reach[..., None, None])
-                supports = judged._replace(assignments=mixed)
-                base = refine(supports.sums())
-            kin = kinship(query, share * seen * sure ** self.kinship[2], mean, square, self.log_kin.exp())
+            own = (weight[..., None] * sure ** self.weight[2] * seen) * share  # [B, M, N]
+            if first is None and across is not None:  # the supports stay what they are, so vectors can wait
+                heard = hear(query, own, across)
+                along = along_base + heard
+                length = length_base + (own * (along_base + along)).sum(1)
+            else:
+                sums = own.transpose(1, 2) @ query
+                if first is not None:
+                    judged = trust.judge(supports, self.log_trust, sums)
+                    assert judged.assignments is not None
+                    mixed = torch.lerp(first, judged.assignments, reach[..., None, None])
+                    supports = judged._replace(assignments=mixed)
+                    base = refine(supports.sums())
+                total = base + sums
+                along, length = products(query, total), total.square().sum(-1)
+            assigned = (sure ** self.kinship[2] * seen) * share
+            kin = kinship(hear(query, assigned, across), assigned, mean, square, self.log_kin.exp())
             pull = (few * (self.kinship[0] + self.kinship[1] * strength).exp())[..., None]
-            near = leave_one_out(query, base, heard, own, square)
+            near = leave_one_out(along, length, own, square)
             logits = scale * (near - handicap[:, None] + pull * kin) + bias
-        prototypes = normalize(base + heard)
+        prototypes = normalize(base + own.transpose(1, 2) @ query)
         agreed = self._agreement(scale * cosines, logits + offset[:, None], alive, seen, looks)
         mode = "given" if facts.given else "joint"
         logits = logits if facts.given else logits + offset[:, None]
