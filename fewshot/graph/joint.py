@@ -221,13 +221,9 @@ class Exchange(Operator):
             else:
                 sums = own.transpose(1, 2) @ query
                 if first is not None:
-                    judged = trust.judge(supports, self.log_trust, sums)
-                    assert judged.assignments is not None
-                    mixed = torch.lerp(first, judged.assignments, reach[..., None, None])
-                    supports = judged._replace(assignments=mixed)
+                    supports = self._judged(supports, first, sums, trust, reach)
                     base = refine(supports.sums())
-                total = base + sums
-                along, length = products(query, total), total.square().sum(-1)
+                along, length = products(query, base + sums), (base + sums).square().sum(-1)
             assigned = (sure ** self.kinship[2] * seen) * share
             kin = kinship(hear(query, assigned, across), assigned, mean, square, self.log_kin.exp())
             pull = (few * (self.kinship[0] + self.kinship[1] * strength).exp())[..., None]
@@ -241,6 +237,14 @@ class Exchange(Operator):
         if facts.given:
             logits = assign(logits, facts.alive, seen, expected, able)
         return Exchanged(logits.masked_fill(~alive, -torch.inf), prototypes)
+
+    def _judged(
+        self, supports: Supports, first: Tensor, sums: Tensor, trust: LabelTrust, reach: Tensor
+    ) -> Supports:
+        """The supports' labels judged again, also by the queries' sums; as far as these reach."""
+        judged = trust.judge(supports, self.log_trust, sums)
+        assert judged.assignments is not None
+        return judged._replace(assignments=torch.lerp(first, judged.assignments, reach[..., None, None]))
 
     @staticmethod
     def _certainty(share: Float[Tensor, "B M N"], looks: Looks) -> Float[Tensor, "B M 1"]:

@@ -34,7 +34,9 @@ def normalize(x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
     return x / x.norm(dim=-1, keepdim=True).clamp_min(EPSILON)
 
 
-def products(many: Float[Tensor, "*batch M D"], few: Float[Tensor, "*batch N D"]) -> Float[Tensor, "*batch M N"]:
+def products(
+    many: Float[Tensor, "*batch M D"], few: Float[Tensor, "*batch N D"]
+) -> Float[Tensor, "*batch M N"]:
     """Inner products of many vectors with few.
 
     Computed as those of the few with the many, a batch of small products takes half to all of the time; the

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,10 @@ class Handlers:
     """
 
     desk: Desk
+    # What is downloaded is written here and removed with the server.
+    _written: tempfile.TemporaryDirectory[str] = field(
+        default_factory=lambda: tempfile.TemporaryDirectory(prefix="fewshot-")
+    )
 
     def view(self, visit: Visit, page: int | float | None, options: Options, said: str = "") -> View:
         """Everything that may have changed; the answers are computed again if what they rest on changed.
@@ -214,7 +218,7 @@ class Handlers:
 
     def save(self, visit: Visit) -> str:
         """The answers as a CSV file, in the form of `fewshot predict`."""
-        target = Path(tempfile.mkdtemp(prefix="fewshot-")) / "answers.csv"
+        target = Path(tempfile.mkdtemp(dir=self._written.name)) / "answers.csv"
         header = ["file", "class", "probability", *visit.answers.names]
         rows: list[list[Any]] = [[*header, "none_of_these", "sure_set", "group"]]
         for row in visit.answers.rows:

@@ -167,7 +167,7 @@ def test_meta_training_is_the_same_one_by_one(stage):
 
 def test_training_beside_learn2learn(stage):
     pytest.importorskip("learn2learn", reason="learn2learn could not be built here")
-    rows = stage("training", "--sizes", "16", "--steps", "2", "--batch", "2")
+    rows = stage("training", "--sizes", "16", "--steps", "2", "--their-steps", "2", "--batch", "2")
     assert [row["work"] for row in rows] == ["conv4 16×16, eager", "conv4 16×16, compiled"]
     assert all(row["ratio"] > 0 and row["images_a_second"] > 0 for row in rows)
     assert (rows[0]["units"], rows[0]["theirs_units"]) == (4, 2)
