@@ -31,7 +31,7 @@ def close(a: torch.Tensor, b: torch.Tensor, tolerance: float = 1e-4) -> None:
 
 
 def dense(edges: Edges) -> torch.Tensor:
-    weights = torch.zeros(B, N, N)
+    weights = edges.weight.new_zeros(B, N, N)
     source, target = edges.edge_index
     weights[target // N, target % N, source % N] = edges.weight
     assert (source // N == target // N).all()  # no edge between episodes
