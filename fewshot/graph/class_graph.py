@@ -193,7 +193,7 @@ class ClassGraph(Pretrained):
             classes, message = classes | spoken.there, spoken.message
             background = self.none_of_these.against(query, known, spoken.there) if unknown else None
         back = None
-        if joint and support.shape[2] > 1:  # whose rounds go over all images many times
+        if joint:  # whose rounds go over all images many times
             support, query, message, back = shrink_with(support, query, message)
         evidence, proportions = (None if x is None else x.to(kind) for x in (evidence, proportions))
         facts = self.facts(classes, evidence, proportions)

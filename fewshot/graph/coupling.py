@@ -83,18 +83,15 @@ def assign(
     offset = torch.zeros_like(expected)
     plain = shared_out(logits, offset, alive)
 
-    def found_by(offset: Float[Tensor, "B N"]) -> tuple[Float[Tensor, "B M N"], Float[Tensor, "B M 1"]]:
-        """Probabilities times their sum, and that sum: without the exponentials of all again."""
+    def found_by(offset: Float[Tensor, "B N"]) -> Float[Tensor, "B M N"]:  # without all exponentials again
         weighted = plain * offset.softmax(-1)[:, None]
-        return weighted, weighted.sum(-1, keepdim=True).clamp_min(torch.finfo(weighted.dtype).tiny)
+        return weighted / weighted.sum(-1, keepdim=True).clamp_min(torch.finfo(weighted.dtype).tiny)
 
     for step in range(ROUNDS):
-        weighted, whole = found_by(offset)
-        mass = (weighted * (seen / whole)).sum(1)
+        mass = (found_by(offset) * seen).sum(1)
         target = strength * (offset - coupling(mass, expected, mass.new_full((), 1e-6)))
         offset = offset + (1.0 if step < FIRST else OVER) * (target - offset)
-    weighted, whole = found_by(offset)
-    found = weighted / whole
+    found = found_by(offset)
     mass = (found * seen).sum(1)
     kept = found * (expected / mass.clamp_min(1e-12)).clamp_max(1)[:, None]
     lack = (expected - mass).clamp_min(0)

@@ -200,8 +200,8 @@ class Exchange(Operator):
         bias = facts.bias.masked_fill(~facts.alive, 0.0)[:, None]
         logits = scale * cosines + bias
         base = refine(supports.sums())
-        length_base, own, across = base.square().sum(-1), torch.zeros_like(cosines), among(query)
-        along_base = (cosines + handicap[:, None]) * length_base.sqrt()[:, None]
+        size, own, across = base.norm(dim=-1), torch.zeros_like(cosines), among(query)
+        along_base = (cosines + handicap[:, None]) * size[:, None]
         square = query.square().sum(-1) if across is None else across.diagonal(dim1=1, dim2=2)
         square = square[..., None]
         mean = mean_cosine(hear(query, seen, across), seen, square)
@@ -217,7 +217,7 @@ class Exchange(Operator):
             if first is None and across is not None:  # the supports stay what they are, so vectors can wait
                 heard = hear(query, own, across)
                 along = along_base + heard
-                length = length_base + (own * (along_base + along)).sum(1)
+                length = size.square() + (own * (along_base + along)).sum(1)
             else:
                 sums = own.transpose(1, 2) @ query
                 if first is not None:

@@ -57,7 +57,12 @@ def shrink(
 def shrink_with(
     support: Float[Tensor, "B N K D"], query: Float[Tensor, "B M D"], more: Float[Tensor, "B N D"] | None
 ) -> tuple[Float[Tensor, "B N K d"], Float[Tensor, "B M d"], Float[Tensor, "B N d"] | None, Linear]:
-    """`shrink` with further vectors of any length, one per class, in the same coordinates."""
+    """`shrink` with further vectors of any length, one per class, in the same coordinates.
+
+    With one support per class nothing changes, as its labels are not judged round after round.
+    """
+    if not torch.compiler.is_compiling() and support.shape[2] == 1:
+        return support, query, more, lambda x: x
     if more is None:
         support, query, back = shrink(support, query)
         return support, query, None, back

@@ -45,7 +45,7 @@ def products(
     >>> products(torch.eye(2), torch.tensor([[3.0, 4.0]])).tolist()
     [[3.0], [4.0]]
     """
-    if few.shape[-2] > FEW or torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or few.shape[-2] > FEW:
         return many @ few.transpose(-1, -2)
     return (few @ many.transpose(-1, -2)).transpose(-1, -2)
 

@@ -28,3 +28,13 @@ def test_classes_that_cannot_occur_get_nothing_of_a_query_however_far_ahead_they
     logits, alive = torch.tensor([[[1e4, 0.0, 1.0]]]), torch.tensor([[False, True, True]])
     found = shared_out(logits, torch.tensor([[1e4, 1.0, 0.0]]), alive)
     torch.testing.assert_close(found, torch.tensor([[[0.0, 0.5, 0.5]]]))
+
+
+@pytest.mark.parametrize("ahead", [10.0, 400.0])
+def test_gradients_are_finite_however_sure_the_queries_are(ahead: float) -> None:
+    logits = torch.tensor([[[ahead + number, 0.0] for number in range(4)]], requires_grad=True)
+    alive, expected = torch.ones(1, 2).bool(), torch.tensor([[2.0, 2.0]])
+    found = assign(logits, alive, torch.ones(1, 4, 1), expected, torch.ones(1, 1))
+    torch.testing.assert_close(found.exp().sum(1), expected)
+    found.sum().backward()
+    assert logits.grad.isfinite().all()
