@@ -22,11 +22,19 @@ LARGEST = 32 * 2**20  # bytes: the highest value to which glibc itself raises it
 _lock, _users = Lock(), 0  # there is one allocator per process, so its users are counted per process too
 
 
+class _Counts(ctypes.Structure):
+    """glibc's `struct mallinfo2`, see the manual page of mallinfo."""
+
+    _names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+    _fields_ = tuple((name, ctypes.c_size_t) for name in _names.split())
+
+
 @contextmanager
 def kept() -> Iterator[None]:
     """Keep the memory of freed tensors for later ones, if the C library is glibc; otherwise nothing changes.
 
-    At the end, free memory is returned to the system. May be nested, and used by several threads.
+    At the end, free memory is returned to the system, if it is more than the 64 MiB that glibc keeps by itself;
+    less is left for whatever comes next. May be nested, and used by several threads.
 
     >>> with kept():
     ...     x = [0.0] * 10**6
@@ -52,4 +60,13 @@ def _count(change: int) -> None:
             libc.mallopt(MMAP_MAX, 65536)
             libc.mallopt(MMAP_THRESHOLD, LARGEST)
             libc.mallopt(TRIM_THRESHOLD, 2 * LARGEST)
-            libc.malloc_trim(0)
+            if _free_bytes(libc) > 2 * LARGEST:
+                libc.malloc_trim(0)
+
+
+def _free_bytes(libc: ctypes.CDLL) -> float:
+    """The free memory that glibc holds; before glibc 2.33, which does not say it, infinity."""
+    if not hasattr(libc, "mallinfo2"):
+        return float("inf")
+    libc.mallinfo2.restype = _Counts
+    return float(libc.mallinfo2().fordblks)
