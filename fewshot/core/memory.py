@@ -33,8 +33,8 @@ class _Counts(ctypes.Structure):
 def kept() -> Iterator[None]:
     """Keep the memory of freed tensors for later ones, if the C library is glibc; otherwise nothing changes.
 
-    At the end, free memory is returned to the system, if it is more than the 64 MiB that glibc keeps by itself;
-    less is left for whatever comes next. May be nested, and used by several threads.
+    At the end, free memory is returned to the system, if it is more than the 64 MiB that glibc keeps by
+    itself; less is left for whatever comes next. May be nested, and used by several threads.
 
     >>> with kept():
     ...     x = [0.0] * 10**6
