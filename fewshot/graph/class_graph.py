@@ -233,7 +233,7 @@ class ClassGraph(Pretrained):
             scale = scale * self.temperature(looks, "inductive")
             logits = scale[..., None] * cosines + facts.bias[:, None]
         prototypes = prototypes if back is None else back(prototypes)
-        # Callers take the best class of each query, for which torch needs ten times as long by columns.
+        # Callers take the best class of each query, which torch does slowly if columns lie side by side.
         logits = logits.contiguous()
         output = GraphOutput(logits, prototypes, dependencies, unknown=odds, scale=scale[:, 0])
         if spoken is None:

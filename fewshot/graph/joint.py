@@ -21,7 +21,7 @@ Refine = Callable[[Tensor], Tensor]  # class sums [B, N, D] to such with message
 
 
 def among(query: Float[Tensor, "B M D"]) -> Float[Tensor, "B M M"] | None:
-    """Inner products of the queries with each other; None if there are more queries than features.
+    """Inner products of the queries with each other; None if they would be more than the queries' features.
 
     >>> among(torch.eye(2)[None])
     tensor([[[1., 0.],
@@ -54,7 +54,7 @@ def hear(
 
 def leave_one_out(
     along: Float[Tensor, "B M N"],
-    length: Float[Tensor, "B N"],
+    length_squared: Float[Tensor, "B N"],
     own: Float[Tensor, "B M N"],
     square: Float[Tensor, "B M 1"],
 ) -> Float[Tensor, "B M N"]:
@@ -67,7 +67,7 @@ def leave_one_out(
 
     Args:
         along: inner product of each query with t **[B, M, N]**.
-        length: squared lengths of t **[B, N]**.
+        length_squared: of t **[B, N]**.
         own: w **[B, M, N]**.
         square: squared lengths of the queries **[B, M, 1]**: 1, or 0 for padding.
 
@@ -77,7 +77,7 @@ def leave_one_out(
     tensor([[[0.6000]]])
     """
     itself = own * square
-    rest = length[:, None] - own * (2 * along - itself)
+    rest = length_squared[:, None] - own * (2 * along - itself)
     return (along - itself) / rest.clamp_min(1e-8).sqrt()
 
 
@@ -205,6 +205,7 @@ class Exchange(Operator):
         square = query.square().sum(-1) if across is None else across.diagonal(dim1=1, dim2=2)
         square = square[..., None]
         mean = mean_cosine(hear(query, seen, across), seen, square)
+        weight = (self.weight[0] + self.weight[1] * looks.log_shot).exp() * few
         for step in range(self.steps):
             if step == FREE and not facts.given:
                 strength = coupling.judge(masked_softmax(logits, alive) * seen, facts, looks, able)
@@ -212,22 +213,22 @@ class Exchange(Operator):
                 offset = coupling(logits, offset, seen, expected, strength, facts)
             share = shared_out(logits, offset, facts.alive)
             sure = self._certainty(share, looks)
-            weight = (self.weight[0] + self.weight[1] * looks.log_shot).exp() * few
             own = (weight[..., None] * sure ** self.weight[2] * seen) * share  # [B, M, N]
             if first is None and across is not None:  # the supports stay what they are, so vectors can wait
                 heard = hear(query, own, across)
                 along = along_base + heard
-                length = size.square() + (own * (along_base + along)).sum(1)
+                length_squared = size.square() + (own * (along_base + along)).sum(1)
             else:
                 sums = own.transpose(1, 2) @ query
                 if first is not None:
                     supports = self._judged(supports, first, sums, trust, reach)
                     base = refine(supports.sums())
-                along, length = products(query, base + sums), (base + sums).square().sum(-1)
+                sums = base + sums
+                along, length_squared = products(query, sums), sums.square().sum(-1)
             assigned = (sure ** self.kinship[2] * seen) * share
             kin = kinship(hear(query, assigned, across), assigned, mean, square, self.log_kin.exp())
             pull = (few * (self.kinship[0] + self.kinship[1] * strength).exp())[..., None]
-            near = leave_one_out(along, length, own, square)
+            near = leave_one_out(along, length_squared, own, square)
             logits = scale * (near - handicap[:, None] + pull * kin) + bias
         prototypes = normalize(base + own.transpose(1, 2) @ query)
         agreed = self._agreement(scale * cosines, logits + offset[:, None], alive, seen, looks)

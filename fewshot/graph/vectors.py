@@ -39,8 +39,8 @@ def products(
 ) -> Float[Tensor, "*batch M N"]:
     """Inner products of many vectors with few.
 
-    Computed as those of the few with the many, a batch of small products takes half to all of the time; the
-    numbers of a column are then side by side in memory.
+    A batch of small products is faster as those of the few with the many; the numbers of a column are then
+    side by side in memory.
 
     >>> products(torch.eye(2), torch.tensor([[3.0, 4.0]])).tolist()
     [[3.0], [4.0]]
