@@ -69,7 +69,7 @@ def ours(
 
 
 def theirs(data: PackedDataset, options: argparse.Namespace) -> Callable[[], None]:
-    """So many of their steps in learn2learn's loop."""
+    """`their_steps` steps of learn2learn's loop."""
     from learn2learn.vision.models import CNN4Backbone
 
     device = torch.device(options.device)

@@ -34,7 +34,8 @@ def kept() -> Iterator[None]:
     """Keep the memory of freed tensors for later ones, if the C library is glibc; otherwise nothing changes.
 
     At the end, free memory is returned to the system, if it is more than the 64 MiB that glibc keeps by
-    itself; less is left for whatever comes next. May be nested, and used by several threads.
+    itself; less is left for whatever comes next. That is what glibc counts as free, returned before or not.
+    May be nested, and used by several threads.
 
     >>> with kept():
     ...     x = [0.0] * 10**6

@@ -21,13 +21,14 @@ Refine = Callable[[Tensor], Tensor]  # class sums [B, N, D] to such with message
 
 
 def among(query: Float[Tensor, "B M D"]) -> Float[Tensor, "B M M"] | None:
-    """Inner products of the queries with each other; None if they would be more than the queries' features.
+    """Inner products of the queries with each other, computed once where that saves time.
 
-    >>> among(torch.eye(2)[None])
-    tensor([[[1., 0.],
-             [0., 1.]]])
+    None if there are more than half as many queries as features, or sizes are traced.
+
+    >>> among(torch.tensor([[[0.6, 0.8]]]))
+    tensor([[[1.]]])
     """
-    many = torch.compiler.is_compiling() or query.shape[1] > query.shape[2]
+    many = torch.compiler.is_compiling() or 2 * query.shape[1] > query.shape[2]
     return None if many else query @ query.transpose(1, 2)
 
 
@@ -43,9 +44,8 @@ def hear(
         weights: w **[B, M, N]**.
         across: the queries' inner products with each other, `among`; None: by way of the sums.
 
-    >>> query, one = torch.tensor([[[1.0, 0.0], [0.6, 0.8]]]), torch.ones(1, 2, 1)
-    >>> hear(query, one, among(query)).flatten(), hear(query, one, None).flatten()
-    (tensor([1.6000, 1.6000]), tensor([1.6000, 1.6000]))
+    >>> hear(torch.tensor([[[1.0, 0.0], [0.6, 0.8]]]), torch.ones(1, 2, 1), None).flatten()
+    tensor([1.6000, 1.6000])
     """
     if across is None:
         return products(query, weights.transpose(1, 2) @ query)
@@ -200,12 +200,14 @@ class Exchange(Operator):
         bias = facts.bias.masked_fill(~facts.alive, 0.0)[:, None]
         logits = scale * cosines + bias
         base = refine(supports.sums())
-        size, own, across = base.norm(dim=-1), torch.zeros_like(cosines), among(query)
-        along_base = (cosines + handicap[:, None]) * size[:, None]
+        across = among(query) if first is None else None
         square = query.square().sum(-1) if across is None else across.diagonal(dim1=1, dim2=2)
         square = square[..., None]
         mean = mean_cosine(hear(query, seen, across), seen, square)
         weight = (self.weight[0] + self.weight[1] * looks.log_shot).exp() * few
+        if across is not None:  # supports and their sums stay what they are
+            size = base.norm(dim=-1)
+            along_base = (cosines + handicap[:, None]) * size[:, None]
         for step in range(self.steps):
             if step == FREE and not facts.given:
                 strength = coupling.judge(masked_softmax(logits, alive) * seen, facts, looks, able)
@@ -214,9 +216,8 @@ class Exchange(Operator):
             share = shared_out(logits, offset, facts.alive)
             sure = self._certainty(share, looks)
             own = (weight[..., None] * sure ** self.weight[2] * seen) * share  # [B, M, N]
-            if first is None and across is not None:  # the supports stay what they are, so vectors can wait
-                heard = hear(query, own, across)
-                along = along_base + heard
+            if across is not None:
+                along = along_base + hear(query, own, across)
                 length_squared = size.square() + (own * (along_base + along)).sum(1)
             else:
                 sums = own.transpose(1, 2) @ query

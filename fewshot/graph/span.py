@@ -61,7 +61,7 @@ def shrink_with(
 
     With one support per class nothing changes, as its labels are not judged round after round.
     """
-    if not torch.compiler.is_compiling() and support.shape[2] == 1:
+    if not torch.compiler.is_compiling() and support.shape[2] == 1:  # K may vary in what is traced
         return support, query, more, lambda x: x
     if more is None:
         support, query, back = shrink(support, query)

@@ -81,9 +81,12 @@ class Handlers:
     """
 
     desk: Desk
-    # What is downloaded is written here and removed with the server.
+    # What is downloaded is written here, and removed when the server ends by itself.
     _written: tempfile.TemporaryDirectory[str] = field(
-        default_factory=lambda: tempfile.TemporaryDirectory(prefix="fewshot-")
+        default_factory=lambda: tempfile.TemporaryDirectory(prefix="fewshot-"),
+        init=False,
+        repr=False,
+        compare=False,
     )
 
     def view(self, visit: Visit, page: int | float | None, options: Options, said: str = "") -> View:
@@ -218,6 +221,7 @@ class Handlers:
 
     def save(self, visit: Visit) -> str:
         """The answers as a CSV file, in the form of `fewshot predict`."""
+        Path(self._written.name).mkdir(exist_ok=True)  # a system may clear its temporary folders
         target = Path(tempfile.mkdtemp(dir=self._written.name)) / "answers.csv"
         header = ["file", "class", "probability", *visit.answers.names]
         rows: list[list[Any]] = [[*header, "none_of_these", "sure_set", "group"]]
