@@ -206,7 +206,8 @@ class ClassGraph(Pretrained):
         refine = partial(self.refine, messages=messages)
         tight = tightness(supports)
         prototypes, handicap = normalize(refine(sums)), self.handicap(tight)
-        cosines = products(query, prototypes)
+        # By columns, as the rounds of the joint mode go on.
+        cosines = products(query, prototypes) if joint else query @ prototypes.transpose(1, 2)
         cosines = (cosines if length is None else cosines / length) - handicap[:, None]
         looks = look(supports, tight, facts.alive)
         scale = self.head.log_scale.exp() * self.sharpness(looks)  # [B, 1]

@@ -39,8 +39,8 @@ def products(
 ) -> Float[Tensor, "*batch M N"]:
     """Inner products of many vectors with few.
 
-    A batch of small products is faster as those of the few with the many; the numbers of a column are then
-    side by side in memory.
+    Computed as those of the few with the many: the numbers of a column are then side by side in memory, and
+    most batches of small products are faster.
 
     >>> products(torch.eye(2), torch.tensor([[3.0, 4.0]])).tolist()
     [[3.0], [4.0]]
