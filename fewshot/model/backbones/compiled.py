@@ -6,8 +6,8 @@ On a GPU the whole backbone is compiled. On a CPU only what lies between the con
 Why it exists: eagerly, each of the three reads and writes whole activations, which takes nearly as long as
 the convolutions. Here they take two passes over memory instead of eight. Compiling the whole network on a CPU
 does not achieve that, because the automatic derivative of the pooling does not fuse; so the derivative is
-written by hand. What it buys: a training step of conv4 takes 189 ms instead of 225 at 84×84 pixels, and 38
-instead of 42 at 32×32 (`experiments/results/benchmark/training.json`, which also has the seconds of
+written by hand. What it buys: a training step of conv4 takes 201 ms instead of 230 at 84×84 pixels, and 36
+instead of 39 at 32×32 (`experiments/results/benchmark/training.json`, which also has the seconds of
 compiling); less for a resnet12, whose convolutions dominate. When to delete it: when `backbone.compile()` on
 a CPU is as fast as this module.
 """
